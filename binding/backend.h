@@ -1,0 +1,111 @@
+// What a backend is: one C table. cpu/ implements it inside the addon, cuda/ in a library of its own that the addon
+// opens at run time. Nothing above this table knows which one it talks to.
+//
+// Every call is made from one executor thread per device, in order; only `cancel` flags are touched from elsewhere.
+// A call that fails returns a non-zero code and fills the SanaFailure; nothing is thrown across the table.
+
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { kSanaBackendVersion = 1 };
+enum { kSanaMaxOperands = 8, kSanaMaxAttributes = 8, kSanaMaxRank = 4, kSanaMaxList = 4096 };
+
+typedef enum SanaDType { kSanaF32, kSanaBF16, kSanaF16, kSanaI32, kSanaU8 } SanaDType;
+
+// How the elements of a tensor lie in memory. `dense` is row-major; the others are weights that a backend has packed
+// into whatever order its kernels want (see sana::kLayouts in ops.h for the logical shape of each).
+typedef enum SanaLayout {
+  kSanaDense,
+  kSanaLinear,          // [N, K]
+  kSanaGatedLinear,     // [N, K], rows 0..N/2-1 are the gate, the rest what it multiplies
+  kSanaConv2d,          // [O, kh, kw, I]
+  kSanaUpsampleConv2d,  // [O, 3, 3, I], folded to four 2x2 kernels
+  kSanaDepthwise,       // [C, kh, kw]
+} SanaLayout;
+
+// An operand: where it is and what it holds. A dense tensor may be a rectangle of columns of a wider one: `pitch` is
+// the distance in elements between successive rows of the last dimension (equal to it when the tensor is contiguous).
+typedef struct SanaTensor {
+  uint32_t buffer;  // index into the program's buffers; 0 is the arena
+  uint32_t dtype;
+  uint32_t layout;
+  uint32_t rank;  // 0 marks an operand that is absent
+  int64_t shape[4];
+  int64_t pitch;
+  uint64_t offset;  // bytes into the buffer
+} SanaTensor;
+
+// One operator of a program. Operands and attributes stand in the order of the operator's entry in ops.h.
+typedef struct SanaCall {
+  uint32_t op;           // index into sana::kOperators
+  uint32_t list_length;  // entries of `list`
+  SanaTensor operands[8];
+  double attributes[8];
+  const int64_t* list;  // the operator's integer list attribute, if it has one
+} SanaCall;
+
+typedef struct SanaFailure {
+  const char* code;  // a string literal, ERR_SANA_*
+  char message[1024];
+} SanaFailure;
+
+typedef struct SanaDeviceInfo {
+  char name[128];
+  char path[64];  // which code path runs: "avx512-bf16", "sm_90", ...
+  uint64_t total_bytes;
+  uint64_t free_bytes;  // at the time of the call
+  uint32_t units;       // threads or multiprocessors in use
+} SanaDeviceInfo;
+
+typedef struct SanaDeviceOptions {
+  uint32_t threads;  // CPU only; 0 lets the backend choose
+  const char* path;  // CPU only; forces a code path by name, null lets the backend choose
+} SanaDeviceOptions;
+
+typedef struct SanaDevice SanaDevice;
+typedef struct SanaMemory SanaMemory;
+typedef struct SanaProgram SanaProgram;
+
+typedef struct SanaBackend {
+  uint32_t version;
+  const char* name;  // "cpu", "cuda"
+
+  int (*device_count)(uint32_t* count, SanaFailure*);
+  int (*device_info)(uint32_t index, SanaDeviceInfo*, SanaFailure*);
+  int (*device_open)(uint32_t index, const SanaDeviceOptions*, SanaDevice**, SanaFailure*);
+  int (*device_describe)(SanaDevice*, SanaDeviceInfo*, SanaFailure*);
+  void (*device_close)(SanaDevice*);
+
+  int (*memory_allocate)(SanaDevice*, uint64_t bytes, SanaMemory**, SanaFailure*);  // zero-filled, 64-byte aligned
+  void (*memory_free)(SanaDevice*, SanaMemory*);
+  int (*memory_write)(SanaDevice*, SanaMemory*, uint64_t offset, const void* source, uint64_t bytes, SanaFailure*);
+  int (*memory_read)(SanaDevice*, SanaMemory*, uint64_t offset, void* target, uint64_t bytes, SanaFailure*);
+
+  // Bytes that a tensor of this dtype, layout and logical shape takes. Thread-safe, needs no device.
+  int (*tensor_bytes)(uint32_t dtype, uint32_t layout, uint32_t rank, const int64_t* shape, uint64_t* bytes,
+                      SanaFailure*);
+  // Converts `rows` rows of a checkpoint tensor (row-major, `source_dtype`, in host memory, in the checkpoint's own
+  // order: conv weights [O, I, kh, kw]) to the target's dtype and layout, as rows first_row.. of `target`.
+  // `non_finite` is raised by the number of NaN and infinite elements met.
+  int (*pack)(SanaDevice*, SanaMemory*, const SanaTensor* target, int64_t first_row, int64_t rows, const void* source,
+              uint32_t source_dtype, uint64_t* non_finite, SanaFailure*);
+
+  // The calls have been validated against ops.h and the buffers' sizes. The arena (buffer 0) is given at each run.
+  int (*program_create)(SanaDevice*, const SanaCall* calls, uint32_t call_count, SanaMemory* const* buffers,
+                        uint32_t buffer_count, SanaProgram**, SanaFailure*);
+  // `cancel` is polled between operators: non-zero stops with ERR_SANA_CANCELLED. `milliseconds`, when not null,
+  // receives the time of each call.
+  int (*program_run)(SanaDevice*, SanaProgram*, SanaMemory* arena, const volatile int32_t* cancel, double* milliseconds,
+                     SanaFailure*);
+  void (*program_destroy)(SanaDevice*, SanaProgram*);
+} SanaBackend;
+
+#ifdef __cplusplus
+}
+#endif

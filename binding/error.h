@@ -1,0 +1,36 @@
+// The one exception type of the native side, and the macros that throw it. It never crosses N-API or the backend
+// table: the addon's wrapper turns it into a JavaScript error, a backend's into a SanaStatus.
+
+#pragma once
+
+#include <cstdarg>
+#include <cstdio>
+#include <exception>
+
+namespace sana {
+
+class Error : public std::exception {
+ public:
+  // `code` is a string literal, one of the ERR_SANA_* names of the public surface.
+  __attribute__((format(printf, 3, 4))) Error(const char* code, const char* format, ...) : code_(code) {
+    va_list arguments;
+    va_start(arguments, format);
+    std::vsnprintf(message_, sizeof message_, format, arguments);
+    va_end(arguments);
+  }
+
+  const char* what() const noexcept override { return message_; }
+  const char* code() const noexcept { return code_; }
+
+ private:
+  const char* code_;
+  char message_[1024];
+};
+
+}  // namespace sana
+
+// SANA_CHECK(k % 2 == 0, "linear: K=%d must be even", k): a contract between the layers was broken.
+#define SANA_CHECK(condition, ...)                                          \
+  do {                                                                      \
+    if (!(condition)) throw ::sana::Error("ERR_SANA_PROGRAM", __VA_ARGS__); \
+  } while (0)

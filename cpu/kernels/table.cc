@@ -1,0 +1,14 @@
+// The kernels of one instruction set, in the order of kOperators (binding/ops.h).
+
+#include "cpu/kernels/kernels.h"
+
+namespace sana::cpu::SANA_ISA {
+
+const Kernel kKernels[] = {
+    linear,      conv2d,           upsample_conv2d, depthwise_conv_glu, multi_scale_project, layer_norm_modulate,
+    rms_norm,    linear_attention, cross_attention, causal_attention,   rotary_embedding,    timestep_embedding,
+    modulation,  activation,       convert,         transpose,          pixel_shuffle,       pixel_unshuffle,
+    solver_step, resize_crop,      to_rgb8,         count_non_finite,
+};
+
+}  // namespace sana::cpu::SANA_ISA

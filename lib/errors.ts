@@ -1,0 +1,54 @@
+/** The error class of the package and the stable codes a caller may test. */
+
+/** Stable error codes: test `error.code`, not the message. */
+export type SanaErrorCode =
+  | 'ERR_SANA_ARGUMENT' // a wrong argument: which, what was expected, what was given
+  | 'ERR_SANA_MODEL' // a checkpoint that cannot be used: file, tensor, reason
+  | 'ERR_SANA_FILE' // a file that cannot be read or written
+  | 'ERR_SANA_DOWNLOAD'
+  | 'ERR_SANA_INTEGRITY'
+  | 'ERR_SANA_ADDON' // the native addon cannot be loaded: what was tried and why each failed
+  | 'ERR_SANA_DEVICE' // no such device, or it failed
+  | 'ERR_SANA_MEMORY' // not enough memory: required, free, device, suggestion
+  | 'ERR_SANA_NUMERICS' // a NaN or infinity: stage and step where it first appeared
+  | 'ERR_SANA_SHAPE' // operands of an operator that do not fit together
+  | 'ERR_SANA_PROGRAM' // a program that breaks an operator's contract
+  | 'ERR_SANA_DISPOSED' // used after dispose()
+  | 'ERR_SANA_CANCELLED'; // internal: becomes `signal.reason` before it reaches a caller
+
+/**
+ * Every error this package throws on purpose.
+ *
+ * @example
+ * try { await SanaPipeline.fromPretrained('./missing'); } catch (e) {
+ *   if (e instanceof SanaError && e.code === 'ERR_SANA_MODEL') console.error(e.message, e.hint);
+ * }
+ */
+export class SanaError extends Error {
+  override readonly name = 'SanaError';
+  readonly code: SanaErrorCode;
+  /** What to do about it, in a sentence. */
+  readonly hint: string;
+
+  constructor(code: SanaErrorCode, message: string, options: { hint: string; cause?: unknown }) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint;
+  }
+}
+
+/** An `ERR_SANA_ARGUMENT`: ``Expected `width` to be a multiple of 32 from 32 to 8192, got 1000 (number)``. */
+export function argumentError(name: string, expected: string, given: unknown, hint?: string): SanaError {
+  return new SanaError('ERR_SANA_ARGUMENT', `Expected \`${name}\` to be ${expected}, got ${describe(given)}`, {
+    hint: hint ?? `Pass ${expected} as \`${name}\`.`,
+  });
+}
+
+function describe(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === 'string') return value.length > 60 ? `a string of ${value.length} characters` : `'${value}' (string)`;
+  if (typeof value === 'bigint') return `${value}n (bigint)`;
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (typeof value === 'object') return `an object (${value.constructor?.name ?? 'no prototype'})`;
+  return `${String(value)} (${typeof value})`;
+}

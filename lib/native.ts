@@ -1,0 +1,136 @@
+/**
+ * The typed door to the addon: the one file that names its functions. Everything else goes through lib/runtime.
+ *
+ * All work on a device is queued and done in order by the device's own executor thread; promises settle on the
+ * JavaScript thread. Errors carry a `code` (`ERR_SANA_*`) and are turned into `SanaError` by lib/errors.ts.
+ */
+
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export type DType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u8';
+export type Layout = 'dense' | 'linear' | 'gatedLinear' | 'conv2d' | 'upsampleConv2d' | 'depthwise';
+
+export interface NativeDeviceInfo {
+  readonly backend: string; // 'cpu' | 'cuda'
+  readonly index: number;
+  readonly name: string;
+  readonly path: string; // 'avx512-bf16', 'avx512', 'avx2', 'portable', 'sm_90', ...
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+  readonly units: number; // threads or multiprocessors
+}
+
+/** An operand of a program: where it is and what it holds. `buffer` indexes `ProgramDescription.buffers`; -1 is the arena. */
+export interface OperandDescription {
+  readonly buffer: number;
+  readonly offset: number; // bytes
+  readonly dtype: DType;
+  readonly layout: Layout;
+  readonly shape: readonly number[];
+  readonly pitch: number; // elements between rows of the last dimension
+}
+
+export interface CallDescription {
+  readonly op: string;
+  readonly operands: Readonly<Record<string, OperandDescription>>; // by the names of the operator table; absent: left out
+  readonly attributes: Readonly<Record<string, number | string | readonly number[]>>;
+}
+
+export interface ProgramDescription {
+  readonly calls: readonly CallDescription[];
+  readonly buffers: readonly NativeBuffer[];
+  readonly arenaBytes: number;
+}
+
+/** Device memory, zero-filled when allocated. Used after `dispose()`: ERR_SANA_DISPOSED. */
+export interface NativeBuffer {
+  readonly bytes: number;
+  dispose(): void; // idempotent; memory goes back once queued work that uses it is done
+}
+
+/** A regular file opened for reading; every read is checked against the size found when it was opened. */
+export interface NativeFile {
+  readonly path: string;
+  readonly bytes: number;
+  read(offset: number, bytes: number): Promise<ArrayBuffer>;
+  close(): void;
+}
+
+export interface PackRequest {
+  readonly file: NativeFile;
+  readonly fileOffset: number; // bytes
+  readonly fileDtype: DType; // f32, bf16 or f16
+  readonly rows: number; // rows of the checkpoint tensor (its first dimension)
+  readonly rowElements: number; // elements of each
+  readonly buffer: NativeBuffer;
+  readonly target: Omit<OperandDescription, 'buffer'>; // the tensor inside `buffer` that receives them
+  readonly firstRow: number; // the row of `target` that the first one becomes
+}
+
+export interface GatherRequest {
+  readonly file: NativeFile;
+  readonly fileOffset: number;
+  readonly fileDtype: DType;
+  readonly fileRows: number;
+  readonly rowElements: number;
+  readonly rows: readonly number[]; // indices into the file's rows, in the order wanted
+  readonly buffer: NativeBuffer;
+  readonly target: Omit<OperandDescription, 'buffer'>; // dense [rows.length, rowElements]
+}
+
+export interface NativeRun {
+  readonly promise: Promise<Float64Array | undefined>; // milliseconds per call when profiled
+  cancel(): void; // stops before the next operator: the promise rejects with ERR_SANA_CANCELLED
+}
+
+export interface NativeProgram {
+  readonly arenaBytes: number;
+  dispose(): void;
+}
+
+export interface NativeDevice {
+  readonly info: NativeDeviceInfo;
+  /** Bytes of the buffers alive on this device now, and the most there have been. */
+  memory(): { bytes: number; peakBytes: number };
+  resetPeak(): void;
+  allocate(bytes: number): NativeBuffer; // ERR_SANA_MEMORY when there is not enough
+  tensorBytes(dtype: DType, layout: Layout, shape: readonly number[]): number;
+  write(buffer: NativeBuffer, offset: number, data: Uint8Array): Promise<void>; // data is copied before this returns
+  read(buffer: NativeBuffer, offset: number, bytes: number): Promise<ArrayBuffer>;
+  /** Reads rows of a checkpoint tensor and packs them; resolves to the number of NaN and infinite elements met. */
+  pack(request: PackRequest): Promise<number>;
+  /** Reads the chosen rows of a checkpoint tensor into a dense tensor. */
+  gather(request: GatherRequest): Promise<void>;
+  createProgram(description: ProgramDescription): NativeProgram; // ERR_SANA_PROGRAM names the call and what is wrong
+  run(program: NativeProgram, arena: NativeBuffer | null, options?: { profile?: boolean }): NativeRun;
+  dispose(): void; // cancels, waits for nothing; queued work rejects with ERR_SANA_DISPOSED
+}
+
+export interface OperatorTableEntry {
+  readonly name: string;
+  readonly operands: readonly { name: string; role: string; dtypes: readonly DType[]; layout: string }[];
+  readonly attributes: readonly { name: string; kind: string }[];
+  readonly inPlace: readonly string[];
+}
+
+export interface Addon {
+  readonly operators: readonly OperatorTableEntry[];
+  listDevices(): NativeDeviceInfo[];
+  openDevice(options: { backend: string; index: number; threads: number; path?: string }): NativeDevice;
+  openFile(path: string): NativeFile; // ERR_SANA_FILE: not there, not a regular file, not readable
+}
+
+const require = createRequire(import.meta.url);
+
+/** The package's root: lib/ and dist/ both lie directly below it. */
+export const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
+
+let loaded: Addon | undefined;
+
+/** Loads the addon once: a prebuilt binary when one fits, else the local build. */
+export function addon(): Addon {
+  loaded ??= require('node-gyp-build')(join(packageRoot)) as Addon;
+  return loaded;
+}
