@@ -1,0 +1,275 @@
+/** A checkpoint folder in the diffusers layout: its configurations, and where every tensor lies. */
+
+import { join } from 'node:path';
+import { SanaError } from '../errors.ts';
+import { addon, type NativeFile } from '../native.ts';
+import {
+  type AutoencoderConfig,
+  type Gemma2Config,
+  parseAutoencoderConfig,
+  parseControlNetConfig,
+  parseGemma2Config,
+  parseSchedulerConfig,
+  parseTransformerConfig,
+  type SchedulerConfig,
+  type TransformerConfig,
+} from './configs.ts';
+import { describeJson, type JsonObject } from './json.ts';
+import { modelError } from './model-error.ts';
+import { ModelFolder } from './model-folder.ts';
+import { notACheckpoint } from './not-a-checkpoint.ts';
+import { isWeight, readSafetensors, type TensorEntry, type WeightDType } from './safetensors.ts';
+import { findWeightFiles } from './weight-files.ts';
+
+export const PIPELINE_CLASSES = ['SanaPipeline', 'SanaSprintPipeline', 'SanaControlNetPipeline'] as const;
+export type PipelineClass = (typeof PIPELINE_CLASSES)[number];
+
+/** A file that the weights of a component lie in. */
+export interface WeightFile {
+  readonly name: string; // inside the component's folder
+  readonly path: string;
+  readonly bytes: number;
+}
+
+/** One model of a checkpoint. */
+export interface Component<C> {
+  readonly name: string; // its folder: 'transformer', 'text_encoder', 'vae', 'controlnet'
+  readonly config: C;
+  readonly configPath: string;
+  readonly tensors: ReadonlyMap<string, TensorEntry>;
+  readonly variant: string | null; // of the files that were chosen: 'fp16', 'bf16', or null for the unsuffixed ones
+  readonly files: readonly WeightFile[];
+  readonly dtype: WeightDType | 'mixed'; // what the weights are stored as
+  file(entry: TensorEntry): NativeFile;
+}
+
+export interface Checkpoint {
+  readonly folder: string;
+  readonly className: PipelineClass;
+  readonly scheduler: SchedulerConfig;
+  readonly transformer: Component<TransformerConfig>;
+  readonly textEncoder: Component<Gemma2Config>;
+  readonly vae: Component<AutoencoderConfig>;
+  readonly controlnet?: Component<TransformerConfig>;
+  readonly tokenizerFolder: string;
+  close(): void; // closes the files; idempotent
+}
+
+export interface OpenCheckpointOptions {
+  /** Which files to take where there are several: 'fp16', 'bf16'. */
+  readonly variant?: string;
+  /** How weight files are opened; the addon does it unless told otherwise. */
+  readonly openFile?: (path: string) => NativeFile;
+}
+
+/**
+ * Opens the checkpoint in `folder`: reads and checks its configurations and the headers of its weight files, and keeps
+ * those files open. No weights are read.
+ */
+export async function openCheckpoint(folder: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint> {
+  const opened = await ModelFolder.open(folder).catch(() => null);
+  const index = await opened?.readJson('model_index.json');
+  if (!opened || !index) throw await notACheckpoint(folder);
+  const reader = new CheckpointReader(opened, index, options);
+  try {
+    return await reader.read();
+  } catch (error) {
+    reader.close();
+    throw error;
+  }
+}
+
+class CheckpointReader {
+  readonly #folder: ModelFolder;
+  readonly #index: JsonObject;
+  readonly #options: OpenCheckpointOptions;
+  readonly #files = new Map<string, NativeFile>(); // by real path
+
+  constructor(folder: ModelFolder, index: JsonObject, options: OpenCheckpointOptions) {
+    this.#folder = folder;
+    this.#index = index;
+    this.#options = options;
+  }
+
+  async read(): Promise<Checkpoint> {
+    const className = this.#pipelineClass();
+    const weights = 'diffusion_pytorch_model';
+    const controlled = className === 'SanaControlNetPipeline';
+    return {
+      folder: this.#folder.path,
+      className,
+      scheduler: await this.#scheduler(),
+      transformer: await this.#component('transformer', weights, parseTransformerConfig),
+      textEncoder: withoutModelPrefix(await this.#component('text_encoder', 'model', parseGemma2Config)),
+      vae: await this.#component('vae', weights, parseAutoencoderConfig),
+      ...(controlled ? { controlnet: await this.#component('controlnet', weights, parseControlNetConfig) } : {}),
+      tokenizerFolder: join(this.#folder.path, 'tokenizer'),
+      close: () => this.close(),
+    };
+  }
+
+  close(): void {
+    for (const file of this.#files.values()) file.close();
+    this.#files.clear();
+  }
+
+  #pipelineClass(): PipelineClass {
+    const name = this.#index._class_name;
+    const className = PIPELINE_CLASSES.find((supported) => supported === name);
+    if (className !== undefined) return className;
+    throw modelError(
+      join(this.#folder.path, 'model_index.json'),
+      `is for ${describeJson(name)}, which is not supported: expected ${PIPELINE_CLASSES.join(', ')}`,
+      'Pass the folder of a SANA checkpoint in the diffusers layout.',
+    );
+  }
+
+  async #scheduler(): Promise<SchedulerConfig> {
+    const [json, path] = await this.#json('scheduler', 'scheduler_config.json');
+    // The pipeline's index says which class is made of the configuration; [library, class].
+    const entry = this.#index.scheduler;
+    const className = Array.isArray(entry) && typeof entry[1] === 'string' ? entry[1] : undefined;
+    return parseSchedulerConfig(json, path, className);
+  }
+
+  async #component<C>(
+    name: string,
+    stem: string, // of its weight files
+    parse: (json: JsonObject, file: string) => C,
+  ): Promise<Component<C>> {
+    const [json, configPath] = await this.#json(name, 'config.json');
+    const config = parse(json, configPath);
+    const chosen = await findWeightFiles(this.#folder, name, stem, this.#options.variant);
+    const tensors = new Map<string, TensorEntry>();
+    const files: WeightFile[] = [];
+    for (const fileName of chosen.names) {
+      const file = await this.#open(join(name, fileName));
+      files.push({ name: fileName, path: file.path, bytes: file.bytes });
+      for (const [tensor, entry] of (await readSafetensors(file)).tensors) {
+        // In a sharded component every tensor is where the index says, so none is in two files.
+        if (chosen.index !== null && chosen.index.fileOf.get(tensor) !== fileName) {
+          throw modelError(
+            file.path,
+            `holds the tensor ${describeJson(tensor)}, which ${chosen.index.file} does not place there`,
+          );
+        }
+        tensors.set(tensor, entry);
+      }
+    }
+    for (const [tensor, fileName] of chosen.index?.fileOf ?? []) {
+      if (!tensors.has(tensor)) {
+        throw modelError(
+          chosen.index?.file ?? fileName,
+          `places the tensor ${describeJson(tensor)} in ${fileName}, which does not hold it`,
+        );
+      }
+    }
+    return {
+      name,
+      config,
+      configPath,
+      tensors,
+      variant: chosen.variant,
+      files,
+      dtype: commonDType(tensors),
+      file: (entry) => this.#file(entry),
+    };
+  }
+
+  async #json(component: string, name: string): Promise<[JsonObject, string]> {
+    const path = join(this.#folder.path, component, name);
+    const json = await this.#folder.readJson(join(component, name));
+    if (json !== null) return [json, path];
+    throw modelError(path, 'is not there', 'The checkpoint is incomplete: download the missing files.');
+  }
+
+  async #open(name: string): Promise<NativeFile> {
+    const path = await this.#folder.find(name);
+    if (path === null) {
+      throw modelError(
+        join(this.#folder.path, name),
+        'is named by the index, but not there',
+        'Download the missing file.',
+      );
+    }
+    const open = this.#options.openFile ?? ((at: string) => addon().openFile(at));
+    const file = this.#files.get(path) ?? open(path);
+    this.#files.set(path, file);
+    return file;
+  }
+
+  #file(entry: TensorEntry): NativeFile {
+    const file = this.#files.get(entry.path);
+    if (file !== undefined) return file;
+    throw new SanaError('ERR_SANA_DISPOSED', `${entry.path}: the checkpoint was closed`, {
+      hint: 'Read all weights before closing the checkpoint.',
+    });
+  }
+}
+
+/** A language model saved whole has its names below `model.`, and a head that is not needed. */
+function withoutModelPrefix(component: Component<Gemma2Config>): Component<Gemma2Config> {
+  const tensors = new Map<string, TensorEntry>();
+  for (const [full, entry] of component.tensors) {
+    if (full === 'lm_head.weight') continue;
+    const name = full.startsWith('model.') ? full.slice('model.'.length) : full;
+    if (tensors.has(name)) throw modelError(entry.path, `holds ${name} twice, with and without the prefix model.`);
+    tensors.set(name, { ...entry, name });
+  }
+  return { ...component, tensors };
+}
+
+function commonDType(tensors: ReadonlyMap<string, TensorEntry>): WeightDType | 'mixed' {
+  const dtypes = new Set<WeightDType>();
+  for (const tensor of tensors.values()) if (isWeight(tensor)) dtypes.add(tensor.dtype);
+  const [dtype] = dtypes;
+  return dtypes.size === 1 && dtype !== undefined ? dtype : 'mixed';
+}
+
+/** How many tensors of a kind an error names. */
+const NAMED = 10;
+
+/**
+ * Throws one `ERR_SANA_MODEL` that lists every tensor that is missing, not expected, of another shape than expected or
+ * of a dtype that weights cannot have. Tensors that match `ignore` may be there, and nothing is asked of them.
+ */
+export function checkTensors<C>(
+  component: Component<C>,
+  expected: ReadonlyMap<string, readonly number[]>, // shapes by name
+  options: { ignore?: RegExp } = {},
+): void {
+  const ignored = (name: string) => options.ignore !== undefined && name.search(options.ignore) >= 0;
+  const missing: string[] = [];
+  const misshapen: string[] = [];
+  const mistyped: string[] = [];
+  for (const [name, shape] of expected) {
+    const tensor = component.tensors.get(name);
+    if (tensor === undefined) {
+      missing.push(name);
+      continue;
+    }
+    const same = tensor.shape.length === shape.length && tensor.shape.every((size, i) => size === shape[i]);
+    if (!same) misshapen.push(`${name} is [${tensor.shape.join(', ')}], expected [${shape.join(', ')}]`);
+    if (!isWeight(tensor)) mistyped.push(`${name} is ${tensor.storedDType}, expected F32, BF16 or F16`);
+  }
+  const extra = [...component.tensors.keys()].filter((name) => !expected.has(name) && !ignored(name));
+  const problems = [
+    summary('missing', missing),
+    summary('not part of this model', extra.map(describeJson)),
+    summary('of another shape', misshapen),
+    summary('of another dtype', mistyped),
+  ].filter((problem) => problem !== '');
+  if (problems.length === 0) return;
+  const files = component.files.map((file) => file.name).join(', ');
+  throw modelError(
+    component.configPath,
+    `the weights of ${component.name} (${files}) are not those of its configuration: ${problems.join('; ')}`,
+    'Configuration and weights must come from the same release: download the folder again.',
+  );
+}
+
+function summary(what: string, names: readonly string[]): string {
+  if (names.length === 0) return '';
+  const more = names.length > NAMED ? `, and ${names.length - NAMED} more` : '';
+  return `${names.length} ${what}: ${names.slice(0, NAMED).join(', ')}${more}`;
+}

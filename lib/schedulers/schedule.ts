@@ -1,0 +1,56 @@
+/** What every sampler comes down to: one line of numbers per step, for one fused operator. */
+
+import { argumentError } from '../errors.ts';
+
+/**
+ * The update of one step, as coefficients:
+ *
+ *     x0 = p x + q v
+ *     x' = a x + b x0 + c x0_previous
+ *
+ * x the latents, v the (guided) velocity that the model predicts, x0 the estimate of the clean latents, which the next
+ * step may use again.
+ */
+export interface StepCoefficients {
+  readonly p: number;
+  readonly q: number;
+  readonly a: number;
+  readonly b: number;
+  readonly c: number;
+}
+
+/** The noise levels of a sampling run, and its updates. */
+export interface Schedule {
+  readonly steps: number;
+  readonly timesteps: readonly number[]; // [steps] what the model sees
+  readonly sigmas: readonly number[]; // [steps + 1] share of noise before each step, and after the last
+  coefficients(step: number): StepCoefficients;
+}
+
+/** The most steps there may be: from 501 on the reference's first time steps coincide, and it skips one. */
+export const MAX_STEPS = 500;
+
+export function checkSteps(steps: number): void {
+  if (!Number.isInteger(steps) || steps < 1 || steps > MAX_STEPS) {
+    throw argumentError('steps', `an integer from 1 to ${MAX_STEPS}`, steps);
+  }
+}
+
+export function checkStep(step: number, steps: number): void {
+  if (!Number.isInteger(step) || step < 0 || step >= steps) {
+    throw argumentError('step', `an integer from 0 to ${steps - 1}`, step);
+  }
+}
+
+/** Moves noise levels towards 1 (shift > 1), where larger images need more of the steps. */
+export function shifted(sigma: number, shift: number): number {
+  return (shift * sigma) / (1 + (shift - 1) * sigma);
+}
+
+/** `count` numbers from `start` to `end`, both included; `start` alone for one. */
+export function linspace(start: number, end: number, count: number): number[] {
+  const step = (end - start) / (count - 1);
+  return Array.from({ length: count }, (_, i) =>
+    i === count - 1 && count > 1 ? end : start + (i === 0 ? 0 : i * step),
+  );
+}
