@@ -46,7 +46,8 @@ export function argumentError(name: string, expected: string, given: unknown, hi
 
 function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
-  if (typeof value === 'string') return value.length > 60 ? `a string of ${value.length} characters` : `'${value}' (string)`;
+  if (typeof value === 'string')
+    return value.length > 60 ? `a string of ${value.length} characters` : `'${value}' (string)`;
   if (typeof value === 'bigint') return `${value}n (bigint)`;
   if (Array.isArray(value)) return `an array of ${value.length}`;
   if (typeof value === 'object') return `an object (${value.constructor?.name ?? 'no prototype'})`;
