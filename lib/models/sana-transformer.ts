@@ -5,6 +5,7 @@
  * L blocks, T text tokens of all prompts laid end to end, F hidden channels of the feed-forward.
  */
 
+import { SanaError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { columns, columnsOf, entry, reshape, rows, type Tensor } from '../graph/tensor.ts';
 import type { NativeDevice } from '../native.ts';
@@ -17,6 +18,9 @@ const attentionEpsilon = 1e-15;
 
 /** What fp16-trained checkpoints clip their attention output to, as fp16 arithmetic did in training. */
 export const fp16Clip = 65504;
+
+/** Sees intermediates by name while they are recorded, for comparisons with a reference. */
+export type Observer = (name: string, tensor: Tensor) => void;
 
 interface BlockWeights {
   readonly toQkv: Tensor; // [3C, C]
@@ -58,6 +62,7 @@ export class SanaTransformer {
   readonly #blocks: readonly BlockWeights[];
 
   constructor(device: NativeDevice, config: TransformerConfig, dtype: 'f32' | 'bf16') {
+    demandSupported(config);
     const w = new Weights(device, 'transformer', dtype);
     const c = config.numAttentionHeads * config.attentionHeadDim;
     const f = Math.trunc(config.mlpRatio * c);
@@ -146,25 +151,23 @@ export class SanaTransformer {
    * The predicted velocity [B, height, width, outChannels]. `latents` [B, height, width, inChannels] in the compute
    * dtype, `timestep` [1] or [B] f32.
    */
-  record(g: Graph, latents: Tensor, timestep: Tensor, text: TextContext, into?: Tensor): Tensor {
+  record(g: Graph, latents: Tensor, timestep: Tensor, text: TextContext, observe: Observer = () => {}): Tensor {
     const [b = 0, height = 0, width = 0, inChannels = 0] = latents.shape;
     const n = height * width;
     const { modulation, shift, scale } = g.scope('time', () => this.#recordTime(g, timestep, b));
     let h = g.scope('patch', () =>
       g.linear(reshape(latents, [b, n, inChannels]), this.#patch.weight, { bias: this.#patch.bias }),
     ); // [B, N, C]
+    observe('patch', h);
     this.#blocks.forEach((weights, i) => {
       h = g.scope(`block ${i}`, () =>
-        this.#recordBlock(g, h, weights, rows(modulation, 6 * i, 6), text, i, [b, height, width]),
+        this.#recordBlock(g, h, weights, rows(modulation, 6 * i, 6), text, i, [b, height, width], observe),
       );
     });
     const velocity = g.scope('out', () => {
       const normed = g.layerNormModulate(h, shift, scale, this.config.normEps); // [B, N, C]
-      return g.linear(normed, this.#out.weight, {
-        bias: this.#out.bias,
-        dtype: 'f32',
-        into: into && reshape(into, [b, n, columnsOf(into)]),
-      }); // [B, N, outChannels]
+      observe('norm_out', normed);
+      return g.linear(normed, this.#out.weight, { bias: this.#out.bias, dtype: 'f32' }); // [B, N, outChannels]
     });
     return reshape(velocity, [b, height, width, columnsOf(velocity)]);
   }
@@ -193,6 +196,7 @@ export class SanaTransformer {
     text: TextContext,
     index: number,
     [b, height, width]: readonly [number, number, number],
+    observe: Observer,
   ): Tensor {
     const { config } = this;
     const c = this.channels;
@@ -213,6 +217,8 @@ export class SanaTransformer {
       return g.linear(attended, w.toOut, { bias: w.toOutBias, clip: this.attentionClip, gate, residual: h });
     });
 
+    observe(`block ${index} attn1`, h);
+
     h = g.scope('attn2', () => {
       const q = g.linear(h, w.crossQ, { bias: w.crossQBias }); // [B, N, C], of the hidden state as it is: no norm
       const prompts = text.lengths.length; // images of one prompt lie side by side and share its keys
@@ -225,7 +231,9 @@ export class SanaTransformer {
       return g.linear(reshape(attended, [b, n, c]), w.crossOut, { bias: w.crossOutBias, residual: h });
     });
 
-    return g.scope('ff', () => {
+    observe(`block ${index} attn2`, h);
+
+    h = g.scope('ff', () => {
       const x = g.layerNormModulate(h, entry(modulation, 3), entry(modulation, 4), config.normEps); // [B, N, C]
       const expanded = g.linear(x, w.inverted, { bias: w.invertedBias, activation: 'silu' }); // [B, N, 2F]
       const map = reshape(expanded, [b, height, width, columnsOf(expanded)]);
@@ -233,5 +241,21 @@ export class SanaTransformer {
       const flat = reshape(gated, [b, n, columnsOf(gated)]);
       return g.linear(flat, w.point, { gate: entry(modulation, 5), residual: h }); // [B, N, C]
     });
+    observe(`block ${index}`, h);
+    return h;
   }
+}
+
+/** Rejects by name what the released SANA-1.0 transformers at 512 and 1024 pixels do not have. */
+function demandSupported(config: TransformerConfig): void {
+  const unsupported = [
+    config.patchSize !== 1 && `patch_size ${config.patchSize}`,
+    config.qkNorm !== null && `qk_norm '${config.qkNorm}' (SANA-1.5, SANA-Sprint)`,
+    config.guidanceEmbeds && 'guidance_embeds (SANA-Sprint)',
+    config.interpolationScale !== null && `interpolation_scale ${config.interpolationScale} (2K and 4K models)`,
+  ].filter((feature) => feature !== false);
+  if (unsupported.length === 0) return;
+  throw new SanaError('ERR_SANA_MODEL', `The transformer's config.json asks for ${unsupported.join(', ')}`, {
+    hint: 'This version runs the SANA-1.0 models for 512 and 1024 pixels: Sana_600M and Sana_1600M.',
+  });
 }
