@@ -1,12 +1,28 @@
 /** A checkpoint folder in the diffusers layout: its configurations, and where every tensor lies. */
 
-import type { NativeFile } from '../native.ts';
-import type { AutoencoderConfig, Gemma2Config, SchedulerConfig, TransformerConfig } from './configs.ts';
-import { describeJson } from './json.ts';
+import { join } from 'node:path';
+import { SanaError } from '../errors.ts';
+import { addon, type NativeFile } from '../native.ts';
+import {
+  type AutoencoderConfig,
+  type Gemma2Config,
+  parseAutoencoderConfig,
+  parseControlNetConfig,
+  parseGemma2Config,
+  parseSchedulerConfig,
+  parseTransformerConfig,
+  type SchedulerConfig,
+  type TransformerConfig,
+} from './configs.ts';
+import { describeJson, type JsonObject } from './json.ts';
 import { modelError } from './model-error.ts';
-import type { TensorEntry } from './safetensors.ts';
+import { ModelFolder } from './model-folder.ts';
+import { notACheckpoint } from './not-a-checkpoint.ts';
+import { isWeight, readSafetensors, type TensorEntry, type WeightDType } from './safetensors.ts';
+import { findWeightFiles } from './weight-files.ts';
 
-export type PipelineClass = 'SanaPipeline' | 'SanaSprintPipeline' | 'SanaControlNetPipeline';
+export const PIPELINE_CLASSES = ['SanaPipeline', 'SanaSprintPipeline', 'SanaControlNetPipeline'] as const;
+export type PipelineClass = (typeof PIPELINE_CLASSES)[number];
 
 /** A file that the weights of a component lie in. */
 export interface WeightFile {
@@ -23,7 +39,7 @@ export interface Component<C> {
   readonly tensors: ReadonlyMap<string, TensorEntry>;
   readonly variant: string | null; // of the files that were chosen: 'fp16', 'bf16', or null for the unsuffixed ones
   readonly files: readonly WeightFile[];
-  readonly dtype: 'f32' | 'bf16' | 'f16' | 'mixed'; // what the weights are stored as
+  readonly dtype: WeightDType | 'mixed'; // what the weights are stored as
   file(entry: TensorEntry): NativeFile;
 }
 
@@ -37,6 +53,177 @@ export interface Checkpoint {
   readonly controlnet?: Component<TransformerConfig>;
   readonly tokenizerFolder: string;
   close(): void; // closes the files; idempotent
+}
+
+export interface OpenCheckpointOptions {
+  /** Which files to take where there are several: 'fp16', 'bf16'. */
+  readonly variant?: string;
+  /** How weight files are opened; the addon does it unless told otherwise. */
+  readonly openFile?: (path: string) => NativeFile;
+}
+
+/**
+ * Opens the checkpoint in `folder`: reads and checks its configurations and the headers of its weight files, and keeps
+ * those files open. No weights are read.
+ */
+export async function openCheckpoint(folder: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint> {
+  const opened = await ModelFolder.open(folder).catch(() => null);
+  const index = await opened?.readJson('model_index.json');
+  if (!opened || !index) throw await notACheckpoint(folder);
+  const reader = new CheckpointReader(opened, index, options);
+  try {
+    return await reader.read();
+  } catch (error) {
+    reader.close();
+    throw error;
+  }
+}
+
+class CheckpointReader {
+  readonly #folder: ModelFolder;
+  readonly #index: JsonObject;
+  readonly #options: OpenCheckpointOptions;
+  readonly #files = new Map<string, NativeFile>(); // by real path
+
+  constructor(folder: ModelFolder, index: JsonObject, options: OpenCheckpointOptions) {
+    this.#folder = folder;
+    this.#index = index;
+    this.#options = options;
+  }
+
+  async read(): Promise<Checkpoint> {
+    const className = this.#pipelineClass();
+    const weights = 'diffusion_pytorch_model';
+    const controlled = className === 'SanaControlNetPipeline';
+    return {
+      folder: this.#folder.path,
+      className,
+      scheduler: await this.#scheduler(),
+      transformer: await this.#component('transformer', weights, parseTransformerConfig),
+      textEncoder: withoutModelPrefix(await this.#component('text_encoder', 'model', parseGemma2Config)),
+      vae: await this.#component('vae', weights, parseAutoencoderConfig),
+      ...(controlled ? { controlnet: await this.#component('controlnet', weights, parseControlNetConfig) } : {}),
+      tokenizerFolder: join(this.#folder.path, 'tokenizer'),
+      close: () => this.close(),
+    };
+  }
+
+  close(): void {
+    for (const file of this.#files.values()) file.close();
+    this.#files.clear();
+  }
+
+  #pipelineClass(): PipelineClass {
+    const name = this.#index._class_name;
+    const className = PIPELINE_CLASSES.find((supported) => supported === name);
+    if (className !== undefined) return className;
+    throw modelError(
+      join(this.#folder.path, 'model_index.json'),
+      `is for ${describeJson(name)}, which is not supported: expected ${PIPELINE_CLASSES.join(', ')}`,
+      'Pass the folder of a SANA checkpoint in the diffusers layout.',
+    );
+  }
+
+  async #scheduler(): Promise<SchedulerConfig> {
+    const [json, path] = await this.#json('scheduler', 'scheduler_config.json');
+    // The pipeline's index says which class is made of the configuration; [library, class].
+    const entry = this.#index.scheduler;
+    const className = Array.isArray(entry) && typeof entry[1] === 'string' ? entry[1] : undefined;
+    return parseSchedulerConfig(json, path, className);
+  }
+
+  async #component<C>(
+    name: string,
+    stem: string, // of its weight files
+    parse: (json: JsonObject, file: string) => C,
+  ): Promise<Component<C>> {
+    const [json, configPath] = await this.#json(name, 'config.json');
+    const config = parse(json, configPath);
+    const chosen = await findWeightFiles(this.#folder, name, stem, this.#options.variant);
+    const tensors = new Map<string, TensorEntry>();
+    const files: WeightFile[] = [];
+    for (const fileName of chosen.names) {
+      const file = await this.#open(join(name, fileName));
+      files.push({ name: fileName, path: file.path, bytes: file.bytes });
+      for (const [tensor, entry] of (await readSafetensors(file)).tensors) {
+        // In a sharded component every tensor is where the index says, so none is in two files.
+        if (chosen.index !== null && chosen.index.fileOf.get(tensor) !== fileName) {
+          throw modelError(
+            file.path,
+            `holds the tensor ${describeJson(tensor)}, which ${chosen.index.file} does not place there`,
+          );
+        }
+        tensors.set(tensor, entry);
+      }
+    }
+    for (const [tensor, fileName] of chosen.index?.fileOf ?? []) {
+      if (!tensors.has(tensor)) {
+        throw modelError(
+          chosen.index?.file ?? fileName,
+          `places the tensor ${describeJson(tensor)} in ${fileName}, which does not hold it`,
+        );
+      }
+    }
+    return {
+      name,
+      config,
+      configPath,
+      tensors,
+      variant: chosen.variant,
+      files,
+      dtype: commonDType(tensors),
+      file: (entry) => this.#file(entry),
+    };
+  }
+
+  async #json(component: string, name: string): Promise<[JsonObject, string]> {
+    const path = join(this.#folder.path, component, name);
+    const json = await this.#folder.readJson(join(component, name));
+    if (json !== null) return [json, path];
+    throw modelError(path, 'is not there', 'The checkpoint is incomplete: download the missing files.');
+  }
+
+  async #open(name: string): Promise<NativeFile> {
+    const path = await this.#folder.find(name);
+    if (path === null) {
+      throw modelError(
+        join(this.#folder.path, name),
+        'is named by the index, but not there',
+        'Download the missing file.',
+      );
+    }
+    const open = this.#options.openFile ?? ((at: string) => addon().openFile(at));
+    const file = this.#files.get(path) ?? open(path);
+    this.#files.set(path, file);
+    return file;
+  }
+
+  #file(entry: TensorEntry): NativeFile {
+    const file = this.#files.get(entry.path);
+    if (file !== undefined) return file;
+    throw new SanaError('ERR_SANA_DISPOSED', `${entry.path}: the checkpoint was closed`, {
+      hint: 'Read all weights before closing the checkpoint.',
+    });
+  }
+}
+
+/** A language model saved whole has its names below `model.`, and a head that is not needed. */
+function withoutModelPrefix(component: Component<Gemma2Config>): Component<Gemma2Config> {
+  const tensors = new Map<string, TensorEntry>();
+  for (const [full, entry] of component.tensors) {
+    if (full === 'lm_head.weight') continue;
+    const name = full.startsWith('model.') ? full.slice('model.'.length) : full;
+    if (tensors.has(name)) throw modelError(entry.path, `holds ${name} twice, with and without the prefix model.`);
+    tensors.set(name, { ...entry, name });
+  }
+  return { ...component, tensors };
+}
+
+function commonDType(tensors: ReadonlyMap<string, TensorEntry>): WeightDType | 'mixed' {
+  const dtypes = new Set<WeightDType>();
+  for (const tensor of tensors.values()) if (isWeight(tensor)) dtypes.add(tensor.dtype);
+  const [dtype] = dtypes;
+  return dtypes.size === 1 && dtype !== undefined ? dtype : 'mixed';
 }
 
 /** How many tensors of a kind an error names. */
@@ -79,10 +266,6 @@ export function checkTensors<C>(
     `the weights of ${component.name} (${files}) are not those of its configuration: ${problems.join('; ')}`,
     'Configuration and weights must come from the same release: download the folder again.',
   );
-}
-
-function isWeight(tensor: TensorEntry): boolean {
-  return tensor.dtype === 'f32' || tensor.dtype === 'bf16' || tensor.dtype === 'f16';
 }
 
 function summary(what: string, names: readonly string[]): string {

@@ -25,6 +25,13 @@ export interface TensorEntry {
   readonly path: string; // of the file
 }
 
+/** Element types of weights: converted to the computing type when they are loaded. */
+export type WeightDType = 'f32' | 'bf16' | 'f16';
+
+export function isWeight(entry: TensorEntry): entry is TensorEntry & { readonly dtype: WeightDType } {
+  return entry.dtype === 'f32' || entry.dtype === 'bf16' || entry.dtype === 'f16';
+}
+
 export interface SafetensorsHeader {
   readonly tensors: Map<string, TensorEntry>;
   readonly metadata: Map<string, string>;

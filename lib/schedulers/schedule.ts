@@ -1,5 +1,7 @@
 /** What every sampler comes down to: one line of numbers per step, for one fused operator. */
 
+import { argumentError } from '../errors.ts';
+
 /**
  * The update of one step, as coefficients:
  *
@@ -27,3 +29,28 @@ export interface Schedule {
 
 /** The most steps there may be: from 501 on the reference's first time steps coincide, and it skips one. */
 export const MAX_STEPS = 500;
+
+export function checkSteps(steps: number): void {
+  if (!Number.isInteger(steps) || steps < 1 || steps > MAX_STEPS) {
+    throw argumentError('steps', `an integer from 1 to ${MAX_STEPS}`, steps);
+  }
+}
+
+export function checkStep(step: number, steps: number): void {
+  if (!Number.isInteger(step) || step < 0 || step >= steps) {
+    throw argumentError('step', `an integer from 0 to ${steps - 1}`, step);
+  }
+}
+
+/** Moves noise levels towards 1 (shift > 1), where larger images need more of the steps. */
+export function shifted(sigma: number, shift: number): number {
+  return (shift * sigma) / (1 + (shift - 1) * sigma);
+}
+
+/** `count` numbers from `start` to `end`, both included; `start` alone for one. */
+export function linspace(start: number, end: number, count: number): number[] {
+  const step = (end - start) / (count - 1);
+  return Array.from({ length: count }, (_, i) =>
+    i === count - 1 && count > 1 ? end : start + (i === 0 ? 0 : i * step),
+  );
+}

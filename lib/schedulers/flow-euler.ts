@@ -1,0 +1,33 @@
+/**
+ * Euler's method on a rectified flow: x' = x + (sigma' - sigma) v.
+ *
+ * The reference applies the shift twice: once to the range of sigmas, when it is made, and once to the steps between
+ * its ends. So the last sigma before 0 is larger than the smallest one of training.
+ *
+ * Source: Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis" (2024), section 5.3.2
+ * for the shift.
+ */
+
+import type { FlowEulerConfig } from '../runtime/configs.ts';
+import { checkStep, checkSteps, linspace, type Schedule, shifted } from './schedule.ts';
+
+/** The schedule of a `FlowMatchEulerDiscreteScheduler`. */
+export function flowEuler(config: FlowEulerConfig, steps: number): Schedule {
+  checkSteps(steps);
+  const training = config.numTrainTimesteps;
+  const smallest = shifted(1 / training, config.shift);
+  const sigmas = linspace(1, smallest, steps).map((sigma) => shifted(sigma, config.shift));
+  const timesteps = sigmas.map((sigma) => Math.fround(sigma * training));
+  sigmas.push(0);
+  return {
+    steps,
+    timesteps,
+    sigmas: sigmas.map(Math.fround),
+    coefficients(step) {
+      checkStep(step, steps);
+      const [sigma, next] = [sigmas[step] as number, sigmas[step + 1] as number]; // checked
+      // x + (sigma' - sigma) v, with v = (x - x0) / sigma: 1 + (sigma' - sigma) / sigma = sigma' / sigma.
+      return { p: 1, q: -sigma, a: next / sigma, b: 1 - next / sigma, c: 0 };
+    },
+  };
+}

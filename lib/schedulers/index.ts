@@ -1,0 +1,68 @@
+/**
+ * Samplers as plain arithmetic: which noise levels to visit, and the coefficients of each update.
+ *
+ * @example
+ * const schedule = schedulerFor(checkpoint.scheduler)(20);
+ * for (let step = 0; step < schedule.steps; step++) {
+ *   const { p, q, a, b, c } = schedule.coefficients(step); // x0 = p x + q v;  x' = a x + b x0 + c x0_previous
+ * }
+ */
+
+import { argumentError, SanaError } from '../errors.ts';
+import type { SchedulerConfig } from '../runtime/configs.ts';
+import { flowDpmSolver } from './flow-dpm-solver.ts';
+import { flowEuler } from './flow-euler.ts';
+import type { Schedule } from './schedule.ts';
+
+export type { FlowDpmSolverConfig, FlowEulerConfig, SchedulerConfig } from '../runtime/configs.ts';
+export { flowDpmSolver } from './flow-dpm-solver.ts';
+export { flowEuler } from './flow-euler.ts';
+export { MAX_STEPS, type Schedule, type StepCoefficients } from './schedule.ts';
+
+/** The samplers by the names that a caller may choose. */
+export const SCHEDULERS = ['flow-dpm-solver', 'flow-euler'] as const;
+export type SchedulerName = (typeof SCHEDULERS)[number];
+
+/**
+ * The sampler of a checkpoint, as a function of the number of steps; or the one named by `override`, with the
+ * checkpoint's shift, since that belongs to the resolution and not to the sampler.
+ */
+export function schedulerFor(config: SchedulerConfig, override?: SchedulerName): (steps: number) => Schedule {
+  if (override !== undefined && !SCHEDULERS.includes(override)) {
+    throw argumentError('scheduler', SCHEDULERS.join(' or '), override);
+  }
+  const chosen = override === undefined ? config : overridden(config, override);
+  switch (chosen.className) {
+    case 'DPMSolverMultistepScheduler':
+      return (steps) => flowDpmSolver(chosen, steps);
+    case 'FlowMatchEulerDiscreteScheduler':
+      return (steps) => flowEuler(chosen, steps);
+    case 'SCMScheduler':
+      throw new SanaError('ERR_SANA_MODEL', 'The scheduler SCMScheduler (SANA-Sprint) is not supported', {
+        hint: 'Use a SANA 1.0 or 1.5 checkpoint.',
+      });
+  }
+}
+
+function overridden(config: SchedulerConfig, name: SchedulerName): SchedulerConfig {
+  const { numTrainTimesteps } = config;
+  switch (config.className) {
+    case 'SCMScheduler':
+      return config; // a distilled model has one sampler
+    case 'DPMSolverMultistepScheduler':
+      if (name === 'flow-dpm-solver') return config;
+      return { className: 'FlowMatchEulerDiscreteScheduler', numTrainTimesteps, shift: config.flowShift };
+    case 'FlowMatchEulerDiscreteScheduler':
+      if (name === 'flow-euler') return config;
+      return {
+        className: 'DPMSolverMultistepScheduler',
+        numTrainTimesteps,
+        flowShift: config.shift,
+        solverOrder: 2,
+        solverType: 'midpoint',
+        lowerOrderFinal: true,
+        eulerAtFinal: false,
+        finalSigmasType: 'zero',
+      };
+  }
+}
