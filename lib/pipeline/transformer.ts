@@ -207,6 +207,11 @@ export class Denoiser {
     return this.#block.bytes;
   }
 
+  /** Bytes that `start` will take. */
+  get unallocatedBytes(): number {
+    return this.#block.allocated ? 0 : this.#block.bytes;
+  }
+
   /** Takes the memory, writes the start latents [B, N, channels] and computes the prompts' keys and values. */
   async start(latents: Float32Array, embeds: readonly PromptEmbeds[], signal?: AbortSignal): Promise<void> {
     const { device, arena } = this.#engine;

@@ -63,7 +63,7 @@ const open = new Map<string, { native: NativeDevice; users: number }>();
  * Opens a device: `auto` takes the first GPU, else the CPU.
  * @throws SanaError ERR_SANA_DEVICE naming the devices there are.
  */
-export function openDevice(device: string, threads: number | undefined): DeviceLease {
+export function openDevice(device: string, threads?: number): DeviceLease {
   if (!/^(auto|cpu|cuda(:\d+)?)$/.test(device)) {
     throw argumentError('device', "'auto', 'cpu', 'cuda' or 'cuda:<index>'", device);
   }
