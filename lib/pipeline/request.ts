@@ -1,0 +1,260 @@
+/** A request to `SanaPipeline.generate`: checked whole before any work, with its defaults filled in. */
+
+import { randomInt } from 'node:crypto';
+import { argumentError, SanaError } from '../errors.ts';
+import {
+  checkBoolean,
+  checkChoice,
+  checkFinite,
+  checkFunction,
+  checkInteger,
+  checkKeys,
+  checkList,
+  checkSignal,
+  checkText,
+} from './fields.ts';
+import type { GenerateRequest, SchedulerName, TensorLike } from './types.ts';
+
+export const MIN_SIZE = 32;
+export const MAX_SIZE = 8192;
+export const MAX_STEPS = 500; // from 501 on the reference's first time steps coincide
+export const MAX_BATCH = 64;
+
+/** Pixels per latent, in both directions. */
+const LATENT_SCALE = 32;
+const MAX_SEED = 2n ** 64n - 1n;
+
+/** What a model decides about a request. */
+export interface ModelTraits {
+  readonly kind: 'sana' | 'sprint' | 'controlnet';
+  /** Pixels per side that the model was made for. */
+  readonly nativeSize: number;
+  readonly latentChannels: number;
+  /** Positions of the text encoder. */
+  readonly maxTextPositions: number;
+  /** Those that can drive the model, its own first. */
+  readonly schedulers: readonly [SchedulerName, ...SchedulerName[]];
+  /** The size the model draws at for a size asked for. Absent: it has no list of sizes it was trained on. */
+  readonly bin?: (size: { width: number; height: number }) => { width: number; height: number };
+}
+
+/** A request that can be carried out, B images in all: image i is of prompt `floor(i / numImagesPerPrompt)`. */
+export interface CheckedRequest {
+  readonly prompts: readonly string[]; // [P]
+  readonly negativePrompts: readonly string[]; // [P]
+  /** The size asked for. */
+  readonly width: number;
+  readonly height: number;
+  /** The size drawn at: multiples of 32. */
+  readonly drawnWidth: number;
+  readonly drawnHeight: number;
+  readonly numInferenceSteps: number;
+  readonly guidanceScale: number;
+  readonly scheduler: SchedulerName;
+  readonly numImagesPerPrompt: number;
+  readonly batch: number; // B = P x numImagesPerPrompt
+  readonly seeds: readonly bigint[]; // [B]
+  /** A copy: [B, latentChannels, drawnHeight / 32, drawnWidth / 32]. */
+  readonly latents: TensorLike | undefined;
+  /** undefined: the default instruction; an empty list: none. */
+  readonly complexHumanInstruction: readonly string[] | undefined;
+  readonly cleanCaption: boolean;
+  readonly maxSequenceLength: number;
+  readonly useResolutionBinning: boolean;
+  readonly outputType: 'image' | 'latent';
+  readonly onStep: NonNullable<GenerateRequest['onStep']> | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+const KNOWN = [
+  'prompt',
+  'negativePrompt',
+  'width',
+  'height',
+  'numInferenceSteps',
+  'guidanceScale',
+  'scheduler',
+  'numImagesPerPrompt',
+  'seed',
+  'latents',
+  'complexHumanInstruction',
+  'cleanCaption',
+  'maxSequenceLength',
+  'useResolutionBinning',
+  'outputType',
+  'onStep',
+  'signal',
+] as const satisfies readonly (keyof GenerateRequest)[];
+
+const UNAVAILABLE = {
+  image: 'this version does not do image to image',
+  strength: 'this version does not do image to image',
+  maskImage: 'this version does not do inpainting',
+  controlImage: 'this version has no ControlNet',
+  controlnetConditioningScale: 'this version has no ControlNet',
+  pagScale: 'this version has no perturbed-attention guidance',
+  loraScale: 'this version does not load LoRA adapters',
+};
+
+/** Checks a request against a model. Throws `ERR_SANA_ARGUMENT`, naming the first field that is wrong. */
+export function checkRequest(request: string | GenerateRequest, model: ModelTraits): CheckedRequest {
+  const given: Partial<GenerateRequest> = typeof request === 'string' ? { prompt: request } : request;
+  checkKeys('request', given, KNOWN, UNAVAILABLE);
+  const {
+    prompt,
+    negativePrompt,
+    numInferenceSteps = model.kind === 'sprint' ? 2 : 20,
+    guidanceScale = 4.5,
+    scheduler = model.schedulers[0],
+    numImagesPerPrompt = 1,
+    seed,
+    latents,
+    complexHumanInstruction,
+    cleanCaption = false,
+    maxSequenceLength = Math.min(300, model.maxTextPositions),
+    outputType = 'image',
+    onStep,
+    signal,
+  } = given;
+
+  const prompts = checkPrompts(prompt);
+  checkInteger('numImagesPerPrompt', numImagesPerPrompt, 1, MAX_BATCH);
+  const batch = prompts.length * numImagesPerPrompt;
+  if (batch > MAX_BATCH) {
+    throw argumentError('numImagesPerPrompt', `at most ${MAX_BATCH} / ${prompts.length} prompts`, numImagesPerPrompt);
+  }
+  const size = checkSize(given, model);
+  return {
+    prompts,
+    negativePrompts: checkNegativePrompts(negativePrompt, prompts.length, model),
+    ...size,
+    numInferenceSteps: checkInteger('numInferenceSteps', numInferenceSteps, 1, MAX_STEPS),
+    guidanceScale: checkFinite('guidanceScale', guidanceScale),
+    scheduler: checkChoice('scheduler', scheduler, model.schedulers),
+    numImagesPerPrompt,
+    batch,
+    seeds: checkSeeds(seed, batch),
+    latents: latents === undefined ? undefined : checkLatents(latents, batch, size, model),
+    complexHumanInstruction: checkInstruction(complexHumanInstruction),
+    cleanCaption: checkBoolean('cleanCaption', cleanCaption),
+    // With an instruction, its first token and the last `maxSequenceLength - 1` are used: one alone means nothing.
+    maxSequenceLength: checkInteger('maxSequenceLength', maxSequenceLength, 2, model.maxTextPositions),
+    outputType: checkChoice('outputType', outputType, ['image', 'latent']),
+    onStep: onStep === undefined ? undefined : checkFunction('onStep', onStep),
+    signal: signal === undefined ? undefined : checkSignal('signal', signal),
+  };
+}
+
+function checkPrompts(prompt: unknown): readonly string[] {
+  if (typeof prompt === 'string') return [checkText('prompt', prompt)];
+  if (!Array.isArray(prompt)) throw argumentError('prompt', 'a string or a list of strings', prompt);
+  return checkList('prompt', prompt, 1, MAX_BATCH).map((text, i) => checkText(`prompt[${i}]`, text));
+}
+
+function checkNegativePrompts(negative: unknown, count: number, model: ModelTraits): readonly string[] {
+  if (negative === undefined) return Array<string>(count).fill('');
+  const texts =
+    typeof negative === 'string'
+      ? Array<string>(count).fill(checkText('negativePrompt', negative))
+      : checkList('negativePrompt', negative, count, count).map((text, i) => checkText(`negativePrompt[${i}]`, text));
+  if (model.kind === 'sprint' && texts.some((text) => text !== '')) {
+    throw new SanaError('ERR_SANA_ARGUMENT', '`negativePrompt` cannot be used here: a Sprint model takes none', {
+      hint: 'Leave `negativePrompt` out, or load a model that is not a Sprint one.',
+    });
+  }
+  return texts;
+}
+
+type Size = Pick<CheckedRequest, 'width' | 'height' | 'drawnWidth' | 'drawnHeight' | 'useResolutionBinning'>;
+
+function checkSize(given: Partial<GenerateRequest>, model: ModelTraits): Size {
+  const { width = model.nativeSize, height = model.nativeSize } = given;
+  const { useResolutionBinning = model.bin !== undefined } = given;
+  checkBoolean('useResolutionBinning', useResolutionBinning);
+  if (!useResolutionBinning) {
+    checkMultiple('width', width, model);
+    checkMultiple('height', height, model);
+    return { width, height, drawnWidth: width, drawnHeight: height, useResolutionBinning };
+  }
+  if (model.bin === undefined) {
+    throw new SanaError('ERR_SANA_ARGUMENT', '`useResolutionBinning` cannot be true: this model has no list of sizes', {
+      hint: `Leave it out: the model draws any size that is a multiple of ${LATENT_SCALE}.`,
+    });
+  }
+  checkInteger('width', width, MIN_SIZE, MAX_SIZE);
+  checkInteger('height', height, MIN_SIZE, MAX_SIZE);
+  const bin = model.bin({ width, height });
+  return { width, height, drawnWidth: bin.width, drawnHeight: bin.height, useResolutionBinning };
+}
+
+function checkMultiple(name: string, value: unknown, model: ModelTraits): void {
+  if (Number.isInteger(value) && (value as number) % LATENT_SCALE === 0) {
+    if ((value as number) >= MIN_SIZE && (value as number) <= MAX_SIZE) return;
+  }
+  const below = typeof value === 'number' ? Math.floor(value / LATENT_SCALE) * LATENT_SCALE : 0;
+  const hints = below >= MIN_SIZE && below < MAX_SIZE ? [`${below} or ${below + LATENT_SCALE} would do`] : [];
+  if (model.bin !== undefined) hints.push('`useResolutionBinning: true` takes any size');
+  const expected = `a multiple of ${LATENT_SCALE} from ${MIN_SIZE} to ${MAX_SIZE}`;
+  throw argumentError(name, expected, value, hints.length > 0 ? `${hints.join('; ')}.` : undefined);
+}
+
+function checkSeeds(seed: unknown, batch: number): readonly bigint[] {
+  if (Array.isArray(seed)) {
+    if (seed.length !== batch) throw argumentError('seed', `one seed, or a list of ${batch}: one per image`, seed);
+    return Array.from(seed, (value, i) => checkSeed(`seed[${i}]`, value));
+  }
+  // The noise generator starts from the low 32 bits of a seed; a shorter number is easier to keep.
+  const first = seed === undefined ? BigInt(randomInt(2 ** 32)) : checkSeed('seed', seed);
+  if (first + BigInt(batch) - 1n > MAX_SEED) {
+    throw argumentError('seed', `at most 2^64 - ${batch}, because the images count up from it`, first);
+  }
+  return Array.from({ length: batch }, (_, i) => first + BigInt(i));
+}
+
+function checkSeed(name: string, value: unknown): bigint {
+  const expected = 'an integer from 0 to 2^64 - 1';
+  if (typeof value === 'bigint') {
+    if (value >= 0n && value <= MAX_SEED) return value;
+  } else if (typeof value === 'number' && Number.isInteger(value) && value >= 0) {
+    if (Number.isSafeInteger(value)) return BigInt(value);
+    throw argumentError(
+      name,
+      `${expected}, as a bigint above 2^53 - 1`,
+      value,
+      'Write it as 123n: it is not exact so.',
+    );
+  }
+  const random = value === -1 || value === -1n || value === null;
+  throw argumentError(name, expected, value, random ? `Leave \`${name}\` out for a random one.` : undefined);
+}
+
+function checkLatents(latents: unknown, batch: number, size: Size, model: ModelTraits): TensorLike {
+  const { drawnWidth, drawnHeight } = size;
+  const shape = [batch, model.latentChannels, drawnHeight / LATENT_SCALE, drawnWidth / LATENT_SCALE];
+  const expected = `a Float32Array with shape [${shape.join(', ')}]`;
+  if (typeof latents !== 'object' || latents === null) throw argumentError('latents', expected, latents);
+  const { data, shape: givenShape } = latents as Partial<TensorLike>;
+  if (!(data instanceof Float32Array)) throw argumentError('latents.data', 'a Float32Array', data);
+  if (!Array.isArray(givenShape)) throw argumentError('latents.shape', 'a list of sizes', givenShape);
+  const elements = shape.reduce((product, n) => product * n, 1);
+  const fits = givenShape.length === shape.length && shape.every((n, i) => givenShape[i] === n);
+  if (!fits || data.length !== elements) {
+    const drawn = `${drawnWidth} x ${drawnHeight} pixels`;
+    const got = `${data.length} numbers with shape [${givenShape.slice(0, 8).join(', ')}]`;
+    throw new SanaError('ERR_SANA_ARGUMENT', `Expected \`latents\` to be ${expected}, got ${got}`, {
+      hint: `The model draws this request at ${drawn}, 32 pixels to a latent; the first dimension counts images.`,
+    });
+  }
+  const bad = data.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw argumentError(`latents.data[${bad}]`, 'a finite number', data[bad]);
+  return { data: data.slice(), shape };
+}
+
+function checkInstruction(instruction: unknown): readonly string[] | undefined {
+  if (instruction === undefined) return undefined;
+  if (instruction === null) return [];
+  const lines = checkList('complexHumanInstruction', instruction, 0, 1000);
+  const texts = lines.map((line, i) => checkText(`complexHumanInstruction[${i}]`, line));
+  checkText('complexHumanInstruction', texts.join('\n'));
+  return texts;
+}

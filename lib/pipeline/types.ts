@@ -1,0 +1,209 @@
+/** What goes into a pipeline and what comes out of it: the types of the public surface. */
+
+import type { Sharp } from 'sharp';
+import type { SanaImage } from '../image/image.ts';
+
+export type SchedulerName = 'flow-dpm-solver' | 'flow-euler' | 'scm';
+export type DeviceName = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
+export type DTypeName = 'float32' | 'bfloat16' | 'float16';
+
+/** Numbers with a shape, row-major. Latents and images of components are in NCHW order. */
+export interface TensorLike {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
+/** Pixels as plain data: RGB, row-major, `width * height * 3` bytes. */
+export interface RawImage {
+  readonly width: number;
+  readonly height: number;
+  readonly data: Uint8Array; // [height, width, 3]
+}
+
+/** A picture given to the package: a path, an encoded file, an image made here, raw RGB, or a sharp instance. */
+export type ImageInput = string | Buffer | SanaImage | RawImage | Sharp;
+
+/** Options of `SanaPipeline.fromPretrained`. */
+export interface LoadOptions {
+  /** Where to compute. `auto` (the default): the first usable GPU, else the CPU. */
+  readonly device?: DeviceName;
+  /** What to compute in. `auto` (the default): bfloat16 where the device computes it, else float32. */
+  readonly dtype?: 'auto' | DTypeName;
+  /** The files to load where a folder holds several: `fp16` for `*.fp16.safetensors`. Default: the unsuffixed ones. */
+  readonly variant?: string;
+  /** Threads of the CPU device. Default: one per core. */
+  readonly threads?: number;
+  readonly onProgress?: (event: LoadProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** How far loading is. */
+export interface LoadProgress {
+  /** `open`: configurations and headers are read; `load`: weights are read and packed; `ready`: the last event. */
+  readonly phase: 'open' | 'load' | 'ready';
+  /** The part of the checkpoint at hand: `text_encoder`, `transformer`, `vae`, ... */
+  readonly component?: string;
+  /** Bytes of weights read so far, of all components. */
+  readonly loadedBytes: number;
+  /** Bytes of weights to read, of all components; 0 while it is not known. */
+  readonly totalBytes: number;
+}
+
+/** One call of `generate`. Everything but `prompt` has a default. */
+export interface GenerateRequest {
+  /** What to draw: one text, or a list of texts that are drawn as one batch. Cut to the model's token limit. */
+  readonly prompt: string | readonly string[];
+  /** What to keep away from, for all prompts or one for each. Default: ''. Not for Sprint models. */
+  readonly negativePrompt?: string | readonly string[];
+  /** Pixels. Default: the model's native size. Any size with resolution binning, multiples of 32 without. */
+  readonly width?: number;
+  readonly height?: number;
+  /** Denoising steps. Default: 20; 2 for Sprint models. */
+  readonly numInferenceSteps?: number;
+  /** Strength of the prompt; 1 and less is without guidance (half the work). Default: 4.5. */
+  readonly guidanceScale?: number;
+  /** Default: the one of the model's scheduler configuration. */
+  readonly scheduler?: SchedulerName;
+  /** Images of each prompt. Default: 1. */
+  readonly numImagesPerPrompt?: number;
+  /**
+   * Where the noise comes from, 0 to 2^64 - 1. Image i of the call has the seed `seed + i` of its own, with which it
+   * can be made alone; a list gives each image's seed. Default: a random one, reported in `seeds`.
+   */
+  readonly seed?: number | bigint | readonly (number | bigint)[];
+  /** Start from these instead of noise: [B, 32, height / 32, width / 32] of the size that the model draws at. */
+  readonly latents?: TensorLike;
+  /** The text put before the prompt, in lines; `null`: none. Default: the one the models were trained with. */
+  readonly complexHumanInstruction?: readonly string[] | null;
+  /** Strip links, tags and file names from prompts. Default: false. */
+  readonly cleanCaption?: boolean;
+  /** Tokens of the prompt that are used. Default: 300. */
+  readonly maxSequenceLength?: number;
+  /**
+   * Draw at the nearest size of those the model was trained on, then resize and crop to the size asked for. Default:
+   * true where the model has such a list of sizes.
+   */
+  readonly useResolutionBinning?: boolean;
+  /** `latent`: stop before decoding; `images` is then empty and `latents` is set. Default: `image`. */
+  readonly outputType?: 'image' | 'latent';
+  /** Called after each step; a promise it returns is awaited before the next one, an error it throws ends the call. */
+  readonly onStep?: (step: StepInfo) => void | Promise<void>;
+  /** Aborts the call: it rejects with `signal.reason`, at the latest after the operator that is running. */
+  readonly signal?: AbortSignal;
+}
+
+/** A step that has been done. */
+export interface StepInfo {
+  /** Steps done, 1 to `totalSteps`. */
+  readonly step: number;
+  readonly totalSteps: number;
+  /** What the model saw as time. */
+  readonly timestep: number;
+  /** Share of noise that was in the latents before the step. */
+  readonly sigma: number;
+  /** Since the call of `generate`. */
+  readonly elapsedMs: number;
+  /** The latents after the step, [B, 32, h, w]. Only until the callback's promise settles. */
+  latents(): Promise<TensorLike>;
+  /** The picture that the first image's latents decode to now. Only until the callback's promise settles. */
+  preview(): Promise<SanaImage>;
+}
+
+/** Wall time of the parts of one call, in milliseconds. */
+export interface Timings {
+  readonly textMs: number; // tokens and text encoder
+  readonly denoiseMs: number; // all steps, callbacks included
+  readonly stepMs: readonly number[]; // each step, callbacks left out
+  readonly decodeMs: number; // autoencoder, resize and crop; 0 for outputType 'latent'
+  readonly totalMs: number;
+}
+
+export interface GenerateResult {
+  /** Prompt by prompt, the images of one prompt together. Empty for outputType 'latent'. */
+  readonly images: SanaImage[];
+  /** [B, 32, h, w] float32 in the transformer's scale, for outputType 'latent'. */
+  readonly latents?: TensorLike;
+  /** The seed of each image. */
+  readonly seeds: readonly bigint[];
+  readonly timings: Timings;
+  /** The most device memory that was in use during the call, weights included. */
+  readonly memory: { readonly peakBytes: number };
+}
+
+/**
+ * Everything that is enough to make one image again, as plain JSON: what was asked for, under the names that
+ * `generate` takes it by, and what it was made on.
+ */
+export interface GenerationParameters {
+  readonly prompt: string;
+  readonly negativePrompt: string;
+  readonly width: number;
+  readonly height: number;
+  readonly numInferenceSteps: number;
+  readonly guidanceScale: number;
+  readonly scheduler: SchedulerName;
+  /** Decimal: seeds go up to 2^64 - 1, which a JSON number cannot hold. */
+  readonly seed: string;
+  /** Only when it was not the default one; `null`: none. */
+  readonly complexHumanInstruction?: readonly string[] | null;
+  readonly cleanCaption: boolean;
+  readonly maxSequenceLength: number;
+  readonly useResolutionBinning: boolean;
+  /** Only when the image did not start from the seed's noise: SHA-256 of its start latents' bytes, hexadecimal. */
+  readonly latentsSha256?: string;
+  /** The model's name (never a path) and a fingerprint of its weights. */
+  readonly model: string;
+  readonly modelFingerprint: string;
+  readonly dtype: DTypeName;
+  /** Instruction path of the device: 'avx512-bf16', 'avx2', 'sm_90', ... The same path gives the same bytes. */
+  readonly devicePath: string;
+  /** Version of this package. */
+  readonly version: string;
+}
+
+/** One operator of a stage. */
+export interface ExplainedOperator {
+  readonly op: string;
+  /** Where in the model it stands: 'block.3.attn1'. */
+  readonly scope: string;
+  /** The shapes of its operands. */
+  readonly shapes: string;
+  readonly flops: number;
+  /** Bytes read and written when every operand is touched once. */
+  readonly bytes: number;
+}
+
+/** One program of a generation, e.g. a denoising step. */
+export interface ExplainedStage {
+  readonly name: string;
+  /** How often a generation runs it. */
+  readonly runs: number;
+  readonly operators: readonly ExplainedOperator[];
+  readonly flops: number; // of one run
+  readonly bytes: number; // of one run
+  /** Memory of the intermediates. */
+  readonly arenaBytes: number;
+  /** All device memory in use while it runs. */
+  readonly peakBytes: number;
+}
+
+/** What a request would run, found without running it. */
+export interface Explanation {
+  readonly model: string;
+  readonly device: string;
+  readonly devicePath: string;
+  readonly dtype: DTypeName;
+  readonly batch: number;
+  /** The size that the model draws at. */
+  readonly width: number;
+  readonly height: number;
+  readonly stages: readonly ExplainedStage[];
+  readonly flops: number; // of the whole generation
+  /** Device memory by what it holds; `peak` is the most in use at once. */
+  readonly memory: {
+    readonly weightsBytes: number;
+    readonly stateBytes: number;
+    readonly arenaBytes: number;
+    readonly peakBytes: number;
+  };
+}
