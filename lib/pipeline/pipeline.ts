@@ -10,9 +10,9 @@ import { readInput } from '../image/input.ts';
 import { type Checkpoint, openCheckpoint } from '../runtime/checkpoint.ts';
 import { defaultDtype, openDevice } from '../runtime/devices.ts';
 import { SCHEDULERS, schedulerFor } from '../schedulers/index.ts';
-import { defaultInstruction } from '../text/instruction.ts';
+import { joinInstruction } from '../text/instruction.ts';
 import { processPrompt } from '../text/prompt.ts';
-import { selectTokens } from '../text/selection.ts';
+import { selectText, type TextSelection } from '../text/selection.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { version } from '../version.ts';
 import { Autoencoder } from './autoencoder.ts';
@@ -24,7 +24,7 @@ import { torchRandnAsync } from './noise.ts';
 import { Queue } from './queue.ts';
 import { type CheckedRequest, checkRequest, type ModelTraits } from './request.ts';
 import { binResolution } from './resolution.ts';
-import { type PromptEmbeds, TextEncoder, type TokenSequence } from './text-encoder.ts';
+import { type PromptEmbeds, TextEncoder } from './text-encoder.ts';
 import { type Denoiser, type DenoiseShape, Transformer } from './transformer.ts';
 import type {
   ExplainedStage,
@@ -42,8 +42,8 @@ const binnedSampleSizes = [16, 32, 64, 128];
 
 /** The prompts' tokens, as the text encoder and the transformer need them. */
 interface TokenizedPrompts {
-  readonly positive: readonly TokenSequence[]; // [P]
-  readonly negative: readonly TokenSequence[]; // [P], or none without guidance
+  readonly positive: readonly TextSelection[]; // [P]
+  readonly negative: readonly TextSelection[]; // [P], or none without guidance
 }
 
 /**
@@ -254,15 +254,15 @@ export class SanaPipeline {
   async #tokenize(request: CheckedRequest): Promise<TokenizedPrompts> {
     const { prompts, negativePrompts, complexHumanInstruction, maxSequenceLength, cleanCaption, guidanceScale } =
       request;
-    const instruction = (complexHumanInstruction ?? defaultInstruction).join('\n');
+    const instruction = joinInstruction(complexHumanInstruction);
     const clean = (text: string) => processPrompt(text, { cleanCaption });
     const negatives = guidanceScale > 1 ? negativePrompts : [];
     const texts = [instruction, ...prompts.map((prompt) => instruction + clean(prompt)), ...negatives.map(clean)];
     const [instructionIds = [], ...ids] = await this.#tokenizer.encodeBatch(texts);
     const own = instruction === '' ? undefined : instructionIds;
     return {
-      positive: ids.slice(0, prompts.length).map((tokens) => selectTokens(tokens, maxSequenceLength, own)),
-      negative: ids.slice(prompts.length).map((tokens) => selectTokens(tokens, maxSequenceLength)),
+      positive: ids.slice(0, prompts.length).map((tokens) => selectText(tokens, maxSequenceLength, own)),
+      negative: ids.slice(prompts.length).map((tokens) => selectText(tokens, maxSequenceLength)),
     };
   }
 
@@ -458,12 +458,12 @@ export class SanaPipeline {
     const sequences = [...tokens.negative, ...tokens.positive];
     const shape = this.#shapeOf(
       request,
-      sequences.map(({ selected }) => selected.length),
+      sequences.map(({ positions }) => positions.length),
     );
     const denoiser = this.#transformer.denoiser(shape);
     const picture = this.#autoencoder.planRgb(shape.height, shape.width, request);
     const prefixLength = Math.max(0, ...tokens.positive.map((sequence) => sequence.prefixLength));
-    const textPlan = (group: readonly TokenSequence[], prefix: number) =>
+    const textPlan = (group: readonly TextSelection[], prefix: number) =>
       this.#textEncoder.plan(
         group.map(({ ids, prefixLength: skipped }) => ids.length - skipped),
         prefix,

@@ -13,17 +13,8 @@ import type { WeightsProgress } from '../models/weights.ts';
 import type { DType } from '../native.ts';
 import type { Component } from '../runtime/checkpoint.ts';
 import type { Gemma2Config } from '../runtime/configs.ts';
+import type { TextSelection } from '../text/selection.ts';
 import type { ComputeDtype, Engine } from './engine.ts';
-
-/** A prompt's tokens: those that are computed, and which of them the transformer sees. */
-export interface TokenSequence {
-  /** All tokens, the beginning-of-sequence token included, truncated to the limit. */
-  readonly ids: readonly number[];
-  /** How many of the first tokens are the instruction's, whose keys and values may be reused. 0: none. */
-  readonly prefixLength: number;
-  /** Positions of the tokens whose hidden states are the embedding. */
-  readonly selected: readonly number[];
-}
 
 /** Embeddings of one prompt: its real tokens only. */
 export interface PromptEmbeds {
@@ -111,7 +102,7 @@ export class TextEncoder {
   }
 
   /** Embeddings of each sequence. */
-  async encode(sequences: readonly TokenSequence[], signal?: AbortSignal): Promise<PromptEmbeds[]> {
+  async encode(sequences: readonly TextSelection[], signal?: AbortSignal): Promise<PromptEmbeds[]> {
     await this.load(signal);
     const results: (PromptEmbeds | undefined)[] = sequences.map(() => undefined);
     // Sequences that continue the same instruction are computed in one pass, the others in another.
@@ -143,7 +134,7 @@ export class TextEncoder {
     return scratch.bytes;
   }
 
-  async #encodeGroup(sequences: readonly TokenSequence[], signal?: AbortSignal): Promise<PromptEmbeds[]> {
+  async #encodeGroup(sequences: readonly TextSelection[], signal?: AbortSignal): Promise<PromptEmbeds[]> {
     const [first] = sequences;
     if (first === undefined) return [];
     const channels = this.config.hiddenSize;
@@ -154,7 +145,7 @@ export class TextEncoder {
     const hidden = await this.#run(computed, positions, { prefix: prefix?.keysValues }, signal);
 
     let start = 0;
-    return sequences.map(({ selected }, i) => {
+    return sequences.map(({ positions: selected }, i) => {
       const data = new Float32Array(selected.length * channels);
       selected.forEach((position, row) => {
         if (position < skipped && position !== 0)

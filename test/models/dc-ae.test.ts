@@ -5,7 +5,15 @@ import { AutoencoderDecoder, AutoencoderEncoder } from '../../lib/models/dc-ae.t
 import { channelsFirst, channelsLast } from '../../lib/pipeline/layout.ts';
 import { type Checkpoint, openCheckpoint } from '../../lib/runtime/checkpoint.ts';
 import { cpu, runGraph } from '../support/device.ts';
-import { assertClose, errorOf, fixtures, type Golden, GoldenFile, tolerances } from '../support/golden.ts';
+import {
+  assertClose,
+  errorOf,
+  fixtures,
+  type Golden,
+  GoldenFile,
+  type Tolerance,
+  tolerances,
+} from '../support/golden.ts';
 
 interface Map4 {
   readonly shape: readonly number[]; // NCHW
@@ -78,7 +86,7 @@ describe('DC-AE', () => {
     const golden = new GoldenFile('vae_decode');
     const actual = await run(new AutoencoderDecoder(cpu(), checkpoint.vae.config, 'f32'), golden.get('a.in.z'));
     const stage = (name: string) => actual[name] ?? assert.fail(`no stage ${name}`);
-    const close = (map: Map4, name: string, tolerance = tolerances.decodeInner) =>
+    const close = (map: Map4, name: string, tolerance: Tolerance = tolerances.decodeInner) =>
       assertClose(map.data, golden.get(name).data, tolerance, name);
     close(stage('conv_in'), 'a.conv_in');
     for (const i of [5, 4, 3, 2]) close(stage(`up_blocks.${i}`), `a.up_block.${i}`);
