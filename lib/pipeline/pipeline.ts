@@ -3,31 +3,27 @@
 import { createHash } from 'node:crypto';
 import { basename, resolve } from 'node:path';
 import { argumentError, SanaError } from '../errors.ts';
-import type { Plan } from '../graph/planner.ts';
-import { costs } from '../graph/program.ts';
 import { SanaImage } from '../image/image.ts';
 import { readInput } from '../image/input.ts';
 import { type Checkpoint, openCheckpoint } from '../runtime/checkpoint.ts';
 import { defaultDtype, openDevice } from '../runtime/devices.ts';
 import { SCHEDULERS, schedulerFor } from '../schedulers/index.ts';
-import { joinInstruction } from '../text/instruction.ts';
-import { processPrompt } from '../text/prompt.ts';
-import { selectText, type TextSelection } from '../text/selection.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { version } from '../version.ts';
 import { Autoencoder } from './autoencoder.ts';
 import { type ComputeDtype, Engine, formatBytes } from './engine.ts';
+import { explain } from './explain.ts';
 import { fingerprint } from './fingerprint.ts';
 import { channelsFirst, channelsLast } from './layout.ts';
 import { type CheckedLoadOptions, checkLoadOptions } from './load-options.ts';
 import { torchRandnAsync } from './noise.ts';
+import { padded, tokenize } from './prompts.ts';
 import { Queue } from './queue.ts';
 import { type CheckedRequest, checkRequest, type ModelTraits } from './request.ts';
 import { binResolution } from './resolution.ts';
 import { type PromptEmbeds, TextEncoder } from './text-encoder.ts';
 import { type Denoiser, type DenoiseShape, Transformer } from './transformer.ts';
 import type {
-  ExplainedStage,
   Explanation,
   GenerateRequest,
   GenerateResult,
@@ -39,12 +35,6 @@ import type {
 
 /** Sizes of latents (pixels / 32) for which there is a table of resolutions. */
 const binnedSampleSizes = [16, 32, 64, 128];
-
-/** The prompts' tokens, as the text encoder and the transformer need them. */
-interface TokenizedPrompts {
-  readonly positive: readonly TextSelection[]; // [P]
-  readonly negative: readonly TextSelection[]; // [P], or none without guidance
-}
 
 /**
  * A loaded SANA model. Calls to `generate` that overlap run one after another.
@@ -150,7 +140,7 @@ export class SanaPipeline {
       const { signal, ...rest } = request;
       const checked = checkRequest(rest, this.#traits);
       return await this.#queue.run(async () => {
-        const { positive } = await this.#tokenize({ ...checked, guidanceScale: 1 });
+        const { positive } = await tokenize(this.#tokenizer, { ...checked, guidanceScale: 1 });
         return padded(await this.#textEncoder.encode(positive, signal));
       }, signal);
     },
@@ -251,21 +241,6 @@ export class SanaPipeline {
     onProgress?.({ phase: 'ready', loadedBytes: totalBytes, totalBytes });
   }
 
-  async #tokenize(request: CheckedRequest): Promise<TokenizedPrompts> {
-    const { prompts, negativePrompts, complexHumanInstruction, maxSequenceLength, cleanCaption, guidanceScale } =
-      request;
-    const instruction = joinInstruction(complexHumanInstruction);
-    const clean = (text: string) => processPrompt(text, { cleanCaption });
-    const negatives = guidanceScale > 1 ? negativePrompts : [];
-    const texts = [instruction, ...prompts.map((prompt) => instruction + clean(prompt)), ...negatives.map(clean)];
-    const [instructionIds = [], ...ids] = await this.#tokenizer.encodeBatch(texts);
-    const own = instruction === '' ? undefined : instructionIds;
-    return {
-      positive: ids.slice(0, prompts.length).map((tokens) => selectText(tokens, maxSequenceLength, own)),
-      negative: ids.slice(prompts.length).map((tokens) => selectText(tokens, maxSequenceLength)),
-    };
-  }
-
   #shapeOf(request: CheckedRequest, lengths: readonly number[]): DenoiseShape {
     const { compression } = this.#autoencoder;
     return {
@@ -283,7 +258,7 @@ export class SanaPipeline {
     const { device } = this.#engine;
     device.resetPeak();
 
-    const tokens = await this.#tokenize(request);
+    const tokens = await tokenize(this.#tokenizer, request);
     signal?.throwIfAborted();
     const embeds = await this.#textEncoder.encode([...tokens.negative, ...tokens.positive], signal);
     if (this.#offload !== 'none') this.#textEncoder.release();
@@ -445,7 +420,7 @@ export class SanaPipeline {
       maxSequenceLength: request.maxSequenceLength,
       useResolutionBinning: request.useResolutionBinning,
       ...(latents !== undefined && { latentsSha256: createHash('sha256').update(latents.data).digest('hex') }),
-      model: basename(resolve(this.#checkpoint.folder)),
+      model: this.#name,
       modelFingerprint: this.#fingerprint,
       dtype: publicDtype(this.#dtype),
       devicePath: this.#engine.device.info.path,
@@ -454,118 +429,27 @@ export class SanaPipeline {
   }
 
   async #explain(request: CheckedRequest): Promise<Explanation> {
-    const tokens = await this.#tokenize(request);
-    const sequences = [...tokens.negative, ...tokens.positive];
-    const shape = this.#shapeOf(
+    const { negative, positive } = await tokenize(this.#tokenizer, request);
+    const tokens = [...negative, ...positive].map(({ positions }) => positions.length);
+    return explain({
       request,
-      sequences.map(({ positions }) => positions.length),
-    );
-    const denoiser = this.#transformer.denoiser(shape);
-    const picture = this.#autoencoder.planRgb(shape.height, shape.width, request);
-    const prefixLength = Math.max(0, ...tokens.positive.map((sequence) => sequence.prefixLength));
-    const textPlan = (group: readonly TextSelection[], prefix: number) =>
-      this.#textEncoder.plan(
-        group.map(({ ids, prefixLength: skipped }) => ids.length - skipped),
-        prefix,
-      );
-    const planned: { name: string; runs: number; plan: Plan; weights: number; state: number }[] = [];
-    const text = this.#textEncoder.weightBytes;
-    const prefixBytes = prefixLength > 0 ? this.#textEncoder.prefixBytes(prefixLength) : 0;
-    if (prefixLength > 0) {
-      planned.push({
-        name: 'instruction',
-        runs: 1,
-        plan: this.#textEncoder.plan([prefixLength], 0),
-        weights: text,
-        state: prefixBytes,
-      });
-    }
-    planned.push({
-      name: 'text_encode',
-      runs: 1,
-      plan: textPlan(tokens.positive, prefixLength),
-      weights: text,
-      state: prefixBytes,
-    });
-    if (tokens.negative.length > 0) {
-      planned.push({
-        name: 'text_encode (negative)',
-        runs: 1,
-        plan: textPlan(tokens.negative, 0),
-        weights: text,
-        state: prefixBytes,
-      });
-    }
-    const generation = prefixBytes + denoiser.stateBytes;
-    const dit = this.#transformer.weightBytes;
-    planned.push({ name: 'text_context', runs: 1, plan: denoiser.contextPlan, weights: dit, state: generation });
-    planned.push({
-      name: 'denoise_step',
-      runs: request.numInferenceSteps,
-      plan: denoiser.stepPlan,
-      weights: dit,
-      state: generation,
-    });
-    if (request.outputType === 'image') {
-      const state = (this.#offload === 'sequential' ? prefixBytes : generation) + picture.stateBytes;
-      planned.push({
-        name: 'decode',
-        runs: request.batch,
-        plan: picture.plan,
-        weights: this.#autoencoder.decoderBytes,
-        state,
-      });
-    }
-    return this.#explanation(request, planned);
-  }
-
-  #explanation(
-    request: CheckedRequest,
-    planned: readonly { name: string; runs: number; plan: Plan; weights: number; state: number }[],
-  ): Explanation {
-    const { textEncoder, transformer, autoencoder } = {
-      textEncoder: this.#textEncoder.weightBytes,
-      transformer: this.#transformer.weightBytes,
-      autoencoder: this.#autoencoder.decoderBytes,
-    };
-    const isText = (name: string) => name.startsWith('text_encode') || name === 'instruction';
-    const resident = (name: string, own: number) => {
-      if (this.#offload === 'sequential') return own;
-      const rest = transformer + autoencoder;
-      return this.#offload === 'none' || isText(name) ? rest + textEncoder : rest;
-    };
-    // The arena is kept at the largest size that has been needed so far.
-    let arena = 0;
-    const stages = planned.map(({ name, runs, plan, weights, state }): ExplainedStage => {
-      const operators = costs(plan);
-      arena = Math.max(arena, plan.arenaBytes);
-      return {
-        name,
-        runs,
-        operators,
-        flops: operators.reduce((sum, { flops }) => sum + flops, 0),
-        bytes: operators.reduce((sum, { bytes }) => sum + bytes, 0),
-        arenaBytes: plan.arenaBytes,
-        peakBytes: resident(name, weights) + state + arena,
-      };
-    });
-    return {
-      model: basename(resolve(this.#checkpoint.folder)),
+      positive,
+      negative,
+      offload: this.#offload,
+      textEncoder: this.#textEncoder,
+      denoiser: this.#transformer.denoiser(this.#shapeOf(request, tokens)),
+      transformerBytes: this.#transformer.weightBytes,
+      autoencoder: this.#autoencoder,
+      model: this.#name,
       device: this.#engine.deviceId,
       devicePath: this.#engine.device.info.path,
       dtype: publicDtype(this.#dtype),
-      batch: request.batch,
-      width: request.drawnWidth,
-      height: request.drawnHeight,
-      stages,
-      flops: stages.reduce((sum, { flops, runs }) => sum + flops * runs, 0),
-      memory: {
-        weightsBytes: Math.max(...planned.map(({ name, weights }) => resident(name, weights))),
-        stateBytes: Math.max(...planned.map(({ state }) => state)),
-        arenaBytes: arena,
-        peakBytes: Math.max(...stages.map(({ peakBytes }) => peakBytes)),
-      },
-    };
+    });
+  }
+
+  /** The folder's name, never its path. */
+  get #name(): string {
+    return basename(resolve(this.#checkpoint.folder));
   }
 }
 
@@ -585,26 +469,10 @@ function samplerOf({ scheduler }: CheckedRequest): 'flow-dpm-solver' | 'flow-eul
   return scheduler;
 }
 
-/** Embeddings of several prompts as one tensor, zero-padded to the longest, and its mask. */
-function padded(prompts: readonly PromptEmbeds[]): { embeds: TensorLike; mask: TensorLike } {
-  const n = Math.max(...prompts.map(({ tokens }) => tokens));
-  const channels = prompts[0]?.channels ?? 0;
-  const embeds = new Float32Array(prompts.length * n * channels);
-  const mask = new Float32Array(prompts.length * n);
-  prompts.forEach(({ tokens, data }, i) => {
-    embeds.set(data, i * n * channels);
-    mask.fill(1, i * n, i * n + tokens);
-  });
-  return {
-    embeds: { data: embeds, shape: [prompts.length, n, channels] },
-    mask: { data: mask, shape: [prompts.length, n] },
-  };
-}
-
 /** A picture as [1, 3, H, W] in [-1, 1]. */
 async function asTensor(image: ImageInput | TensorLike): Promise<TensorLike> {
   if (typeof image === 'object' && image !== null && 'shape' in image && 'data' in image) return image as TensorLike;
   const { width, height, data } = await readInput(image as ImageInput);
-  const scaled = Float32Array.from(data, (byte) => Math.fround(byte / 127.5) - 1);
+  const scaled = Float32Array.from(data, (byte: number) => Math.fround(byte / 127.5) - 1);
   return { data: channelsFirst(scaled, 1, 3, width * height), shape: [1, 3, height, width] };
 }

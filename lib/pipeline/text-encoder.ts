@@ -122,9 +122,11 @@ export class TextEncoder {
   }
 
   /** Plans one pass, for `explain`: nothing is allocated or run. */
-  plan(lengths: readonly number[], prefixLength: number): Plan {
+  plan(lengths: readonly number[], prefixLength: number): { plan: Plan; stateBytes: number } {
     const scratch = new Block(this.#engine.device, 'instruction');
-    return this.#record(lengths, prefixLength > 0 ? this.#reservePrefix(scratch, prefixLength) : undefined).plan;
+    const prefix = prefixLength > 0 ? this.#reservePrefix(scratch, prefixLength) : undefined;
+    const { plan, block } = this.#record(lengths, prefix);
+    return { plan, stateBytes: block.bytes };
   }
 
   /** Bytes that stay allocated for an instruction of that many tokens. */
