@@ -1,23 +1,79 @@
 /** A generated image: its pixels, and what it was made from. */
 
+import { extname } from 'node:path';
 import sharp, { type Sharp } from 'sharp';
+import { argumentError, SanaError } from '../errors.ts';
+import { checkBoolean, checkChoice, checkInteger, checkKeys } from '../pipeline/fields.ts';
 import type { GenerationParameters } from '../pipeline/types.ts';
+import { writeWholeFile } from './file.ts';
+import { addPngMetadata, embeddedMetadata } from './metadata.ts';
 
-/** A generated image. */
+export type EncodedFormat = 'png' | 'jpeg' | 'webp' | 'avif';
+
+/** How an image is encoded. A field that does not apply to the format is rejected. */
+export interface EncodeOptions {
+  /** 1 to 100, for JPEG (default 90), WebP (90) and AVIF (60). */
+  readonly quality?: number;
+  /** For WebP and AVIF. Default: false. */
+  readonly lossless?: boolean;
+  /** 0 (fast) to 9 (small), for PNG. Default: 6. */
+  readonly compressionLevel?: number;
+  /** Whether the file says what the image was made from. Default: true. */
+  readonly metadata?: boolean;
+}
+
+const FORMATS = ['png', 'jpeg', 'webp', 'avif'] as const satisfies readonly EncodedFormat[];
+const EXTENSIONS: Readonly<Record<string, EncodedFormat>> = {
+  '.png': 'png',
+  '.jpg': 'jpeg',
+  '.jpeg': 'jpeg',
+  '.webp': 'webp',
+  '.avif': 'avif',
+};
+const OPTIONS: Readonly<Record<EncodedFormat, readonly (keyof EncodeOptions)[]>> = {
+  png: ['compressionLevel', 'metadata'],
+  jpeg: ['quality', 'metadata'],
+  webp: ['quality', 'lossless', 'metadata'],
+  avif: ['quality', 'lossless', 'metadata'],
+};
+
+/** The format that a file name stands for. Throws `ERR_SANA_FILE` for an extension that stands for none. */
+export function formatOfPath(path: string): EncodedFormat {
+  const extension = extname(path).toLowerCase();
+  const format = Object.hasOwn(EXTENSIONS, extension) ? EXTENSIONS[extension] : undefined;
+  if (format === undefined) {
+    const found = extension === '' ? 'no extension' : `the extension '${extension}'`;
+    throw new SanaError('ERR_SANA_FILE', `Cannot tell the image format: '${path}' has ${found}`, {
+      hint: `Use one of ${Object.keys(EXTENSIONS).join(', ')}.`,
+    });
+  }
+  return format;
+}
+
+/**
+ * A generated image.
+ *
+ * @example
+ * const { images } = await pipe.generate('a red fox in snow');
+ * await images[0].save('fox.png');
+ */
 export class SanaImage {
   readonly width: number;
   readonly height: number;
   /** RGB, row-major: [height, width, 3]. */
   readonly data: Uint8Array;
+  /** Everything that is enough to make it again. */
   readonly parameters: GenerationParameters;
 
   constructor(
     pixels: { width: number; height: number; data: Uint8Array /* [height, width, 3] */ },
     parameters: GenerationParameters,
   ) {
-    this.width = pixels.width;
-    this.height = pixels.height;
-    this.data = pixels.data;
+    const { width, height, data } = pixels;
+    if (data.length !== width * height * 3) throw argumentError('data.length', `${width * height * 3}`, data.length);
+    this.width = width;
+    this.height = height;
+    this.data = data;
     this.parameters = parameters;
   }
 
@@ -30,4 +86,55 @@ export class SanaImage {
   toSharp(): Sharp {
     return sharp(this.data, { raw: { width: this.width, height: this.height, channels: 3 } });
   }
+
+  /**
+   * The bytes of an image file. They say what the image was made from: PNG files in two text chunks (`parameters`, for
+   * viewers, and the exact `sana-native`), the others in EXIF and XMP, which leave out prompts too long for them.
+   */
+  async toBuffer(format: EncodedFormat = 'png', options: EncodeOptions = {}): Promise<Buffer> {
+    checkChoice('format', format, FORMATS);
+    const { quality, lossless = false, compressionLevel = 6, metadata = true } = checkOptions(format, options);
+    if (format === 'png') {
+      const png = await this.toSharp().png({ compressionLevel }).toBuffer();
+      return metadata ? addPngMetadata(png, this.parameters) : png;
+    }
+    let image = this.toSharp();
+    if (format === 'jpeg') image = image.jpeg({ quality: quality ?? 90 });
+    else if (format === 'webp') image = image.webp({ quality: quality ?? 90, lossless });
+    else image = image.avif({ quality: quality ?? 60, lossless });
+    if (metadata) {
+      const { exifComment, xmp } = embeddedMetadata(this.parameters, format);
+      if (exifComment !== undefined) image = image.withExif({ IFD2: { UserComment: exifComment } });
+      if (xmp !== undefined) image = image.withXmp(xmp);
+    }
+    return image.toBuffer();
+  }
+
+  /**
+   * Writes an image file, whole or not at all. The extension gives the format; missing folders are made.
+   * Rejects with `ERR_SANA_FILE`.
+   */
+  async save(path: string, options: EncodeOptions = {}): Promise<void> {
+    if (typeof path !== 'string' || path === '') throw argumentError('path', 'the name of a file', path);
+    await writeWholeFile(path, await this.toBuffer(formatOfPath(path), options));
+  }
+
+  /** What it is and was made from, without the pixels. */
+  toJSON(): { width: number; height: number; seed: string; parameters: GenerationParameters } {
+    return { width: this.width, height: this.height, seed: this.parameters.seed, parameters: this.parameters };
+  }
+}
+
+function checkOptions(format: EncodedFormat, options: EncodeOptions): EncodeOptions {
+  checkKeys('options', options, OPTIONS[format], {
+    quality: `${format} has no quality`,
+    lossless: `${format} is always one way`,
+    compressionLevel: `${format} has no compression level`,
+  });
+  const { quality, lossless, compressionLevel, metadata } = options;
+  if (quality !== undefined) checkInteger('quality', quality, 1, 100);
+  if (lossless !== undefined) checkBoolean('lossless', lossless);
+  if (compressionLevel !== undefined) checkInteger('compressionLevel', compressionLevel, 0, 9);
+  if (metadata !== undefined) checkBoolean('metadata', metadata);
+  return options;
 }

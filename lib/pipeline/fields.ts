@@ -106,31 +106,32 @@ export function checkList(name: string, value: unknown, min: number, max: number
   return Array.from(value);
 }
 
-/** The known name closest to what was typed: other spelling, a known alias, a beginning or end of it, or a typo. */
+/** The known name closest to what was typed: other spelling, a known alias, a part of it, or a typo. */
 function nearest(typed: string, known: readonly string[]): string | undefined {
   const letters = (name: string) => name.toLowerCase().replaceAll(/[^a-z0-9]/g, '');
   const wanted = letters(typed.slice(0, 60));
-  if (wanted === '') return undefined;
   const alias = Object.hasOwn(OTHER_NAMES, wanted) ? OTHER_NAMES[wanted] : undefined;
   if (alias !== undefined && known.includes(alias)) return alias;
+  if (wanted.length < 3) return undefined;
   const ranked = known
     .map((name) => ({ name, distance: editDistance(wanted, letters(name)) }))
     .sort((a, b) => a.distance - b.distance);
-  const best = ranked[0];
-  if (best !== undefined && best.distance <= Math.max(1, Math.floor(wanted.length / 3))) return best.name;
-  return wanted.length < 4 ? undefined : known.find((name) => letters(name).includes(wanted));
+  const allowed = Math.floor(wanted.length / 3);
+  return (
+    ranked.find(({ distance }) => distance <= allowed)?.name ?? known.find((name) => letters(name).includes(wanted))
+  );
 }
 
-/** Insertions, deletions and replacements that turn `a` into `b`. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 0; i < a.length; i++) {
+/** Insertions, deletions and replacements that turn `typed` into `name`, or into a beginning of it, plus one. */
+function editDistance(typed: string, name: string): number {
+  let row = Array.from({ length: name.length + 1 }, (_, i) => i);
+  for (let i = 0; i < typed.length; i++) {
     const next = [i + 1];
-    for (let j = 0; j < b.length; j++) {
-      const replaced = (row[j] ?? 0) + (a[i] === b[j] ? 0 : 1);
+    for (let j = 0; j < name.length; j++) {
+      const replaced = (row[j] ?? 0) + (typed[i] === name[j] ? 0 : 1);
       next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
     }
     row = next;
   }
-  return row[b.length] ?? 0;
+  return Math.min(row[name.length] ?? 0, Math.min(...row) + 1);
 }

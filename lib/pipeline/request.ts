@@ -15,6 +15,7 @@ import {
 } from './fields.ts';
 import type { GenerateRequest, SchedulerName, TensorLike } from './types.ts';
 
+export const SCHEDULERS = ['flow-dpm-solver', 'flow-euler', 'scm'] as const satisfies readonly SchedulerName[];
 export const MIN_SIZE = 32;
 export const MAX_SIZE = 8192;
 export const MAX_STEPS = 500; // from 501 on the reference's first time steps coincide

@@ -1,7 +1,6 @@
 /** A checkpoint's tokenizer, in a thread of its own. */
 
-import { extname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { argumentError, SanaError } from '../errors.ts';
 import { modelError } from '../runtime/model-error.ts';
@@ -38,9 +37,8 @@ export class Tokenizer {
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     const input: WorkerInput = { file: this.#file, port: port2, answered: this.#answered.buffer as SharedArrayBuffer };
-    // The worker lies beside this file, as .ts in the sources and as .js in the package.
-    const extension = extname(fileURLToPath(import.meta.url));
-    this.#worker = new Worker(new URL(`./tokenizer-worker${extension}`, import.meta.url), {
+    const entry = import.meta.url.endsWith('.ts') ? './tokenizer-worker-source.mjs' : './tokenizer-worker.js';
+    this.#worker = new Worker(new URL(entry, import.meta.url), {
       workerData: input,
       transferList: [port2],
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
