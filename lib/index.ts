@@ -5,8 +5,8 @@
  */
 
 export { SanaError, type SanaErrorCode } from './errors.ts';
-export { SanaImage } from './image/image.ts';
-export { readGenerationMetadata } from './image/metadata.ts';
+export { type EncodedFormat, type EncodeOptions, SanaImage } from './image/image.ts';
+export { type ImageMetadata, readGenerationMetadata } from './image/metadata.ts';
 export { SanaPipeline } from './pipeline/pipeline.ts';
 export type * from './pipeline/types.ts';
 export { type DeviceInfo, listDevices } from './runtime/devices.ts';

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { basename, resolve } from 'node:path';
 import { argumentError, SanaError } from '../errors.ts';
 import { SanaImage } from '../image/image.ts';
-import { readInput } from '../image/input.ts';
+import { readImage } from '../image/input.ts';
 import { type Checkpoint, openCheckpoint } from '../runtime/checkpoint.ts';
 import { defaultDtype, openDevice } from '../runtime/devices.ts';
 import { SCHEDULERS, schedulerFor } from '../schedulers/index.ts';
@@ -472,7 +472,7 @@ function samplerOf({ scheduler }: CheckedRequest): 'flow-dpm-solver' | 'flow-eul
 /** A picture as [1, 3, H, W] in [-1, 1]. */
 async function asTensor(image: ImageInput | TensorLike): Promise<TensorLike> {
   if (typeof image === 'object' && image !== null && 'shape' in image && 'data' in image) return image as TensorLike;
-  const { width, height, data } = await readInput(image as ImageInput);
+  const { width, height, data } = await readImage(image as ImageInput);
   const scaled = Float32Array.from(data, (byte: number) => Math.fround(byte / 127.5) - 1);
   return { data: channelsFirst(scaled, 1, 3, width * height), shape: [1, 3, height, width] };
 }

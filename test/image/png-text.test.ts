@@ -53,10 +53,13 @@ describe('text chunks of PNG files', () => {
     const deflated = deflateSync(Buffer.from('füchse', 'latin1')).toString('latin1');
     const deflatedUtf8 = deflateSync('狐').toString('latin1');
     const file = withChunk(chunk('zTXt', `a\0\0${deflated}`), chunk('iTXt', `b\0\x01\0en\0\0${deflatedUtf8}`));
-    assert.deepEqual([...readPngText(file, ['a', 'b'])], [
-      ['a', 'füchse'],
-      ['b', '狐'],
-    ]);
+    assert.deepEqual(
+      [...readPngText(file, ['a', 'b'])],
+      [
+        ['a', 'füchse'],
+        ['b', '狐'],
+      ],
+    );
   });
 
   it('believes the first of two chunks with one keyword', () => {
