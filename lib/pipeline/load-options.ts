@@ -9,6 +9,7 @@ const KNOWN = [
   'dtype',
   'variant',
   'threads',
+  'offload',
   'onProgress',
   'signal',
 ] as const satisfies readonly (keyof LoadOptions)[];
@@ -20,7 +21,6 @@ const UNAVAILABLE = {
   localFilesOnly: FOLDERS_ONLY,
   token: FOLDERS_ONLY,
   controlnet: 'this version has no ControlNet',
-  offload: 'this version keeps the whole model on the device',
 };
 
 /** The options with their defaults filled in. */
@@ -29,13 +29,14 @@ export interface CheckedLoadOptions {
   readonly dtype: NonNullable<LoadOptions['dtype']>;
   readonly variant: string | null; // null: the unsuffixed files
   readonly threads: number; // 0: one per core
+  readonly offload: NonNullable<LoadOptions['offload']>;
   readonly onProgress: NonNullable<LoadOptions['onProgress']> | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
 export function checkLoadOptions(options: LoadOptions = {}): CheckedLoadOptions {
   checkKeys('options', options, KNOWN, UNAVAILABLE);
-  const { device = 'auto', dtype = 'auto', variant, threads, onProgress, signal } = options;
+  const { device = 'auto', dtype = 'auto', variant, threads, offload = 'none', onProgress, signal } = options;
   if (typeof device !== 'string' || !/^(auto|cpu|cuda(:\d{1,3})?)$/.test(device)) {
     throw argumentError('device', "'auto', 'cpu', 'cuda' or 'cuda:0'", device);
   }
@@ -48,6 +49,7 @@ export function checkLoadOptions(options: LoadOptions = {}): CheckedLoadOptions 
     dtype: checkChoice('dtype', dtype, ['auto', 'float32', 'bfloat16', 'float16']),
     variant: variant ?? null,
     threads: threads === undefined ? 0 : checkInteger('threads', threads, 1, 1024),
+    offload: checkChoice('offload', offload, ['none', 'text-encoder', 'sequential']),
     onProgress: onProgress === undefined ? undefined : checkFunction('onProgress', onProgress),
     signal: signal === undefined ? undefined : checkSignal('signal', signal),
   };

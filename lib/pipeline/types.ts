@@ -33,6 +33,11 @@ export interface LoadOptions {
   readonly variant?: string;
   /** Threads of the CPU device. Default: one per core. */
   readonly threads?: number;
+  /**
+   * What is given back while it is not needed: nothing (the default), the text encoder once the prompt is encoded, or
+   * every model once it has done its part. What was given back is read again at the next call.
+   */
+  readonly offload?: 'none' | 'text-encoder' | 'sequential';
   readonly onProgress?: (event: LoadProgress) => void;
   readonly signal?: AbortSignal;
 }

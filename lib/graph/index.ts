@@ -1,0 +1,23 @@
+/**
+ * `sana-native/ops`: record a graph of operators and run it on a device.
+ *
+ * @example
+ * const device = openDevice('cpu');
+ * const block = new Block(device.native, 'mine');
+ * const x = block.reserve('f32', [2, 4]);
+ * const y = block.reserve('f32', [2, 4]);
+ * const g = new Graph('example');
+ * g.activation(x, 'silu', { into: y });
+ * block.allocate();
+ * await write(device.native, x, new Float32Array(8).fill(1));
+ * const program = new Program(device.native, g.plan());
+ * await program.run(new Arena(device.native));
+ * new Float32Array(await read(device.native, y));
+ */
+
+export { openDevice } from '../runtime/devices.ts';
+export { type Call, Graph, type Result } from './graph.ts';
+export { type Activation, type OperatorName, type OperatorSpec, operators } from './operators.ts';
+export type { Plan } from './planner.ts';
+export { Arena, type CallCost, type CallProfile, costs, Program, read, write } from './program.ts';
+export { Block, columns, type DType, entry, type Layout, reshape, rows, type Tensor } from './tensor.ts';

@@ -1,0 +1,176 @@
+/** Programs: a plan handed to the addon once, then run with one call each time. */
+
+import { SanaError } from '../errors.ts';
+import type { CallDescription, NativeBuffer, NativeDevice, NativeProgram, OperandDescription } from '../native.ts';
+import type { Call } from './graph.ts';
+import { operatorSpec } from './operators.ts';
+import type { Plan } from './planner.ts';
+import { ArenaValue, Block, bytesPerElement, denseBytes, elements, type Tensor } from './tensor.ts';
+
+/** What an operator of a plan computes and moves. */
+export interface CallCost {
+  readonly op: string;
+  readonly scope: string;
+  readonly shapes: string;
+  readonly flops: number;
+  /** Bytes read and written when every operand is touched once. */
+  readonly bytes: number;
+}
+
+/** A call and the time it took. */
+export interface CallProfile extends CallCost {
+  readonly ms: number;
+}
+
+/** A plan compiled for a device. Its blocks must be allocated before and stay so while it is used. */
+export class Program {
+  readonly plan: Plan;
+  readonly #device: NativeDevice;
+  readonly #native: NativeProgram;
+
+  constructor(device: NativeDevice, plan: Plan) {
+    this.plan = plan;
+    this.#device = device;
+    const blocks = [...blocksOf(plan)];
+    const describe = (tensor: Tensor): OperandDescription => ({
+      buffer: tensor.place instanceof Block ? blocks.indexOf(tensor.place) : -1,
+      offset: tensor.offset + (tensor.place instanceof ArenaValue ? (plan.offsets.get(tensor.place) ?? 0) : 0),
+      dtype: tensor.dtype,
+      layout: tensor.layout,
+      shape: tensor.shape,
+      pitch: tensor.pitch,
+    });
+    const calls = plan.calls.map(
+      ({ op, operands, attributes }): CallDescription => ({
+        op,
+        operands: Object.fromEntries(Object.entries(operands).map(([name, tensor]) => [name, describe(tensor)])),
+        attributes,
+      }),
+    );
+    const buffers = blocks.map((block) => block.buffer);
+    this.#native = device.createProgram({ calls, buffers, arenaBytes: plan.arenaBytes });
+  }
+
+  /** Runs every call in order. Cancelled through the signal between two of them: rejects with `signal.reason`. */
+  async run(arena: Arena, signal?: AbortSignal): Promise<void> {
+    await this.#run(arena, signal, false);
+  }
+
+  /** Runs and times every call. */
+  async profile(arena: Arena, signal?: AbortSignal): Promise<CallProfile[]> {
+    const times = await this.#run(arena, signal, true);
+    return costs(this.plan).map((cost, i) => ({ ...cost, ms: times?.[i] ?? 0 }));
+  }
+
+  dispose(): void {
+    this.#native.dispose();
+  }
+
+  async #run(arena: Arena, signal: AbortSignal | undefined, profile: boolean): Promise<Float64Array | undefined> {
+    signal?.throwIfAborted();
+    const run = this.#device.run(this.#native, arena.atLeast(this.plan.arenaBytes), { profile });
+    const cancel = () => run.cancel();
+    signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      return await run.promise;
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'ERR_SANA_CANCELLED') signal?.throwIfAborted();
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
+  }
+}
+
+/** The memory that programs of one pipeline share for their intermediates: as large as the largest needs. */
+export class Arena {
+  readonly #device: NativeDevice;
+  #buffer: NativeBuffer | undefined;
+
+  constructor(device: NativeDevice) {
+    this.#device = device;
+  }
+
+  get bytes(): number {
+    return this.#buffer?.bytes ?? 0;
+  }
+
+  /** The buffer, grown first when it is smaller than `bytes`. Its content does not survive growth, nor need it. */
+  atLeast(bytes: number): NativeBuffer | null {
+    if (bytes > this.bytes) {
+      this.dispose();
+      this.#buffer = this.#device.allocate(bytes);
+    }
+    return this.#buffer ?? null;
+  }
+
+  dispose(): void {
+    this.#buffer?.dispose();
+    this.#buffer = undefined;
+  }
+}
+
+/** The blocks that a plan's operands lie in. */
+export function blocksOf(plan: Plan): Set<Block> {
+  const blocks = new Set<Block>();
+  for (const { operands } of plan.calls) {
+    for (const { place } of Object.values(operands)) if (place instanceof Block) blocks.add(place);
+  }
+  return blocks;
+}
+
+/** What each call of a plan costs. */
+export function costs(plan: Plan): CallCost[] {
+  return plan.calls.map((call) => ({
+    op: call.op,
+    scope: call.scope,
+    shapes: shapesOf(call),
+    flops: operatorSpec(call.op).flops(call.operands, call.attributes),
+    bytes: Object.values(call.operands).reduce((sum, tensor) => sum + bytesOf(tensor), 0),
+  }));
+}
+
+function shapesOf(call: Call): string {
+  const one = (tensor: Tensor | undefined) => (tensor === undefined ? '' : `[${tensor.shape.join(', ')}]`);
+  const { out, weight, latents } = call.operands;
+  const first = Object.values(call.operands)[0];
+  const by = weight === undefined || weight.layout === 'dense' ? '' : ` x ${one(weight)}`;
+  return `${one(first)}${by} -> ${one(out ?? latents)}`;
+}
+
+/** Bytes of a tensor as its elements count; the folded up-convolution stores 16/9 of its logical weight. */
+function bytesOf(tensor: Tensor): number {
+  if (tensor.layout === 'upsampleConv2d') return (elements(tensor.shape) / 9) * 16 * bytesPerElement(tensor.dtype);
+  return denseBytes(tensor);
+}
+
+/** Copies host data into a tensor of a block; the data is copied before this returns. */
+export function write(
+  device: NativeDevice,
+  tensor: Tensor,
+  data: Uint8Array | Float32Array | Int32Array,
+): Promise<void> {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  if (bytes.byteLength !== denseBytes(tensor)) {
+    throw new SanaError(
+      'ERR_SANA_SHAPE',
+      `${bytes.byteLength} bytes do not fill ${tensor.dtype} [${tensor.shape.join(', ')}]`,
+      {
+        hint: 'Pass as many elements as the tensor has.',
+      },
+    );
+  }
+  return device.write(blockOf(tensor).buffer, tensor.offset, bytes);
+}
+
+/** Copies a contiguous tensor of a block to the host. */
+export async function read(device: NativeDevice, tensor: Tensor): Promise<ArrayBuffer> {
+  return await device.read(blockOf(tensor).buffer, tensor.offset, denseBytes(tensor));
+}
+
+function blockOf(tensor: Tensor): Block {
+  if (tensor.place instanceof Block) return tensor.place;
+  throw new SanaError('ERR_SANA_PROGRAM', 'An intermediate has no memory outside its program', {
+    hint: 'Let the operator write `into` a tensor reserved in a Block.',
+  });
+}

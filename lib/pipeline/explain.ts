@@ -1,0 +1,123 @@
+/** What a request would run and hold in memory, stage by stage, found by planning alone. */
+
+import type { Plan } from '../graph/planner.ts';
+import { costs } from '../graph/program.ts';
+import type { TextSelection } from '../text/selection.ts';
+import type { Autoencoder } from './autoencoder.ts';
+import type { CheckedRequest } from './request.ts';
+import type { TextEncoder } from './text-encoder.ts';
+import type { Denoiser } from './transformer.ts';
+import type { Explanation, LoadOptions } from './types.ts';
+
+interface Stage {
+  readonly name: string;
+  readonly runs: number;
+  readonly plan: Plan;
+  /** Weights on the device while it runs. */
+  readonly weightsBytes: number;
+  /** What outlives its runs: keys and values, latents, pictures. */
+  readonly stateBytes: number;
+}
+
+export function explain(given: {
+  request: CheckedRequest;
+  positive: readonly TextSelection[];
+  negative: readonly TextSelection[];
+  offload: NonNullable<LoadOptions['offload']>;
+  textEncoder: TextEncoder;
+  denoiser: Denoiser;
+  transformerBytes: number;
+  autoencoder: Autoencoder;
+  model: string;
+  device: string;
+  devicePath: string;
+  dtype: Explanation['dtype'];
+}): Explanation {
+  const { request, model, device, devicePath, dtype } = given;
+  // The arena is kept at the largest size that has been needed so far.
+  let arenaBytes = 0;
+  const planned = stagesOf(given);
+  const stages = planned.map(({ name, runs, plan, weightsBytes, stateBytes }) => {
+    const operators = costs(plan);
+    arenaBytes = Math.max(arenaBytes, plan.arenaBytes);
+    return {
+      name,
+      runs,
+      operators,
+      flops: operators.reduce((sum, { flops }) => sum + flops, 0),
+      bytes: operators.reduce((sum, { bytes }) => sum + bytes, 0),
+      arenaBytes: plan.arenaBytes,
+      peakBytes: weightsBytes + stateBytes + arenaBytes,
+    };
+  });
+  return {
+    model,
+    device,
+    devicePath,
+    dtype,
+    batch: request.batch,
+    width: request.drawnWidth,
+    height: request.drawnHeight,
+    stages,
+    flops: stages.reduce((sum, { flops, runs }) => sum + flops * runs, 0),
+    memory: {
+      weightsBytes: Math.max(...planned.map((stage) => stage.weightsBytes)),
+      stateBytes: Math.max(...planned.map((stage) => stage.stateBytes)),
+      arenaBytes,
+      peakBytes: Math.max(...stages.map(({ peakBytes }) => peakBytes)),
+    },
+  };
+}
+
+function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
+  const { request, positive, negative, offload, textEncoder, denoiser, transformerBytes, autoencoder } = given;
+  const { height, width } = denoiser.shape;
+  const picture = autoencoder.planRgb(height, width, request);
+  const encoders = textEncoder.weightBytes;
+  const rest = transformerBytes + autoencoder.decoderBytes;
+  const weights = {
+    text: offload === 'sequential' ? encoders : encoders + rest,
+    denoise: { none: encoders + rest, 'text-encoder': rest, sequential: transformerBytes }[offload],
+    decode: { none: encoders + rest, 'text-encoder': rest, sequential: autoencoder.decoderBytes }[offload],
+  };
+  const prefixLength = Math.max(0, ...positive.map((prompt) => prompt.prefixLength));
+  const prefixBytes = prefixLength > 0 ? textEncoder.prefixBytes(prefixLength) : 0;
+  const generation = prefixBytes + denoiser.stateBytes;
+
+  const text = (name: string, lengths: readonly number[], prefix: number): Stage => {
+    const { plan, stateBytes } = textEncoder.plan(lengths, prefix);
+    return { name, runs: 1, plan, weightsBytes: weights.text, stateBytes: prefixBytes + stateBytes };
+  };
+  const own = (prompts: readonly TextSelection[]) =>
+    prompts.map(({ ids, prefixLength: shared }) => ids.length - shared);
+  return [
+    ...(prefixLength > 0 ? [text('instruction', [prefixLength], 0)] : []),
+    text('text_encode', own(positive), prefixLength),
+    ...(negative.length > 0 ? [text('text_encode negative', own(negative), 0)] : []),
+    {
+      name: 'text_context',
+      runs: 1,
+      plan: denoiser.contextPlan,
+      weightsBytes: weights.denoise,
+      stateBytes: generation,
+    },
+    {
+      name: 'denoise_step',
+      runs: request.numInferenceSteps,
+      plan: denoiser.stepPlan,
+      weightsBytes: weights.denoise,
+      stateBytes: generation,
+    },
+    ...(request.outputType === 'image'
+      ? [
+          {
+            name: 'decode',
+            runs: request.batch,
+            plan: picture.plan,
+            weightsBytes: weights.decode,
+            stateBytes: (offload === 'sequential' ? prefixBytes : generation) + picture.stateBytes,
+          },
+        ]
+      : []),
+  ];
+}

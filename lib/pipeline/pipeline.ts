@@ -1,0 +1,478 @@
+/** `SanaPipeline`: a prompt to a picture. */
+
+import { createHash } from 'node:crypto';
+import { basename, resolve } from 'node:path';
+import { argumentError, SanaError } from '../errors.ts';
+import { SanaImage } from '../image/image.ts';
+import { readImage } from '../image/input.ts';
+import { type Checkpoint, openCheckpoint } from '../runtime/checkpoint.ts';
+import { defaultDtype, openDevice } from '../runtime/devices.ts';
+import { SCHEDULERS, schedulerFor } from '../schedulers/index.ts';
+import { Tokenizer } from '../text/tokenizer.ts';
+import { version } from '../version.ts';
+import { Autoencoder } from './autoencoder.ts';
+import { type ComputeDtype, Engine, formatBytes } from './engine.ts';
+import { explain } from './explain.ts';
+import { fingerprint } from './fingerprint.ts';
+import { channelsFirst, channelsLast } from './layout.ts';
+import { type CheckedLoadOptions, checkLoadOptions } from './load-options.ts';
+import { torchRandnAsync } from './noise.ts';
+import { padded, tokenize } from './prompts.ts';
+import { Queue } from './queue.ts';
+import { type CheckedRequest, checkRequest, type ModelTraits } from './request.ts';
+import { binResolution } from './resolution.ts';
+import { type PromptEmbeds, TextEncoder } from './text-encoder.ts';
+import { type Denoiser, type DenoiseShape, Transformer } from './transformer.ts';
+import type {
+  Explanation,
+  GenerateRequest,
+  GenerateResult,
+  GenerationParameters,
+  ImageInput,
+  LoadOptions,
+  TensorLike,
+} from './types.ts';
+
+/** Sizes of latents (pixels / 32) for which there is a table of resolutions. */
+const binnedSampleSizes = [16, 32, 64, 128];
+
+/**
+ * A loaded SANA model. Calls to `generate` that overlap run one after another.
+ *
+ * @example
+ * await using pipe = await SanaPipeline.fromPretrained('path/to/Sana_600M_512px_diffusers');
+ * const { images } = await pipe.generate({ prompt: 'a red fox in snow', seed: 7 });
+ * await images[0].save('fox.png');
+ */
+export class SanaPipeline {
+  readonly #engine: Engine;
+  readonly #checkpoint: Checkpoint;
+  readonly #dtype: ComputeDtype;
+  readonly #offload: CheckedLoadOptions['offload'];
+  readonly #tokenizer: Tokenizer;
+  readonly #textEncoder: TextEncoder;
+  readonly #transformer: Transformer;
+  readonly #autoencoder: Autoencoder;
+  readonly #queue = new Queue('The pipeline');
+  #denoiser: Denoiser | undefined;
+  #fingerprint: string | undefined;
+  #disposed: Promise<void> | undefined;
+
+  private constructor(
+    engine: Engine,
+    checkpoint: Checkpoint,
+    tokenizer: Tokenizer,
+    dtype: ComputeDtype,
+    offload: CheckedLoadOptions['offload'],
+  ) {
+    this.#engine = engine;
+    this.#checkpoint = checkpoint;
+    this.#dtype = dtype;
+    this.#offload = offload;
+    this.#tokenizer = tokenizer;
+    this.#textEncoder = new TextEncoder(engine, checkpoint.textEncoder, dtype);
+    this.#transformer = new Transformer(engine, checkpoint.transformer, dtype);
+    this.#autoencoder = new Autoencoder(engine, checkpoint.vae, dtype);
+  }
+
+  /**
+   * Opens a checkpoint folder in the diffusers layout, checks all of it, and loads its weights.
+   *
+   * @throws SanaError ERR_SANA_ARGUMENT for wrong options, ERR_SANA_MODEL for a folder or file that cannot be used,
+   *   ERR_SANA_DEVICE for a device that is not there, ERR_SANA_MEMORY when the weights do not fit.
+   */
+  static async fromPretrained(model: string, options: LoadOptions = {}): Promise<SanaPipeline> {
+    if (typeof model !== 'string' || model === '')
+      throw argumentError('model', 'the path of a checkpoint folder', model);
+    const checked = checkLoadOptions(options);
+    const { signal, onProgress } = checked;
+    signal?.throwIfAborted();
+    onProgress?.({ phase: 'open', loadedBytes: 0, totalBytes: 0 });
+    const checkpoint = await openCheckpoint(model, checked.variant === null ? {} : { variant: checked.variant });
+    let engine: Engine | undefined;
+    let tokenizer: Promise<Tokenizer> | undefined;
+    let pipeline: SanaPipeline | undefined;
+    try {
+      if (checkpoint.className !== 'SanaPipeline') {
+        throw new SanaError(
+          'ERR_SANA_MODEL',
+          `${model} is a ${checkpoint.className}, which this version does not run`,
+          {
+            hint: 'Use a SANA-1.0 text-to-image checkpoint (Sana_600M or Sana_1600M, 512 or 1024 pixels).',
+          },
+        );
+      }
+      engine = new Engine(openDevice(checked.device, checked.threads === 0 ? undefined : checked.threads));
+      const dtype = computeDtype(checked.dtype, engine);
+      tokenizer = Tokenizer.load(checkpoint.tokenizerFolder, signal === undefined ? {} : { signal });
+      tokenizer.catch(() => {}); // awaited below; a failure meanwhile must not count as unhandled
+      signal?.throwIfAborted();
+      pipeline = new SanaPipeline(engine, checkpoint, await tokenizer, dtype, checked.offload);
+      await pipeline.#load(checked);
+      return pipeline;
+    } catch (error) {
+      if (pipeline !== undefined) await pipeline.dispose();
+      else {
+        void tokenizer?.then((loaded) => loaded.dispose()).catch(() => {});
+        engine?.dispose();
+        checkpoint.close();
+      }
+      throw error;
+    }
+  }
+
+  /** The tokenizer: text to the ids that the text encoder sees, the beginning-of-sequence token included. */
+  get tokenizer(): { encode(text: string): { ids: number[] } } {
+    return this.#tokenizer;
+  }
+
+  /** The text encoder alone. */
+  readonly textEncoder = {
+    /**
+     * Embeddings of prompts: real tokens only, zero-padded to the longest. `embeds` [B, n, C], `mask` [B, n].
+     */
+    encode: async (request: {
+      prompt: string | readonly string[];
+      complexHumanInstruction?: readonly string[] | null;
+      maxSequenceLength?: number;
+      signal?: AbortSignal;
+    }): Promise<{ embeds: TensorLike; mask: TensorLike }> => {
+      const { signal, ...rest } = request;
+      const checked = checkRequest(rest, this.#traits);
+      return await this.#queue.run(async () => {
+        const { positive } = await tokenize(this.#tokenizer, { ...checked, guidanceScale: 1 });
+        return padded(await this.#textEncoder.encode(positive, signal));
+      }, signal);
+    },
+  };
+
+  /** The transformer alone: one forward, the predicted velocity. See `Transformer.forward`. */
+  readonly transformer = {
+    forward: (inputs: Parameters<Transformer['forward']>[0]): Promise<TensorLike> =>
+      this.#queue.run(() => this.#transformer.forward(inputs), inputs.signal),
+  };
+
+  /** The autoencoder alone. */
+  readonly autoencoder = {
+    /** z = latents / scalingFactor, [B, 32, h, w] -> [B, 3, 32h, 32w] in about [-1, 1], not clamped. */
+    decode: (z: TensorLike, options: { signal?: AbortSignal } = {}): Promise<TensorLike> =>
+      this.#queue.run(() => this.#autoencoder.decode(z, options.signal), options.signal),
+    /** A picture, or [B, 3, H, W] in [-1, 1] -> z before scaling, [B, 32, H/32, W/32]. */
+    encode: (image: ImageInput | TensorLike, options: { signal?: AbortSignal } = {}): Promise<TensorLike> =>
+      this.#queue.run(
+        async () => await this.#autoencoder.encode(await asTensor(image), options.signal),
+        options.signal,
+      ),
+  };
+
+  /**
+   * Draws pictures.
+   *
+   * @throws SanaError ERR_SANA_ARGUMENT before any work, ERR_SANA_MEMORY before the first step when it does not fit,
+   *   ERR_SANA_NUMERICS at the first NaN or infinity; `signal.reason` when aborted.
+   */
+  async generate(request: string | GenerateRequest): Promise<GenerateResult> {
+    const checked = checkRequest(request, this.#traits);
+    return await this.#queue.run(() => this.#generate(checked), checked.signal);
+  }
+
+  /** What a request would run, without running it: operators, FLOPs, bytes and memory of every stage. */
+  async explain(request: string | GenerateRequest = 'a prompt of about this many tokens'): Promise<Explanation> {
+    const checked = checkRequest(request, this.#traits);
+    return await this.#queue.run(() => this.#explain(checked), checked.signal);
+  }
+
+  /** Waits for the running call, rejects those that wait, and gives all memory back. May be called twice. */
+  async dispose(): Promise<void> {
+    this.#disposed ??= this.#queue.close().then(() => {
+      this.#denoiser?.dispose();
+      this.#textEncoder.dispose();
+      this.#transformer.dispose();
+      this.#autoencoder.dispose();
+      this.#tokenizer.dispose();
+      this.#engine.dispose();
+      this.#checkpoint.close();
+    });
+    await this.#disposed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+
+  get #traits(): ModelTraits {
+    const { transformer, textEncoder, scheduler } = this.#checkpoint;
+    const { sampleSize } = transformer.config;
+    const own = scheduler.className === 'FlowMatchEulerDiscreteScheduler' ? 'flow-euler' : 'flow-dpm-solver';
+    return {
+      kind: 'sana',
+      nativeSize: sampleSize * this.#autoencoder.compression,
+      latentChannels: transformer.config.inChannels,
+      maxTextPositions: textEncoder.config.maxPositionEmbeddings,
+      schedulers: [own, ...SCHEDULERS.filter((name) => name !== own)],
+      ...(binnedSampleSizes.includes(sampleSize) && {
+        bin: ({ width, height }: { width: number; height: number }) => binResolution(sampleSize, height, width),
+      }),
+    };
+  }
+
+  async #load({ signal, onProgress }: CheckedLoadOptions): Promise<void> {
+    const parts = [
+      { name: 'text_encoder', model: this.#textEncoder, bytes: this.#textEncoder.weightBytes },
+      { name: 'transformer', model: this.#transformer, bytes: this.#transformer.weightBytes },
+      { name: 'vae', model: this.#autoencoder, bytes: this.#autoencoder.decoderBytes },
+    ];
+    const resident = this.#offload === 'none' ? parts : this.#offload === 'text-encoder' ? parts.slice(1) : [];
+    this.#engine.demandMemory(
+      this.#offload === 'sequential'
+        ? Math.max(...parts.map(({ bytes }) => bytes))
+        : resident.reduce((sum, { bytes }) => sum + bytes, 0),
+      `Loading the weights (${parts.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(', ')})`,
+      "Free memory, use dtype 'bfloat16', offload: 'text-encoder' or 'sequential', or a smaller model.",
+    );
+    const totalBytes = resident.reduce((sum, { bytes }) => sum + bytes, 0);
+    let before = 0;
+    for (const { name, model, bytes } of resident) {
+      await model.load(signal, ({ loaded, total }) => {
+        onProgress?.({ phase: 'load', component: name, loadedBytes: before + (loaded / total) * bytes, totalBytes });
+      });
+      before += bytes;
+    }
+    onProgress?.({ phase: 'ready', loadedBytes: totalBytes, totalBytes });
+  }
+
+  #shapeOf(request: CheckedRequest, lengths: readonly number[]): DenoiseShape {
+    const { compression } = this.#autoencoder;
+    return {
+      images: request.batch,
+      height: request.drawnHeight / compression,
+      width: request.drawnWidth / compression,
+      lengths,
+      guidance: request.guidanceScale > 1,
+    };
+  }
+
+  async #generate(request: CheckedRequest): Promise<GenerateResult> {
+    const { signal } = request;
+    const started = performance.now();
+    const { device } = this.#engine;
+    device.resetPeak();
+
+    const tokens = await tokenize(this.#tokenizer, request);
+    signal?.throwIfAborted();
+    const embeds = await this.#textEncoder.encode([...tokens.negative, ...tokens.positive], signal);
+    if (this.#offload !== 'none') this.#textEncoder.release();
+    const encoded = performance.now();
+
+    const shape = this.#shapeOf(
+      request,
+      embeds.map((prompt) => prompt.tokens),
+    );
+    const denoiser = this.#denoiserFor(shape);
+    this.#demandMemoryFor(denoiser, request);
+    const stepMs = await this.#denoise(denoiser, request, embeds, started);
+    const latents = await denoiser.latents();
+    const denoised = performance.now();
+    if (this.#offload === 'sequential') this.#releaseTransformer();
+
+    const images: SanaImage[] = [];
+    if (request.outputType === 'image') {
+      const common = await this.#parameters(request);
+      for (let i = 0; i < request.batch; i++) {
+        images.push(await this.#decode(latents, i, shape, request, common));
+      }
+      if (this.#offload === 'sequential') this.#autoencoder.dispose();
+    }
+    const finished = performance.now();
+    return {
+      images,
+      ...(request.outputType === 'latent' && { latents: this.#firstLayout(latents, shape) }),
+      seeds: request.seeds,
+      timings: {
+        textMs: encoded - started,
+        denoiseMs: denoised - encoded,
+        stepMs,
+        decodeMs: request.outputType === 'image' ? finished - denoised : 0,
+        totalMs: finished - started,
+      },
+      memory: { peakBytes: device.memory().peakBytes },
+    };
+  }
+
+  /** The denoiser of the last call when it fits, since most calls look like the one before. */
+  #denoiserFor(shape: DenoiseShape): Denoiser {
+    if (this.#denoiser !== undefined && JSON.stringify(this.#denoiser.shape) === JSON.stringify(shape)) {
+      return this.#denoiser;
+    }
+    this.#denoiser?.dispose();
+    this.#denoiser = this.#transformer.denoiser(shape);
+    return this.#denoiser;
+  }
+
+  #releaseTransformer(): void {
+    this.#denoiser?.dispose();
+    this.#denoiser = undefined;
+    this.#transformer.dispose();
+  }
+
+  #demandMemoryFor(denoiser: Denoiser, request: CheckedRequest): void {
+    const { height, width } = denoiser.shape;
+    const picture = this.#autoencoder.planRgb(height, width, request);
+    const arenaBytes = Math.max(denoiser.contextPlan.arenaBytes, denoiser.stepPlan.arenaBytes, picture.plan.arenaBytes);
+    const growth = arenaBytes > this.#engine.arena.bytes ? arenaBytes - this.#engine.arena.bytes : 0;
+    this.#engine.demandMemory(
+      growth + denoiser.unallocatedBytes + picture.stateBytes,
+      `Drawing ${request.batch} image(s) of ${request.drawnWidth} x ${request.drawnHeight}`,
+      'Ask for a smaller size or fewer images at once, or free memory.',
+    );
+  }
+
+  async #denoise(
+    denoiser: Denoiser,
+    request: CheckedRequest,
+    embeds: readonly PromptEmbeds[],
+    started: number,
+  ): Promise<number[]> {
+    const { signal, numInferenceSteps: totalSteps, onStep } = request;
+    const { shape } = denoiser;
+    await this.#transformer.load(signal);
+    await denoiser.start(await this.#startLatents(request, shape), embeds, signal);
+    const schedule = schedulerFor(this.#checkpoint.scheduler, samplerOf(request))(totalSteps);
+    const stepMs: number[] = [];
+    for (let step = 0; step < totalSteps; step++) {
+      const timestep = schedule.timesteps[step] ?? 0;
+      const scaled = timestep * this.#transformer.config.timestepScale;
+      const before = performance.now();
+      await denoiser.step(step, scaled, request.guidanceScale, schedule.coefficients(step), signal);
+      stepMs.push(performance.now() - before);
+      await onStep?.({
+        step: step + 1,
+        totalSteps,
+        timestep,
+        sigma: schedule.sigmas[step] ?? 0,
+        elapsedMs: performance.now() - started,
+        latents: async () => this.#firstLayout(await denoiser.latents(), shape),
+        preview: async () =>
+          await this.#decode(await denoiser.latents('clean'), 0, shape, request, await this.#parameters(request)),
+      });
+      signal?.throwIfAborted();
+    }
+    return stepMs;
+  }
+
+  /** The caller's latents, or each image's own noise, [B, N, channels]. */
+  async #startLatents({ latents, seeds, signal }: CheckedRequest, shape: DenoiseShape): Promise<Float32Array> {
+    const { images, height, width } = shape;
+    const channels = this.#transformer.config.inChannels;
+    const pixels = height * width;
+    if (latents !== undefined) return channelsLast(latents.data, images, channels, pixels);
+    const noise = new Float32Array(images * channels * pixels);
+    for (const [i, seed] of seeds.entries()) {
+      const one = await torchRandnAsync(seed, channels * pixels, signal);
+      noise.set(channelsLast(one, 1, channels, pixels), i * channels * pixels);
+    }
+    return noise;
+  }
+
+  #firstLayout(latents: Float32Array, { images, height, width }: DenoiseShape): TensorLike {
+    const channels = this.#transformer.config.inChannels;
+    const data = channelsFirst(latents, images, channels, height * width);
+    return { data, shape: [images, channels, height, width] };
+  }
+
+  /** Image `index` of a batch of latents. */
+  async #decode(
+    latents: Float32Array, // [B, N, channels]
+    index: number,
+    { height, width }: DenoiseShape,
+    request: CheckedRequest,
+    common: Omit<GenerationParameters, 'prompt' | 'negativePrompt' | 'seed'>,
+  ): Promise<SanaImage> {
+    const elements = height * width * this.#transformer.config.inChannels;
+    const own = latents.subarray(index * elements, (index + 1) * elements);
+    const data = await this.#autoencoder.decodeRgb(own, height, width, request, request.signal);
+    const prompt = Math.floor(index / request.numImagesPerPrompt);
+    return new SanaImage(
+      { width: request.width, height: request.height, data },
+      {
+        ...common,
+        prompt: request.prompts[prompt] ?? '',
+        negativePrompt: request.negativePrompts[prompt] ?? '',
+        seed: String(request.seeds[index]),
+      },
+    );
+  }
+
+  /** What all images of a call have in common: enough, with prompts and seed, to make one again. */
+  async #parameters(
+    request: CheckedRequest,
+  ): Promise<Omit<GenerationParameters, 'prompt' | 'negativePrompt' | 'seed'>> {
+    this.#fingerprint ??= await fingerprint(this.#checkpoint);
+    const { complexHumanInstruction: instruction, latents } = request;
+    return {
+      width: request.width,
+      height: request.height,
+      numInferenceSteps: request.numInferenceSteps,
+      guidanceScale: request.guidanceScale,
+      scheduler: request.scheduler,
+      ...(instruction !== undefined && { complexHumanInstruction: instruction.length === 0 ? null : instruction }),
+      cleanCaption: request.cleanCaption,
+      maxSequenceLength: request.maxSequenceLength,
+      useResolutionBinning: request.useResolutionBinning,
+      ...(latents !== undefined && { latentsSha256: createHash('sha256').update(latents.data).digest('hex') }),
+      model: this.#name,
+      modelFingerprint: this.#fingerprint,
+      dtype: publicDtype(this.#dtype),
+      devicePath: this.#engine.device.info.path,
+      version,
+    };
+  }
+
+  async #explain(request: CheckedRequest): Promise<Explanation> {
+    const { negative, positive } = await tokenize(this.#tokenizer, request);
+    const tokens = [...negative, ...positive].map(({ positions }) => positions.length);
+    return explain({
+      request,
+      positive,
+      negative,
+      offload: this.#offload,
+      textEncoder: this.#textEncoder,
+      denoiser: this.#transformer.denoiser(this.#shapeOf(request, tokens)),
+      transformerBytes: this.#transformer.weightBytes,
+      autoencoder: this.#autoencoder,
+      model: this.#name,
+      device: this.#engine.deviceId,
+      devicePath: this.#engine.device.info.path,
+      dtype: publicDtype(this.#dtype),
+    });
+  }
+
+  /** The folder's name, never its path. */
+  get #name(): string {
+    return basename(resolve(this.#checkpoint.folder));
+  }
+}
+
+function computeDtype(dtype: CheckedLoadOptions['dtype'], engine: Engine): ComputeDtype {
+  if (dtype === 'auto') return defaultDtype(engine.device);
+  if (dtype === 'float32') return 'f32';
+  if (dtype === 'bfloat16') return 'bf16';
+  throw argumentError('dtype', `'auto', 'float32' or 'bfloat16' on ${engine.deviceId}`, dtype);
+}
+
+function publicDtype(dtype: ComputeDtype): 'float32' | 'bfloat16' {
+  return dtype === 'f32' ? 'float32' : 'bfloat16';
+}
+
+function samplerOf({ scheduler }: CheckedRequest): 'flow-dpm-solver' | 'flow-euler' {
+  if (scheduler === 'scm') throw argumentError('scheduler', "'flow-dpm-solver' or 'flow-euler'", scheduler);
+  return scheduler;
+}
+
+/** A picture as [1, 3, H, W] in [-1, 1]. */
+async function asTensor(image: ImageInput | TensorLike): Promise<TensorLike> {
+  if (typeof image === 'object' && image !== null && 'shape' in image && 'data' in image) return image as TensorLike;
+  const { width, height, data } = await readImage(image as ImageInput);
+  const scaled = Float32Array.from(data, (byte: number) => Math.fround(byte / 127.5) - 1);
+  return { data: channelsFirst(scaled, 1, 3, width * height), shape: [1, 3, height, width] };
+}

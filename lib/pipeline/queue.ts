@@ -1,0 +1,60 @@
+/** One call at a time: what keeps overlapping requests to one pipeline apart. */
+
+import { SanaError } from '../errors.ts';
+
+export class Queue {
+  readonly #owner: string;
+  #tail: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor(owner: string) {
+    this.#owner = owner;
+  }
+
+  /** Runs `task` after those before it. A signal that aborts while it waits takes it out of the queue. */
+  async run<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    this.#demandOpen();
+    signal?.throwIfAborted();
+    const turn = this.#tail;
+    let done: () => void = () => {};
+    this.#tail = new Promise<void>((resolve) => {
+      done = resolve;
+    });
+    try {
+      await abortable(turn, signal);
+      this.#demandOpen();
+      return await task();
+    } finally {
+      void turn.then(done);
+    }
+  }
+
+  /** Rejects what waits and what comes, and resolves when the running call is over. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#tail;
+  }
+
+  #demandOpen(): void {
+    if (!this.#closed) return;
+    throw new SanaError('ERR_SANA_DISPOSED', `${this.#owner} has been disposed of`, {
+      hint: 'Load it again with SanaPipeline.fromPretrained.',
+    });
+  }
+}
+
+/** Waits for `promise`, or rejects with the signal's reason as soon as it aborts. */
+async function abortable(promise: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+  if (signal === undefined) {
+    await promise;
+    return;
+  }
+  await new Promise<void>((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    void promise.then(() => {
+      signal.removeEventListener('abort', abort);
+      resolve();
+    });
+  });
+}

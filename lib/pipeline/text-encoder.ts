@@ -1,0 +1,261 @@
+/**
+ * Prompts to embeddings. Only real tokens are computed; the instruction's keys and values are computed once and
+ * continued by every prompt (exact, since attention is causal).
+ */
+
+import { SanaError } from '../errors.ts';
+import { Graph } from '../graph/graph.ts';
+import type { Plan } from '../graph/planner.ts';
+import { Program, read, write } from '../graph/program.ts';
+import { Block, type Tensor } from '../graph/tensor.ts';
+import { embeddingName, Gemma2, rotaryAngles } from '../models/gemma2.ts';
+import type { WeightsProgress } from '../models/weights.ts';
+import type { DType } from '../native.ts';
+import type { Component } from '../runtime/checkpoint.ts';
+import type { Gemma2Config } from '../runtime/configs.ts';
+import type { TextSelection } from '../text/selection.ts';
+import type { ComputeDtype, Engine } from './engine.ts';
+
+/** Embeddings of one prompt: its real tokens only. */
+export interface PromptEmbeds {
+  readonly tokens: number; // T
+  readonly channels: number; // C
+  readonly data: Float32Array; // [T, C]
+}
+
+/** Keys and values of an instruction, and the hidden state of its first token. */
+interface Prefix {
+  readonly ids: readonly number[];
+  readonly block: Block;
+  readonly keysValues: readonly Tensor[]; // [L][P, 2 Hkv D]
+  readonly first: Float32Array; // [C]
+}
+
+/** The memory and the program of one batch of sequences. */
+interface EncodeGraph {
+  readonly block: Block;
+  readonly plan: Plan;
+  readonly embeddings: Tensor; // [T, C]
+  readonly cos: Tensor; // [T, D/2]
+  readonly sin: Tensor; // [T, D/2]
+  readonly hidden: Tensor; // [T, C] f32
+  readonly nonFinite: Tensor; // [1] i32
+}
+
+export class TextEncoder {
+  readonly #engine: Engine;
+  readonly #component: Component<Gemma2Config>;
+  readonly #dtype: ComputeDtype;
+  #model: Gemma2;
+  #prefix: Prefix | undefined;
+
+  constructor(engine: Engine, component: Component<Gemma2Config>, dtype: ComputeDtype) {
+    this.#engine = engine;
+    this.#component = component;
+    this.#dtype = dtype;
+    this.#model = new Gemma2(engine.device, component.config, dtype);
+  }
+
+  get config(): Gemma2Config {
+    return this.#component.config;
+  }
+
+  get weightBytes(): number {
+    return this.#model.weights.bytes;
+  }
+
+  get loaded(): boolean {
+    return this.#model.weights.block.allocated;
+  }
+
+  async load(signal?: AbortSignal, onProgress?: (progress: WeightsProgress) => void): Promise<void> {
+    if (this.loaded) return;
+    const { config, tensors, configPath } = this.#component;
+    const table = tensors.get(embeddingName);
+    const shape = [config.vocabSize, config.hiddenSize];
+    if (table === undefined || table.shape.join() !== shape.join()) {
+      const found = table === undefined ? 'is missing' : `is [${table.shape.join(', ')}]`;
+      throw new SanaError(
+        'ERR_SANA_MODEL',
+        `${configPath}: ${embeddingName} ${found}, expected [${shape.join(', ')}]`,
+        {
+          hint: 'Configuration and weights must come from the same release: download the folder again.',
+        },
+      );
+    }
+    await this.#model.weights.load(this.#component, {
+      others: /^(embed_tokens\.weight|lm_head\.weight)$/,
+      signal,
+      ...(onProgress && { onProgress }),
+    });
+  }
+
+  /** Gives the weights' memory back. The next encode loads them again; the instruction's keys and values stay. */
+  release(): void {
+    this.#model.weights.dispose();
+  }
+
+  dispose(): void {
+    this.release();
+    this.#prefix?.block.dispose();
+    this.#prefix = undefined;
+  }
+
+  /** Embeddings of each sequence. */
+  async encode(sequences: readonly TextSelection[], signal?: AbortSignal): Promise<PromptEmbeds[]> {
+    await this.load(signal);
+    const results: (PromptEmbeds | undefined)[] = sequences.map(() => undefined);
+    // Sequences that continue the same instruction are computed in one pass, the others in another.
+    const groups = new Map<string, number[]>();
+    sequences.forEach(({ ids, prefixLength }, i) => {
+      const key = ids.slice(0, prefixLength).join();
+      groups.set(key, [...(groups.get(key) ?? []), i]);
+    });
+    for (const members of groups.values()) {
+      const group = members.map((i) => sequences[i]).filter((sequence) => sequence !== undefined);
+      const embeds = await this.#encodeGroup(group, signal);
+      members.forEach((i, k) => {
+        results[i] = embeds[k];
+      });
+    }
+    return results.filter((embeds) => embeds !== undefined);
+  }
+
+  /** Plans one pass, for `explain`: nothing is allocated or run. */
+  plan(lengths: readonly number[], prefixLength: number): { plan: Plan; stateBytes: number } {
+    const scratch = new Block(this.#engine.device, 'instruction');
+    const prefix = prefixLength > 0 ? this.#reservePrefix(scratch, prefixLength) : undefined;
+    const { plan, block } = this.#record(lengths, prefix);
+    return { plan, stateBytes: block.bytes };
+  }
+
+  /** Bytes that stay allocated for an instruction of that many tokens. */
+  prefixBytes(prefixLength: number): number {
+    const scratch = new Block(this.#engine.device, 'instruction');
+    this.#reservePrefix(scratch, prefixLength);
+    return scratch.bytes;
+  }
+
+  async #encodeGroup(sequences: readonly TextSelection[], signal?: AbortSignal): Promise<PromptEmbeds[]> {
+    const [first] = sequences;
+    if (first === undefined) return [];
+    const channels = this.config.hiddenSize;
+    const skipped = first.prefixLength;
+    const prefix = skipped > 0 ? await this.#prefixOf(first.ids.slice(0, skipped), signal) : undefined;
+    const computed = sequences.map(({ ids }) => ids.slice(skipped));
+    const positions = computed.map((ids) => ids.map((_, i) => skipped + i));
+    const hidden = await this.#run(computed, positions, { prefix: prefix?.keysValues }, signal);
+
+    let start = 0;
+    return sequences.map(({ positions: selected }, i) => {
+      const data = new Float32Array(selected.length * channels);
+      selected.forEach((position, row) => {
+        if (position < skipped && position !== 0)
+          throw new Error('only the first token of an instruction has its hidden state kept');
+        const from = start + position - skipped;
+        const source = position < skipped ? prefix?.first : hidden.subarray(from * channels, (from + 1) * channels);
+        if (source !== undefined) data.set(source, row * channels);
+      });
+      start += computed[i]?.length ?? 0;
+      return { tokens: selected.length, channels, data };
+    });
+  }
+
+  async #prefixOf(ids: readonly number[], signal?: AbortSignal): Promise<Prefix> {
+    if (this.#prefix?.ids.join() === ids.join()) return this.#prefix;
+    this.#prefix?.block.dispose();
+    this.#prefix = undefined;
+    const block = new Block(this.#engine.device, 'instruction');
+    const keysValues = this.#reservePrefix(block, ids.length);
+    block.allocate();
+    try {
+      const hidden = await this.#run([ids], [ids.map((_, i) => i)], { capture: keysValues }, signal);
+      this.#prefix = { ids, block, keysValues, first: hidden.slice(0, this.config.hiddenSize) };
+      return this.#prefix;
+    } catch (error) {
+      block.dispose();
+      throw error;
+    }
+  }
+
+  #reservePrefix(block: Block, tokens: number): Tensor[] {
+    return Array.from({ length: this.#model.layers }, () =>
+      block.reserve(this.#dtype, [tokens, this.#model.keysValuesChannels]),
+    );
+  }
+
+  #record(lengths: readonly number[], prefix?: readonly Tensor[], capture?: readonly Tensor[]): EncodeGraph {
+    const { hiddenSize, headDim } = this.config;
+    const tokens = lengths.reduce((a, b) => a + b, 0);
+    const block = new Block(this.#engine.device, 'prompt');
+    const embeddings = block.reserve(this.#dtype, [tokens, hiddenSize]);
+    const cos = block.reserve('f32', [tokens, headDim / 2]);
+    const sin = block.reserve('f32', [tokens, headDim / 2]);
+    const hidden = block.reserve('f32', [tokens, hiddenSize]);
+    const nonFinite = block.reserve('i32', [1]);
+    const g = new Graph('text encoder');
+    this.#model.record(g, { embeddings, cos, sin, lengths, prefix, capture }, { into: hidden });
+    g.countNonFinite(hidden, nonFinite);
+    return { block, plan: g.plan(), embeddings, cos, sin, hidden, nonFinite };
+  }
+
+  /** The last hidden states of sequences laid end to end, [T, C]. */
+  async #run(
+    sequences: readonly (readonly number[])[],
+    positions: readonly (readonly number[])[],
+    options: { prefix?: readonly Tensor[] | undefined; capture?: readonly Tensor[] },
+    signal?: AbortSignal,
+  ): Promise<Float32Array> {
+    const { device, arena } = this.#engine;
+    const graph = this.#record(
+      sequences.map((ids) => ids.length),
+      options.prefix,
+      options.capture,
+    );
+    graph.block.allocate();
+    try {
+      const table = this.#component.tensors.get(embeddingName);
+      if (table === undefined) throw new Error('load() checks the table');
+      await device.gather({
+        file: this.#component.file(table),
+        fileOffset: table.offset,
+        fileDtype: table.dtype as DType,
+        fileRows: this.config.vocabSize,
+        rowElements: this.config.hiddenSize,
+        rows: this.#checkIds(sequences.flat()),
+        buffer: graph.block.buffer,
+        target: graph.embeddings,
+      });
+      const angles = rotaryAngles(this.config, positions.flat());
+      await write(device, graph.cos, angles.cos);
+      await write(device, graph.sin, angles.sin);
+      const program = new Program(device, graph.plan);
+      try {
+        await program.run(arena, signal);
+      } finally {
+        program.dispose();
+      }
+      const [count = 0] = new Int32Array(await read(device, graph.nonFinite));
+      if (count > 0) {
+        throw new SanaError('ERR_SANA_NUMERICS', `The text encoder made ${count} NaN or infinite values`, {
+          hint: "The weights are damaged, or overflow in this dtype: try dtype 'float32' or download the text encoder again.",
+        });
+      }
+      return new Float32Array(await read(device, graph.hidden));
+    } finally {
+      graph.block.dispose();
+    }
+  }
+
+  #checkIds(ids: readonly number[]): readonly number[] {
+    const wrong = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < this.config.vocabSize));
+    if (wrong === undefined) return ids;
+    throw new SanaError(
+      'ERR_SANA_MODEL',
+      `The tokenizer made token ${wrong}, and the text encoder has ${this.config.vocabSize}`,
+      {
+        hint: 'Tokenizer and text encoder must come from the same release: download the folder again.',
+      },
+    );
+  }
+}

@@ -1,0 +1,291 @@
+/** The transformer with its weights: single forwards for other programs, and the denoising steps of a generation. */
+
+import { argumentError, SanaError } from '../errors.ts';
+import { Graph } from '../graph/graph.ts';
+import type { Plan } from '../graph/planner.ts';
+import { Program, read, write } from '../graph/program.ts';
+import { Block, reshape, type Tensor } from '../graph/tensor.ts';
+import { fp16Clip, SanaTransformer } from '../models/sana-transformer.ts';
+import type { WeightsProgress } from '../models/weights.ts';
+import type { Component } from '../runtime/checkpoint.ts';
+import type { TransformerConfig } from '../runtime/configs.ts';
+import { wasTrainedInFp16 } from '../runtime/fp16.ts';
+import type { StepCoefficients } from '../schedulers/schedule.ts';
+import type { ComputeDtype, Engine } from './engine.ts';
+import { checkTensor, type TensorLike } from './layout.ts';
+import type { PromptEmbeds } from './text-encoder.ts';
+
+/** What the memory and programs of a generation depend on. */
+export interface DenoiseShape {
+  readonly images: number; // B
+  readonly height: number; // latent pixels
+  readonly width: number;
+  /** Tokens of each prompt, unconditional ones first when `guidance`. */
+  readonly lengths: readonly number[];
+  readonly guidance: boolean;
+}
+
+export class Transformer {
+  readonly #engine: Engine;
+  readonly #component: Component<TransformerConfig>;
+  readonly #model: SanaTransformer;
+
+  constructor(engine: Engine, component: Component<TransformerConfig>, dtype: ComputeDtype) {
+    this.#engine = engine;
+    this.#component = component;
+    this.#model = new SanaTransformer(engine.device, component.config, dtype);
+  }
+
+  get config(): TransformerConfig {
+    return this.#component.config;
+  }
+
+  get weightBytes(): number {
+    return this.#model.weights.bytes;
+  }
+
+  get loaded(): boolean {
+    return this.#model.weights.block.allocated;
+  }
+
+  async load(signal?: AbortSignal, onProgress?: (progress: WeightsProgress) => void): Promise<void> {
+    if (this.loaded) return;
+    this.#model.attentionClip = (await wasTrainedInFp16(this.#component)) ? fp16Clip : 0;
+    await this.#model.weights.load(this.#component, { signal, ...(onProgress && { onProgress }) });
+  }
+
+  dispose(): void {
+    this.#model.weights.dispose();
+  }
+
+  /** Records a generation of this shape; nothing is allocated yet. */
+  denoiser(shape: DenoiseShape): Denoiser {
+    return new Denoiser(this.#engine, this.#model, shape);
+  }
+
+  /**
+   * The predicted velocity, [B, outChannels, h, w].
+   *
+   * @param inputs.latents [B, inChannels, h, w]
+   * @param inputs.timestep one number, or one per batch item, in the model's units (0..1000)
+   * @param inputs.embeds [B, n, captionChannels]
+   * @param inputs.mask [B, n], non-zero where a token counts; a row of zeros counts all
+   */
+  async forward(inputs: {
+    latents: TensorLike;
+    timestep: number | readonly number[];
+    embeds: TensorLike;
+    mask: TensorLike | { data: Uint8Array | Float32Array | Int32Array; shape: readonly number[] };
+    signal?: AbortSignal;
+  }): Promise<TensorLike> {
+    const { config } = this;
+    const [b = 0, , height = 0, width = 0] = checkTensor('latents', inputs.latents, [-1, config.inChannels, -1, -1]);
+    checkTensor('embeds', inputs.embeds, [b, -1, config.captionChannels]);
+    const timesteps = typeof inputs.timestep === 'number' ? [inputs.timestep] : inputs.timestep;
+    if (timesteps.length !== 1 && timesteps.length !== b) {
+      throw argumentError('timestep', `one number, or ${b} of them`, timesteps);
+    }
+    const embeds = realTokens(inputs.embeds, inputs.mask);
+    await this.load(inputs.signal);
+
+    const { device, arena } = this.#engine;
+    const pixels = height * width;
+    const block = new Block(device, 'transformer forward');
+    const context = new TextContextGraph(
+      this.#engine,
+      this.#model,
+      block,
+      embeds.map(({ tokens }) => tokens),
+    );
+    const latents = block.reserve('f32', [b, config.inChannels, pixels]);
+    const timestep = block.reserve('f32', [timesteps.length]);
+    const velocity = block.reserve('f32', [b, config.outChannels, pixels]);
+    const g = new Graph('transformer');
+    const input = g.transpose(latents, { dtype: this.#model.weights.dtype }); // [B, N, inChannels]
+    const map = reshape(input, [b, height, width, config.inChannels]);
+    const predicted = this.#model.record(g, map, timestep, context);
+    g.transpose(reshape(predicted, [b, pixels, config.outChannels]), { into: velocity });
+    const plan = g.plan();
+    block.allocate();
+    try {
+      await context.write(embeds);
+      await write(device, latents, inputs.latents.data);
+      await write(device, timestep, Float32Array.from(timesteps));
+      for (const each of [context.plan, plan]) {
+        const program = new Program(device, each);
+        try {
+          await program.run(arena, inputs.signal);
+        } finally {
+          program.dispose();
+        }
+      }
+      return { data: new Float32Array(await read(device, velocity)), shape: [b, config.outChannels, height, width] };
+    } finally {
+      block.dispose();
+    }
+  }
+}
+
+/** The prompts' memory: embeddings in, every block's keys and values out. */
+class TextContextGraph {
+  readonly lengths: readonly number[];
+  readonly keysValues: readonly Tensor[]; // [L][T, 2C]
+  readonly plan: Plan;
+  readonly #engine: Engine;
+  readonly #embeds: Tensor; // [T, captionChannels] f32
+
+  constructor(engine: Engine, model: SanaTransformer, block: Block, lengths: readonly number[]) {
+    const tokens = lengths.reduce((a, b) => a + b, 0);
+    const { dtype } = model.weights;
+    this.#engine = engine;
+    this.lengths = lengths;
+    this.#embeds = block.reserve('f32', [tokens, model.config.captionChannels]);
+    this.keysValues = Array.from({ length: model.layers }, () => block.reserve(dtype, [tokens, 2 * model.channels]));
+    const g = new Graph('text context');
+    model.recordContext(g, g.convert(this.#embeds, { dtype }), this.keysValues);
+    this.plan = g.plan();
+  }
+
+  async write(embeds: readonly PromptEmbeds[]): Promise<void> {
+    const all = new Float32Array(embeds.reduce((sum, { data }) => sum + data.length, 0));
+    let offset = 0;
+    for (const { data } of embeds) {
+      all.set(data, offset);
+      offset += data.length;
+    }
+    await write(this.#engine.device, this.#embeds, all);
+  }
+}
+
+/** The denoising of one batch: latents and solver history that stay on the device, and a program for one step. */
+export class Denoiser {
+  readonly shape: DenoiseShape;
+  readonly contextPlan: Plan;
+  readonly stepPlan: Plan;
+  readonly #engine: Engine;
+  readonly #block: Block;
+  readonly #context: TextContextGraph;
+  readonly #latents: Tensor; // [B, N, channels] f32
+  readonly #previous: Tensor; // [B, N, channels] f32: the last step's estimate of the clean latents
+  readonly #timestep: Tensor; // [1] f32
+  readonly #coefficients: Tensor; // [6] f32
+  readonly #nonFinite: Tensor; // [1] i32
+  #contextProgram: Program | undefined;
+  #stepProgram: Program | undefined;
+
+  constructor(engine: Engine, model: SanaTransformer, shape: DenoiseShape) {
+    const { images, height, width, guidance } = shape;
+    const channels = model.config.inChannels;
+    const block = new Block(engine.device, 'generation');
+    this.shape = shape;
+    this.#engine = engine;
+    this.#block = block;
+    this.#latents = block.reserve('f32', [images, height * width, channels]);
+    this.#previous = block.reserve('f32', [images, height * width, channels]);
+    this.#timestep = block.reserve('f32', [1]);
+    this.#coefficients = block.reserve('f32', [6]);
+    this.#nonFinite = block.reserve('i32', [1]);
+    this.#context = new TextContextGraph(engine, model, block, shape.lengths);
+    this.contextPlan = this.#context.plan;
+
+    const g = new Graph('denoise step');
+    const input = g.convert(this.#latents, { dtype: model.weights.dtype, repeat: guidance ? 2 : 1 });
+    const map = reshape(input, [guidance ? 2 * images : images, height, width, channels]);
+    const velocity = model.record(g, map, this.#timestep, this.#context); // [B or 2B, height, width, channels]
+    g.solverStep(
+      reshape(velocity, [velocity.shape[0] ?? 0, height * width, channels]),
+      this.#coefficients,
+      this.#latents,
+      this.#previous,
+    );
+    g.countNonFinite(this.#latents, this.#nonFinite);
+    this.stepPlan = g.plan();
+  }
+
+  /** Bytes that stay allocated while the batch is denoised. */
+  get stateBytes(): number {
+    return this.#block.bytes;
+  }
+
+  /** Bytes that `start` will take. */
+  get unallocatedBytes(): number {
+    return this.#block.allocated ? 0 : this.#block.bytes;
+  }
+
+  /** Takes the memory, writes the start latents [B, N, channels] and computes the prompts' keys and values. */
+  async start(latents: Float32Array, embeds: readonly PromptEmbeds[], signal?: AbortSignal): Promise<void> {
+    const { device, arena } = this.#engine;
+    this.#block.allocate();
+    this.#contextProgram ??= new Program(device, this.contextPlan);
+    this.#stepProgram ??= new Program(device, this.stepPlan);
+    await write(device, this.#latents, latents);
+    await write(device, this.#previous, new Float32Array(latents.length));
+    await this.#context.write(embeds);
+    await this.#contextProgram.run(arena, signal);
+  }
+
+  /** One step. `step` is only for the error message. */
+  async step(
+    step: number,
+    timestep: number,
+    guidanceScale: number,
+    { p, q, a, b, c }: StepCoefficients,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const { device, arena } = this.#engine;
+    if (this.#stepProgram === undefined) throw new Error('start() comes first');
+    await write(device, this.#timestep, Float32Array.of(timestep));
+    await write(device, this.#coefficients, Float32Array.of(guidanceScale, p, q, a, b, c));
+    await this.#stepProgram.run(arena, signal);
+    const [count = 0] = new Int32Array(await read(device, this.#nonFinite));
+    if (count > 0) {
+      throw new SanaError(
+        'ERR_SANA_NUMERICS',
+        `Step ${step + 1} of the transformer made ${count} NaN or infinite latents`,
+        {
+          hint: "The weights are damaged, the start latents are not finite, or this dtype overflows: try dtype 'float32'.",
+        },
+      );
+    }
+  }
+
+  /** The current latents, or the estimate of the clean ones, [B, N, channels]. */
+  async latents(which: 'current' | 'clean' = 'current'): Promise<Float32Array> {
+    return new Float32Array(await read(this.#engine.device, which === 'current' ? this.#latents : this.#previous));
+  }
+
+  async profileStep(signal?: AbortSignal): Promise<ReturnType<Program['profile']>> {
+    if (this.#stepProgram === undefined) throw new Error('start() comes first');
+    return await this.#stepProgram.profile(this.#engine.arena, signal);
+  }
+
+  dispose(): void {
+    this.#contextProgram?.dispose();
+    this.#stepProgram?.dispose();
+    this.#contextProgram = undefined;
+    this.#stepProgram = undefined;
+    this.#block.dispose();
+  }
+}
+
+/** The tokens of each batch item that its mask keeps; all of them where it keeps none. */
+function realTokens(
+  embeds: TensorLike, // [B, n, C]
+  mask: { readonly data: ArrayLike<number>; readonly shape: readonly number[] }, // [B, n]
+): PromptEmbeds[] {
+  const [b = 0, n = 0, channels = 0] = embeds.shape;
+  if (mask.shape.join() !== [b, n].join() || mask.data.length !== b * n) {
+    throw argumentError('mask', `of shape [${b}, ${n}]`, `[${mask.shape.join(', ')}]`);
+  }
+  return Array.from({ length: b }, (_, item) => {
+    const all = Array.from({ length: n }, (_, token) => token);
+    const kept = all.filter((token) => mask.data[item * n + token] !== 0);
+    const tokens = kept.length > 0 ? kept : all;
+    const data = new Float32Array(tokens.length * channels);
+    tokens.forEach((token, row) => {
+      const from = (item * n + token) * channels;
+      data.set(embeds.data.subarray(from, from + channels), row * channels);
+    });
+    return { tokens: tokens.length, channels, data };
+  });
+}

@@ -1,0 +1,96 @@
+/** Devices: which there are, which one is taken, and what it can hold. */
+
+import { argumentError, SanaError } from '../errors.ts';
+import { addon, type NativeDevice, type NativeDeviceInfo } from '../native.ts';
+
+/** A device this machine has. */
+export interface DeviceInfo {
+  /** What `fromPretrained`'s `device` takes: `cpu`, `cuda:0`. */
+  readonly id: string;
+  readonly name: string;
+  /** The code path that runs there: `avx512-bf16`, `avx512`, `avx2`, `portable`, `sm_90`. */
+  readonly path: string;
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+  /** Threads or multiprocessors. */
+  readonly units: number;
+}
+
+/** The devices of this machine, the CPU last. */
+export function listDevices(): DeviceInfo[] {
+  return addon()
+    .listDevices()
+    .map(publicInfo)
+    .sort((a, b) => Number(a.id === 'cpu') - Number(b.id === 'cpu'));
+}
+
+function publicInfo(info: NativeDeviceInfo): DeviceInfo {
+  const { backend, index, name, path, totalBytes, freeBytes, units } = info;
+  return { id: backend === 'cpu' ? 'cpu' : `${backend}:${index}`, name, path, totalBytes, freeBytes, units };
+}
+
+/** A device in use. Pipelines that ask for the same one share it, and with it its threads. */
+export class DeviceLease {
+  readonly id: string;
+  readonly native: NativeDevice;
+  readonly #key: string;
+  #released = false;
+
+  constructor(id: string, key: string, native: NativeDevice) {
+    this.id = id;
+    this.#key = key;
+    this.native = native;
+  }
+
+  /** Bytes of the device that are free now. */
+  freeBytes(): number {
+    return listDevices().find(({ id }) => id === this.id)?.freeBytes ?? 0;
+  }
+
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    const shared = open.get(this.#key);
+    if (shared === undefined || --shared.users > 0) return;
+    open.delete(this.#key);
+    shared.native.dispose();
+  }
+}
+
+const open = new Map<string, { native: NativeDevice; users: number }>();
+
+/**
+ * Opens a device: `auto` takes the first GPU, else the CPU.
+ * @throws SanaError ERR_SANA_DEVICE naming the devices there are.
+ */
+export function openDevice(device: string, threads?: number): DeviceLease {
+  if (!/^(auto|cpu|cuda(:\d+)?)$/.test(device)) {
+    throw argumentError('device', "'auto', 'cpu', 'cuda' or 'cuda:<index>'", device);
+  }
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {
+    throw argumentError('threads', 'an integer from 1 to 1024', threads);
+  }
+  const devices = listDevices();
+  const wanted = device === 'cuda' ? 'cuda:0' : device;
+  const found = device === 'auto' ? devices[0] : devices.find(({ id }) => id === wanted);
+  if (found === undefined) {
+    throw new SanaError('ERR_SANA_DEVICE', `There is no device '${wanted}' on this machine`, {
+      hint: `Use one of: ${devices.map(({ id, name }) => `${id} (${name})`).join(', ')}.`,
+    });
+  }
+  const [backend = 'cpu', index = '0'] = found.id.split(':');
+  const path = backend === 'cpu' ? process.env.SANA_NATIVE_CPU_PATH : undefined;
+  const key = [found.id, threads ?? 0, path ?? ''].join(' ');
+  let shared = open.get(key);
+  if (shared === undefined) {
+    shared = { native: addon().openDevice({ backend, index: Number(index), threads: threads ?? 0 }), users: 0 };
+    open.set(key, shared);
+  }
+  shared.users++;
+  return new DeviceLease(found.id, key, shared.native);
+}
+
+/** The dtype that `auto` means on a device: bf16 where it computes that natively, else f32. */
+export function defaultDtype(device: NativeDevice): 'f32' | 'bf16' {
+  return device.info.backend !== 'cpu' || device.info.path === 'avx512-bf16' ? 'bf16' : 'f32';
+}

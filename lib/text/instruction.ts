@@ -1,0 +1,20 @@
+/**
+ * The complex human instruction: a fixed text before every prompt that makes the language model think of details.
+ * It is the one the models were trained with, word for word; a negative prompt gets none.
+ */
+
+export const COMPLEX_HUMAN_INSTRUCTION: readonly string[] = [
+  "Given a user prompt, generate an 'Enhanced prompt' that provides detailed visual descriptions suitable for image generation. Evaluate the level of detail in the user prompt:",
+  '- If the prompt is simple, focus on adding specifics about colors, shapes, sizes, textures, and spatial relationships to create vivid and concrete scenes.',
+  '- If the prompt is already detailed, refine and enhance the existing details slightly without overcomplicating.',
+  'Here are examples of how to transform or refine prompts:',
+  '- User Prompt: A cat sleeping -> Enhanced: A small, fluffy white cat curled up in a round shape, sleeping peacefully on a warm sunny windowsill, surrounded by pots of blooming red flowers.',
+  '- User Prompt: A busy city street -> Enhanced: A bustling city street scene at dusk, featuring glowing street lamps, a diverse crowd of people in colorful clothing, and a double-decker bus passing by towering glass skyscrapers.',
+  'Please generate only the enhanced description for the prompt below and avoid including any additional commentary or evaluations:',
+  'User Prompt: ',
+];
+
+/** The text that goes before a prompt, with nothing between the two; empty for no instruction. */
+export function joinInstruction(lines: readonly string[] | null = COMPLEX_HUMAN_INSTRUCTION): string {
+  return (lines ?? []).join('\n');
+}

@@ -1,0 +1,87 @@
+/** The thread that builds a tokenizer and encodes with it: a second of work for 256 000 tokens, kept off the main thread. */
+
+import { basename, dirname } from 'node:path';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { Tokenizer } from '@huggingface/tokenizers';
+import { SanaError } from '../errors.ts';
+import { modelError } from '../runtime/model-error.ts';
+import { ModelFolder } from '../runtime/model-folder.ts';
+import { checkTokenizerDefinition, MAX_TOKENIZER_BYTES } from './tokenizer-definition.ts';
+
+export interface WorkerInput {
+  readonly file: string; // tokenizer.json
+  readonly port: MessagePort; // for texts that the main thread waits for
+  readonly answered: SharedArrayBuffer; // one i32, set to 1 after each such answer
+}
+
+export interface EncodeRequest {
+  readonly id: number;
+  readonly texts: readonly string[];
+}
+
+/** What the worker says: once that it is ready, or why not; then one answer for each request. */
+export interface WorkerAnswer {
+  readonly id: number; // of the request; READY for the first
+  readonly ids?: readonly number[][];
+  readonly error?: { readonly code: SanaError['code']; readonly message: string; readonly hint: string };
+}
+
+export const READY = -1;
+
+async function load(file: string): Promise<Tokenizer> {
+  const folder = await ModelFolder.open(dirname(file));
+  const bytes = await folder.read(basename(file), MAX_TOKENIZER_BYTES);
+  if (bytes === null)
+    throw modelError(file, 'is not there', 'The checkpoint is incomplete: download its tokenizer folder.');
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw modelError(file, `is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`);
+  }
+  return new Tokenizer(checkTokenizerDefinition(json, file), {});
+}
+
+function encode(tokenizer: Tokenizer, text: string, file: string): number[] {
+  const ids: readonly unknown[] = tokenizer.encode(text).ids;
+  if (!ids.every((id) => typeof id === 'number')) throw modelError(file, 'has tokens without an id');
+  return ids as number[]; // checked
+}
+
+function answerWith(id: number, file: string, work: () => readonly number[][]): WorkerAnswer {
+  try {
+    return { id, ids: work() };
+  } catch (cause) {
+    const error = cause instanceof SanaError ? cause : modelError(file, `cannot be used: ${String(cause)}`);
+    return { id, error: { code: error.code, message: error.message, hint: error.hint } };
+  }
+}
+
+async function serve(main: MessagePort, { file, port, answered }: WorkerInput): Promise<void> {
+  // A failure to load is thrown where it is answered for, with every other failure.
+  const loaded: () => Tokenizer = await load(file).then(
+    (tokenizer) => () => tokenizer,
+    (cause: unknown) => () => {
+      throw cause;
+    },
+  );
+  const ready = answerWith(READY, file, () => {
+    const start = encode(loaded(), '', file);
+    if (start.length !== 1) throw modelError(file, `puts ${start.length} tokens around a text, expected one before it`);
+    return [start];
+  });
+  main.postMessage(ready);
+  if (ready.error !== undefined) return;
+
+  const answer = ({ id, texts }: EncodeRequest): WorkerAnswer =>
+    answerWith(id, file, () => texts.map((text) => encode(loaded(), text, file)));
+  main.on('message', (request: EncodeRequest) => main.postMessage(answer(request)));
+  const flag = new Int32Array(answered);
+  port.on('message', (request: EncodeRequest) => {
+    port.postMessage(answer(request));
+    Atomics.store(flag, 0, 1);
+    Atomics.notify(flag, 0);
+  });
+}
+
+if (parentPort !== null) await serve(parentPort, workerData as WorkerInput);

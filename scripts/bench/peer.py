@@ -1,0 +1,215 @@
+"""The torch peer as a server: one JSON command on a line of stdin, one JSON answer on a line of stdout.
+
+A benchmark that alternates with it in one run compares like with like on a shared, noisy machine. What is timed is
+what diffusers does by default on a CPU; `peer_models.py` says what that is. The networks are random of the released
+shapes, or those of a checkpoint.
+
+  {"case": "denoise_step", "model": "0.6b", "size": 512, "dtype": "bf16", "threads": 2, "runs": 5, "warmup": 1}
+  -> {"ms": [1083.2, ...]}
+
+Every case takes dtype ("f32" | "bf16"), threads, runs and warmup (default 1), and an optional "checkpoint" folder.
+
+  text_encode       prompt with instruction (506 positions), then the empty negative prompt (300)
+  denoise_step      model, size: guidance batch of 2, 300 text positions, guidance and solver update included
+  decode            size: scaling, DC-AE decoder, rounding to 8 bits
+  linear            m, n, k
+  conv2d            height, width, channelsIn, channelsOut, kernel, layout ("nchw" | "channels_last")
+  depthwise         height, width, channels, kernel, layout; batch (default 1), as conv2d
+  linear_attention  tokens, heads; batch (default 2)
+  cross_attention   tokens, textTokens, heads, headDim; batch (default 2)
+
+  reference         computes instead of timing: stage ("text_encode" | "denoise_step" | "decode"), checkpoint, inputs
+                    (a safetensors file), prefix (of its tensor names), outputs (a safetensors file to write)
+                    -> {"ms": [...]}; the result is the tensor "output"
+
+A command that fails answers {"error": "..."} and the server goes on; the end of stdin ends it.
+"""
+
+import json
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+
+import peer_models as models
+
+TEXT_POSITIONS = 300
+INSTRUCTION_POSITIONS = 506
+PROMPT_TOKENS = 40  # of the 300 positions; the empty negative prompt has one
+
+
+class Networks:
+    """Keeps the network used last, so that alternating blocks of one stage load it once."""
+
+    def __init__(self):
+        self.key = None
+        self.network = None
+
+    def get(self, network, config, command):
+        dtype = models.DTYPES[command["dtype"]]
+        checkpoint = command.get("checkpoint")
+        key = (network, json.dumps(config), checkpoint, dtype)
+        if key != self.key:
+            self.key = self.network = None  # free the old one first: two may not fit
+            if checkpoint is None:
+                self.network = models.random_weights(network, config, dtype)
+            else:
+                self.network = models.load(network, checkpoint, dtype)
+            self.key = key
+        return self.network
+
+
+networks = Networks()
+
+
+def text_encode(command):
+    encoder = networks.get(models.TextEncoder, models.TEXT_CONFIG, command)
+    vocabulary = encoder.config["vocab_size"]
+    batches = []
+    for length, real in ((INSTRUCTION_POSITIONS, INSTRUCTION_POSITIONS - TEXT_POSITIONS + PROMPT_TOKENS), (TEXT_POSITIONS, 1)):
+        mask = (torch.arange(length) < real).long()[None]
+        batches.append((torch.randint(vocabulary, (1, length)) * mask, mask))
+    return lambda: [encoder(ids, mask) for ids, mask in batches]
+
+
+def denoise_step(command):
+    transformer = networks.get(models.Transformer, models.transformer_config(command.get("model", "0.6b")), command)
+    dtype = models.DTYPES[command["dtype"]]
+    side = command["size"] // 32
+    latents = torch.randn(1, 32, side, side)
+    previous = torch.randn(1, 32, side, side)
+    text = torch.randn(2, TEXT_POSITIONS, transformer.caption_projection.linear_1.in_features).to(dtype)
+    mask = torch.stack([torch.arange(TEXT_POSITIONS) < 1, torch.arange(TEXT_POSITIONS) < PROMPT_TOKENS]).long()
+
+    def step():
+        both = torch.cat([latents] * 2).to(dtype)
+        velocity = transformer(both, text, torch.full((2,), 500), mask).float()
+        negative, positive = velocity.chunk(2)
+        velocity = negative + 4.5 * (positive - negative)
+        x0 = latents - 0.5 * velocity
+        return 0.9 * latents + 0.2 * x0 + 0.05 * (x0 - previous)
+
+    return step
+
+
+def decode(command):
+    decoder = networks.get(models.Decoder, models.VAE_CONFIG, command)
+    side = command["size"] // 32
+    latents = torch.randn(1, 32, side, side)
+
+    def run():
+        image = decoder(latents.to(models.DTYPES[command["dtype"]]) / decoder.scaling_factor)
+        image = (image * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float()
+        return (image * 255).round().to(torch.uint8)
+
+    return run
+
+
+def linear(command):
+    x = torch.randn(command["m"], command["k"])
+    weight, bias = torch.randn(command["n"], command["k"]), torch.randn(command["n"])
+    x, weight, bias = (tensor.to(models.DTYPES[command["dtype"]]) for tensor in (x, weight, bias))
+    return lambda: F.linear(x, weight, bias)
+
+
+def conv2d(command):
+    return convolution(command, command["channelsIn"], command["channelsOut"], 1)
+
+
+def depthwise(command):
+    return convolution(command, command["channels"], command["channels"], command["channels"])
+
+
+def convolution(command, channels_in, channels_out, groups):
+    dtype = models.DTYPES[command["dtype"]]
+    kernel = command["kernel"]
+    layouts = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
+    x = torch.randn(command.get("batch", 1), channels_in, command["height"], command["width"])
+    weight = torch.randn(channels_out, channels_in // groups, kernel, kernel)
+    x, weight = (tensor.to(dtype, memory_format=layouts[command["layout"]]) for tensor in (x, weight))
+    bias = torch.randn(channels_out).to(dtype)
+    return lambda: F.conv2d(x, weight, bias, padding=kernel // 2, groups=groups)
+
+
+def linear_attention(command):
+    heads = command["heads"]
+    shape = (command.get("batch", 2), command["tokens"], heads * models.HEAD_DIM)
+    q, k, v = (torch.randn(shape).to(models.DTYPES[command["dtype"]]) for _ in range(3))
+    split = lambda x: x.transpose(1, 2).unflatten(1, (heads, -1)).float()
+    return lambda: models.linear_attention(split(q), split(k), split(v)).flatten(1, 2).transpose(1, 2).to(q.dtype)
+
+
+def cross_attention(command):
+    dtype = models.DTYPES[command["dtype"]]
+    batch, heads, text = command.get("batch", 2), command["heads"], command["textTokens"]
+    width = heads * command["headDim"]
+    q = torch.randn(batch, command["tokens"], width).to(dtype)
+    k, v = (torch.randn(batch, text, width).to(dtype) for _ in range(2))
+    mask = (torch.arange(text) < min(PROMPT_TOKENS, text)).to(dtype)
+    bias = ((1 - mask) * -10000.0).expand(batch, heads, 1, text)
+    split = lambda x: x.unflatten(2, (heads, -1)).transpose(1, 2)
+    return lambda: (
+        F.scaled_dot_product_attention(split(q), split(k), split(v), attn_mask=bias).transpose(1, 2).flatten(2)
+    )
+
+
+CASES = {
+    case.__name__: case
+    for case in (text_encode, denoise_step, decode, linear, conv2d, depthwise, linear_attention, cross_attention)
+}
+
+
+def reference(command):
+    tensors = models.read_safetensors(command["inputs"])
+    prefix = command.get("prefix", "")
+    given = lambda name: tensors[prefix + name]
+    dtype = models.DTYPES[command["dtype"]]
+    stage = command["stage"]
+    if stage == "text_encode":
+        encoder = networks.get(models.TextEncoder, None, command)
+        output = encoder(given("input_ids").long(), given("attention_mask"))
+    elif stage == "denoise_step":
+        transformer = networks.get(models.Transformer, None, command)
+        text, mask = given("encoder_hidden_states").to(dtype), given("encoder_attention_mask")
+        output = transformer(given("latents").to(dtype), text, given("timestep"), mask)
+    elif stage == "decode":
+        output = networks.get(models.Decoder, None, command)(given("z").to(dtype))
+    else:
+        raise ValueError(f"no stage {stage!r}: text_encode, denoise_step or decode")
+    models.write_safetensors(command["outputs"], {"output": output})
+
+
+def milliseconds(run):
+    start = time.perf_counter()
+    run()
+    return 1000 * (time.perf_counter() - start)
+
+
+@torch.no_grad()
+def answer(command):
+    torch.set_num_threads(command["threads"])
+    torch.manual_seed(0)
+    if command["case"] == "reference":
+        return {"ms": [milliseconds(lambda: reference(command))]}
+    if command["case"] not in CASES:
+        raise ValueError(f"no case {command['case']!r}: {', '.join(CASES)} or reference")
+    run = CASES[command["case"]](command)
+    for _ in range(command.get("warmup", 1)):
+        run()
+    return {"ms": [milliseconds(run) for _ in range(command["runs"])]}
+
+
+def main():
+    answers = sys.stdout
+    sys.stdout = sys.stderr  # whatever a library prints must not look like an answer
+    say = lambda value: print(json.dumps(value), file=answers, flush=True)
+    say({"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability()})
+    for line in sys.stdin:
+        try:
+            say(answer(json.loads(line)))
+        except Exception as error:  # reported to the other side; one bad command must not end the run
+            say({"error": f"{type(error).__name__}: {error}"})
+
+
+main()

@@ -1,0 +1,121 @@
+/**
+ * Writes a checkpoint with random weights in the layout, names, shapes and sizes of a released SANA repository, for
+ * benchmarks and tests where the real weights are not at hand. The same seed gives the same bytes.
+ *
+ *   npm run make-checkpoint -- --model 0.6b --size 512 --variant bf16 -o checkpoints/sana-0.6b
+ *   npm run make-checkpoint -- --tiny --layers 5 --heads 3 --cross-heads 2 -o checkpoints/tiny
+ */
+
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { SanaError } from '../lib/errors.ts';
+import {
+  defaultShardBytes,
+  gemmaTokenizer,
+  tokenizerFrom,
+  writeRandomCheckpoint,
+} from './random-checkpoint/checkpoint.ts';
+import { type ReleasedModel, releasedConfigs, tinyConfigs } from './random-checkpoint/configs.ts';
+import type { Variant } from './random-checkpoint/writer.ts';
+
+const program = new Command('make-random-checkpoint')
+  .requiredOption('-o, --output <folder>', 'where to write it')
+  .addOption(new Option('--model <name>', 'released model to imitate').choices(['0.6b', '1.6b']).default('0.6b'))
+  .addOption(new Option('--size <pixels>', 'native image size').choices(['512', '1024']).default('512'))
+  .addOption(
+    new Option('--variant <name>', 'stored precision: none is f32').choices(['none', 'fp16', 'bf16']).default('bf16'),
+  )
+  .option('--seed <number>', 'seed of the weights', wholeNumber(0), 0)
+  .option('--shard-bytes <bytes>', 'largest file of tensors', wholeNumber(1), defaultShardBytes)
+  .option('--force', 'replace an existing checkpoint')
+  .option('--tiny', 'a small model instead, of these dimensions:')
+  .option('--layers <n>', 'transformer blocks', wholeNumber(1), 3)
+  .option('--heads <n>', 'self-attention heads of 32 channels', wholeNumber(1), 2)
+  .option('--cross-heads <n>', 'cross-attention heads; they divide the width', wholeNumber(1), 4)
+  .option('--text-layers <n>', 'Gemma layers', wholeNumber(1), 3)
+  .option('--text-hidden <n>', 'Gemma width', wholeNumber(1), 64)
+  .option('--text-heads <n>', 'Gemma query heads', wholeNumber(1), 4)
+  .option('--text-kv-heads <n>', 'Gemma key heads; they divide the query heads', wholeNumber(1), 2)
+  .option('--text-head-dim <n>', 'channels of a Gemma head; even', wholeNumber(2), 32)
+  .option('--vae-width <n>', 'autoencoder channels at full resolution; a multiple of 8', wholeNumber(8), 8)
+  .option('--vae-layers <n>', 'autoencoder blocks in each stage', wholeNumber(1), 1)
+  .option('--tokenizer <folder>', 'take the tokenizer from this folder, not the Gemma vocabulary')
+  .parse();
+
+const options = program.opts();
+const interrupted = new AbortController();
+process.once('SIGINT', () => interrupted.abort(new Error('interrupted')));
+
+try {
+  const tokenizer = await (options.tokenizer === undefined ? gemmaTokenizer() : tokenizerFrom(options.tokenizer));
+  const configs = options.tiny
+    ? tinyConfigs(tinyDimensions(), tokenizer.vocabSize)
+    : releasedConfigs(options.model as ReleasedModel, options.size === '512' ? 512 : 1024, tokenizer.vocabSize);
+  const started = performance.now();
+  let shown = -1;
+  await writeRandomCheckpoint(options.output, {
+    configs,
+    tokenizer,
+    variant: options.variant as Variant,
+    seed: options.seed,
+    shardBytes: options.shardBytes,
+    force: options.force ?? false,
+    signal: interrupted.signal,
+    onProgress({ component, writtenBytes, totalBytes }) {
+      const percent = Math.floor((100 * writtenBytes) / totalBytes);
+      if (percent === shown || (!process.stderr.isTTY && percent % 10 !== 0)) return;
+      shown = percent;
+      const line = `${String(percent).padStart(3)} %  ${(writtenBytes / 1e9).toFixed(2)} of ${(totalBytes / 1e9).toFixed(2)} GB  ${component}`;
+      process.stderr.write(process.stderr.isTTY ? `\r${line.padEnd(60)}` : `${line}\n`);
+    },
+  });
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  process.stderr.write(`${process.stderr.isTTY ? '\n' : ''}wrote ${options.output} in ${seconds} s\n`);
+} catch (error) {
+  const hint = error instanceof SanaError ? `\n${error.hint}` : '';
+  console.error(`\n${error instanceof Error ? error.message : String(error)}${hint}`);
+  process.exitCode = 1;
+}
+
+function tinyDimensions() {
+  const {
+    layers,
+    heads,
+    crossHeads,
+    textLayers,
+    textHidden,
+    textHeads,
+    textKvHeads,
+    textHeadDim,
+    vaeWidth,
+    vaeLayers,
+  } = options;
+  const fits = (holds: boolean, rule: string): void => {
+    if (!holds) program.error(`error: ${rule}`);
+  };
+  fits((32 * heads) % crossHeads === 0, `--cross-heads ${crossHeads} must divide the width 32 x ${heads}`);
+  fits(textHeads % textKvHeads === 0, `--text-kv-heads ${textKvHeads} must divide --text-heads ${textHeads}`);
+  fits(textHeadDim % 2 === 0, `--text-head-dim ${textHeadDim} must be even`);
+  fits(vaeWidth % 8 === 0, `--vae-width ${vaeWidth} must be a multiple of 8`);
+  return {
+    layers,
+    heads,
+    crossHeads,
+    textLayers,
+    textHidden,
+    textHeads,
+    textKvHeads,
+    textHeadDim,
+    vaeWidth,
+    vaeLayers,
+  };
+}
+
+function wholeNumber(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < least) {
+      throw new InvalidArgumentError(`Expected a whole number from ${least}.`);
+    }
+    return value;
+  };
+}

@@ -1,0 +1,136 @@
+/** Safetensors files with random contents, written in big blocks: memory does not grow with the model. */
+
+import { open, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { allocate, bytesPerElement, GaussianStream, GaussianTables, type StoredDType } from './gaussian.ts';
+import { elementCount, type TensorSpec } from './tensors.ts';
+
+export type Variant = 'none' | 'fp16' | 'bf16';
+
+export const variantDTypes: Readonly<Record<Variant, StoredDType>> = { none: 'F32', fp16: 'F16', bf16: 'BF16' };
+
+/** One component's weights: where they go and how they are named and cut. */
+export interface ComponentFiles {
+  readonly folder: string; // must exist
+  readonly stem: string; // 'model' or 'diffusion_pytorch_model'
+  readonly variant: Variant;
+  readonly shardBytes: number; // no file holds more tensor bytes than this, unless a single tensor does
+}
+
+export interface DrawOptions {
+  readonly seed: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly onBytes?: ((bytes: number) => void) | undefined; // bytes just written
+}
+
+const kBlockElements = 4 << 20;
+
+/** Writes `tensors` as one file, or as shards with their index when they do not fit in one. */
+export async function writeComponent(
+  tensors: readonly TensorSpec[],
+  files: ComponentFiles,
+  options: DrawOptions,
+): Promise<void> {
+  const dtype = variantDTypes[files.variant];
+  const shards = cut(tensors, dtype, files.shardBytes);
+  const suffix = files.variant === 'none' ? '' : `.${files.variant}`;
+  const number = (i: number): string => String(i).padStart(5, '0');
+  const weightMap: [string, string][] = [];
+  for (const [i, shard] of shards.entries()) {
+    const part = shards.length === 1 ? '' : `-${number(i + 1)}-of-${number(shards.length)}`;
+    const file = `${files.stem}${suffix}${part}.safetensors`;
+    await writeSafetensors(join(files.folder, file), shard, dtype, options);
+    for (const tensor of shard) weightMap.push([tensor.name, file]);
+  }
+  if (shards.length === 1) return;
+  const index = {
+    metadata: { total_size: tensors.reduce((sum, tensor) => sum + byteCount(tensor, dtype), 0) },
+    weight_map: Object.fromEntries(weightMap.sort(([a], [b]) => (a < b ? -1 : 1))),
+  };
+  const name = `${files.stem}.safetensors.index${suffix}.json`;
+  await writeFile(join(files.folder, name), `${JSON.stringify(index, null, 2)}\n`);
+}
+
+/** Tensors in their order, cut where the next one would pass the limit; sorted by name within a shard. */
+function cut(tensors: readonly TensorSpec[], dtype: StoredDType, shardBytes: number): TensorSpec[][] {
+  const shards: TensorSpec[][] = [];
+  let room = 0;
+  for (const tensor of tensors) {
+    const bytes = byteCount(tensor, dtype);
+    const shard = shards.at(-1);
+    if (shard && bytes <= room) {
+      shard.push(tensor);
+      room -= bytes;
+    } else {
+      shards.push([tensor]);
+      room = shardBytes - bytes;
+    }
+  }
+  for (const shard of shards) shard.sort((a, b) => (a.name < b.name ? -1 : 1));
+  return shards;
+}
+
+async function writeSafetensors(
+  path: string,
+  tensors: readonly TensorSpec[],
+  dtype: StoredDType,
+  options: DrawOptions,
+): Promise<void> {
+  const file = await open(path, 'wx');
+  try {
+    await file.write(header(tensors, dtype));
+    const tables = new GaussianTables(dtype);
+    // Two blocks: one is being filled while the other is on its way to the disk.
+    let [block, spare] = [allocate(dtype, kBlockElements), allocate(dtype, kBlockElements)];
+    let used = 0;
+    let inFlight: Promise<unknown> = Promise.resolve();
+    const flush = async (): Promise<void> => {
+      await inFlight;
+      options.signal?.throwIfAborted();
+      const bytes = new Uint8Array(block.buffer, 0, used * block.BYTES_PER_ELEMENT);
+      inFlight = writeAll(file, bytes).then(() => options.onBytes?.(bytes.length));
+      inFlight.catch(() => {}); // seen by the next await; not an unhandled rejection until then
+      [block, spare] = [spare, block];
+      used = 0;
+    };
+    for (const tensor of tensors) {
+      const stream = new GaussianStream(options.seed, tensor.name, tables.get(tensor.mean, tensor.std));
+      for (let left = elementCount(tensor); left > 0; ) {
+        const count = Math.min(left, kBlockElements - used);
+        stream.fill(block, used, used + count);
+        used += count;
+        left -= count;
+        if (used === kBlockElements) await flush();
+      }
+    }
+    await flush();
+    await inFlight;
+  } finally {
+    await file.close();
+  }
+}
+
+async function writeAll(file: Awaited<ReturnType<typeof open>>, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length; ) done += (await file.write(bytes, done)).bytesWritten;
+}
+
+/** The length of the JSON table (u64) and the table, padded with spaces to a multiple of 8 bytes. */
+function header(tensors: readonly TensorSpec[], dtype: StoredDType): Buffer {
+  const table: Record<string, unknown> = { __metadata__: { format: 'pt' } };
+  let offset = 0;
+  for (const tensor of tensors) {
+    const end = offset + byteCount(tensor, dtype);
+    table[tensor.name] = { dtype, shape: tensor.shape, data_offsets: [offset, end] };
+    offset = end;
+  }
+  const text = JSON.stringify(table);
+  const padded = text.padEnd(Math.ceil(text.length / 8) * 8, ' '); // names are ASCII: characters are bytes
+  const bytes = Buffer.alloc(8 + padded.length);
+  bytes.writeBigUInt64LE(BigInt(padded.length));
+  bytes.write(padded, 8, 'latin1');
+  return bytes;
+}
+
+function byteCount(tensor: TensorSpec, dtype: StoredDType): number {
+  return elementCount(tensor) * bytesPerElement[dtype];
+}

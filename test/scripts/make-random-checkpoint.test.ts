@@ -1,0 +1,303 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { SanaError } from '../../lib/errors.ts';
+import {
+  components,
+  gemmaTokenizer,
+  type RandomCheckpointOptions,
+  tokenizerFrom,
+  writeRandomCheckpoint,
+} from '../../scripts/random-checkpoint/checkpoint.ts';
+import { releasedConfigs, type TinyDimensions, tinyConfigs } from '../../scripts/random-checkpoint/configs.ts';
+import { allocate, GaussianStream, GaussianTables } from '../../scripts/random-checkpoint/gaussian.ts';
+import {
+  decoderTensors,
+  encoderTensors,
+  parameterCount,
+  type TensorSpec,
+  textEncoderTensors,
+  transformerTensors,
+} from '../../scripts/random-checkpoint/tensors.ts';
+
+const fixture = fileURLToPath(new URL('../fixtures/sana-base', import.meta.url));
+const script = fileURLToPath(new URL('../../scripts/make-random-checkpoint.ts', import.meta.url));
+
+/** The fixture's own dimensions. */
+const dimensions: TinyDimensions = {
+  layers: 3,
+  heads: 2,
+  crossHeads: 4,
+  textLayers: 3,
+  textHidden: 64,
+  textHeads: 4,
+  textKvHeads: 2,
+  textHeadDim: 32,
+  vaeWidth: 8,
+  vaeLayers: 1,
+};
+
+describe('make-random-checkpoint', () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'sana-checkpoint-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  async function write(name: string, changes: Partial<RandomCheckpointOptions> = {}): Promise<string> {
+    const tokenizer = await tokenizerFrom(join(fixture, 'tokenizer'));
+    const configs = tinyConfigs(dimensions, tokenizer.vocabSize);
+    const target = join(folder, name);
+    await writeRandomCheckpoint(target, { configs, tokenizer, variant: 'none', seed: 0, ...changes });
+    return target;
+  }
+
+  it('gives the released models their tensor and parameter counts', () => {
+    const small = releasedConfigs('0.6b', 512, 256000);
+    const large = releasedConfigs('1.6b', 1024, 256000);
+    const counts = (tensors: TensorSpec[]): [number, number] => [tensors.length, parameterCount(tensors)];
+    assert.deepEqual(counts(transformerTensors(small.transformer)), [548, 591_747_872]);
+    assert.deepEqual(counts(transformerTensors(large.transformer)), [396, 1_604_462_752]);
+    assert.deepEqual(counts(textEncoderTensors(small.textEncoder)), [288, 2_614_341_888]);
+    assert.equal(parameterCount(decoderTensors(small.vae)), 159_223_171);
+    assert.equal(parameterCount(encoderTensors(small.vae)), 153_027_104);
+    assert.equal(small.transformer.sample_size, 16);
+    assert.equal(large.transformer.sample_size, 32);
+    for (const { tensors } of components(large)) {
+      assert.equal(new Set(tensors.map((tensor) => tensor.name)).size, tensors.length);
+    }
+  });
+
+  it('names and shapes tensors as the fixture does', async () => {
+    const tokenizer = await tokenizerFrom(join(fixture, 'tokenizer'));
+    const configs = tinyConfigs(dimensions, tokenizer.vocabSize);
+    // The fixture's deepest decoder stage has two blocks, all its other stages have one.
+    const vae = { ...configs.vae, decoder_layers_per_block: [1, 1, 1, 1, 1, 2] };
+    for (const { folder: component, tensors } of components({ ...configs, vae })) {
+      const expected = shapes(readComponent(join(fixture, component)));
+      const actual = new Map(tensors.map((tensor) => [tensor.name, tensor.shape.join('x')]));
+      assert.deepEqual(sorted(actual), sorted(expected), component);
+    }
+  });
+
+  it('writes configs with exactly the keys of the fixture', async () => {
+    const target = await write('a');
+    const files = ['model_index.json', ...['text_encoder', 'transformer', 'vae'].map((name) => `${name}/config.json`)];
+    for (const file of [...files, 'scheduler/scheduler_config.json']) {
+      const keys = (root: string): string[] => Object.keys(readConfig(join(root, file)));
+      const expected = keys(fixture).filter((key) => key !== '_name_or_path');
+      assert.deepEqual(keys(target), expected, file);
+    }
+    const scheduler = readFileSync(join(target, 'scheduler/scheduler_config.json'), 'utf8');
+    assert.match(scheduler, /"lambda_min_clipped": -Infinity,/);
+    assert.deepEqual(
+      readConfig(join(target, 'scheduler/scheduler_config.json')).flow_shift,
+      readConfig(join(fixture, 'scheduler/scheduler_config.json')).flow_shift,
+    );
+  });
+
+  it('gives the same bytes for the same seed and other values for another', async () => {
+    const [a, b, c] = [await write('a', { seed: 7 }), await write('b', { seed: 7 }), await write('c', { seed: 8 })];
+    assert.equal(digest(a), digest(b));
+    assert.notEqual(digest(a), digest(c));
+  });
+
+  it('draws the same values on every machine, whatever the pieces', () => {
+    const table = new GaussianTables('F32').get(0, 1);
+    const whole = allocate('F32', 100_001);
+    new GaussianStream(7, 'name', table).fill(whole, 0, whole.length);
+    const pieces = allocate('F32', whole.length);
+    const stream = new GaussianStream(7, 'name', table);
+    for (let start = 0, size = 1; start < pieces.length; start += size++) {
+      stream.fill(pieces, start, Math.min(start + size, pieces.length));
+    }
+    assert.deepEqual(pieces, whole);
+    assert.equal(
+      createHash('sha256').update(whole).digest('hex'),
+      'dacb2fc8afd5f547dd0749f2ab27ec0f66477ba9b2342a676cfc011dff891bd9',
+    );
+  });
+
+  it('stores in bf16 and f16 the rounded values of the f32 checkpoint, however it is cut', async () => {
+    const f32 = readComponent(join(await write('none'), 'transformer'));
+    const bf16 = readComponent(join(await write('bf16', { variant: 'bf16', shardBytes: 100_000 }), 'transformer'));
+    const fp16 = readComponent(join(await write('fp16', { variant: 'fp16', shardBytes: 50_001 }), 'transformer'));
+    assert.ok(f32.size > 0);
+    for (const [name, { values }] of f32) {
+      const check = (other: Map<string, StoredTensor>, bits: number): void => {
+        const rounded = other.get(name)?.values ?? [];
+        assert.equal(rounded.length, values.length);
+        for (const [i, value] of values.entries()) {
+          // Half a unit in the last place, of the least normal f16 for the tiniest values.
+          const tolerance = Math.max(Math.abs(value) * 2 ** -bits, bits === 11 ? 2 ** -25 : 0);
+          assert.ok(Math.abs((rounded[i] ?? Number.NaN) - value) <= tolerance, `${name}[${i}]`);
+        }
+      };
+      check(bf16, 8);
+      check(fp16, 11);
+    }
+  });
+
+  it('draws values with the mean and deviation of the table', async () => {
+    const target = await write('a');
+    const configs = tinyConfigs(dimensions, 1233);
+    for (const { folder: component, tensors } of components(configs)) {
+      const stored = readComponent(join(target, component));
+      for (const { name, mean, std } of tensors) {
+        const values = stored.get(name)?.values ?? [];
+        assert.ok(values.every(Number.isFinite), name);
+        if (values.length < 2000) continue;
+        const average = values.reduce((sum, value) => sum + value, 0) / values.length;
+        const variance = values.reduce((sum, value) => sum + (value - average) ** 2, 0) / values.length;
+        assert.ok(Math.abs(average - mean) < (5 * std) / Math.sqrt(values.length), `${name}: mean ${average}`);
+        assert.ok(Math.abs(Math.sqrt(variance) / std - 1) < 5 / Math.sqrt(2 * values.length), `${name}: ${variance}`);
+      }
+    }
+  });
+
+  it('names variants, shards and indexes as released repositories do', async () => {
+    const target = await write('a', { variant: 'bf16', shardBytes: 300_000 });
+    assert.deepEqual(readdirSync(join(target, 'transformer')).sort(), [
+      'config.json',
+      'diffusion_pytorch_model.bf16-00001-of-00002.safetensors',
+      'diffusion_pytorch_model.bf16-00002-of-00002.safetensors',
+      'diffusion_pytorch_model.safetensors.index.bf16.json',
+    ]);
+    const index = JSON.parse(
+      readFileSync(join(target, 'transformer/diffusion_pytorch_model.safetensors.index.bf16.json'), 'utf8'),
+    );
+    const stored = readComponent(join(target, 'transformer'));
+    assert.deepEqual(Object.keys(index.weight_map), [...stored.keys()].sort());
+    for (const [name, file] of Object.entries(index.weight_map)) assert.equal(stored.get(name)?.file, file);
+    const bytes = [...stored.values()].reduce((sum, tensor) => sum + 2 * tensor.values.length, 0);
+    assert.equal(index.metadata.total_size, bytes);
+    const whole = await write('b');
+    assert.deepEqual(readdirSync(join(whole, 'text_encoder')).sort(), ['config.json', 'model.safetensors']);
+  });
+
+  it('takes the Gemma vocabulary of 256000 entries', async () => {
+    const tokenizer = await gemmaTokenizer();
+    assert.equal(tokenizer.vocabSize, 256000);
+    assert.deepEqual([...tokenizer.files.keys()].sort(), [
+      'special_tokens_map.json',
+      'tokenizer.json',
+      'tokenizer_config.json',
+    ]);
+  });
+
+  it('refuses a folder that is not empty, and with force replaces checkpoints only', async () => {
+    const target = await write('a', { seed: 1 });
+    const before = digest(target);
+    await assert.rejects(
+      write('a', { seed: 2 }),
+      (error) => error instanceof SanaError && error.code === 'ERR_SANA_FILE',
+    );
+    assert.equal(digest(target), before);
+    await write('a', { seed: 2, force: true });
+    assert.notEqual(digest(target), before);
+    const other = join(folder, 'other');
+    mkdirSync(other);
+    writeFileSync(join(other, 'letter.txt'), 'dear');
+    await assert.rejects(write('other', { force: true }), /not a checkpoint/);
+    assert.deepEqual(readdirSync(other), ['letter.txt']);
+  });
+
+  it('leaves nothing behind when it is aborted', async () => {
+    const controller = new AbortController();
+    const aborted = write('a', {
+      signal: controller.signal,
+      onProgress: () => controller.abort(new Error('enough')),
+    });
+    await assert.rejects(aborted, /enough/);
+    assert.deepEqual(readdirSync(folder), []);
+  });
+
+  it('writes a small model of any dimensions from the command line', async () => {
+    const target = join(folder, 'cli');
+    const args = ['--layers', '2', '--heads', '3', '--cross-heads', '6', '--text-layers', '1', '--vae-width', '16'];
+    await promisify(execFile)(process.execPath, [
+      ...['--import', 'tsx', script, '--tiny', ...args, '--variant', 'none'],
+      ...['--tokenizer', join(fixture, 'tokenizer'), '-o', target],
+    ]);
+    assert.ok(existsSync(join(target, 'model_index.json')));
+    const transformer = readConfig(join(target, 'transformer/config.json'));
+    assert.equal(transformer.num_layers, 2);
+    assert.equal(transformer.cross_attention_head_dim, 16);
+    const stored = shapes(readComponent(join(target, 'transformer')));
+    assert.equal(stored.get('transformer_blocks.1.ff.conv_inverted.weight'), '480x96x1x1');
+    assert.equal(shapes(readComponent(join(target, 'vae'))).get('decoder.norm_out.weight'), '16');
+  });
+});
+
+interface StoredTensor {
+  readonly file: string;
+  readonly shape: readonly number[];
+  readonly values: readonly number[];
+}
+
+/** Reads every tensor of a folder by the format's own rules, sharing nothing with the writer. */
+function readComponent(folder: string): Map<string, StoredTensor> {
+  const tensors = new Map<string, StoredTensor>();
+  for (const file of readdirSync(folder).filter((name) => name.endsWith('.safetensors'))) {
+    const bytes = readFileSync(join(folder, file));
+    const length = Number(bytes.readBigUInt64LE(0));
+    const { __metadata__: metadata, ...table } = JSON.parse(bytes.subarray(8, 8 + length).toString('utf8'));
+    assert.deepEqual(metadata, { format: 'pt' });
+    assert.equal(length % 8, 0);
+    let end = 0; // tensors follow each other without holes, in the order of their names, to the end of the file
+    const names = Object.keys(table);
+    assert.deepEqual(names, [...names].sort());
+    for (const name of names) {
+      const { dtype, shape, data_offsets: offsets } = table[name];
+      assert.equal(offsets[0], end);
+      end = offsets[1];
+      const count = shape.reduce((product: number, size: number) => product * size, 1);
+      assert.equal(end - offsets[0], count * (dtype === 'F32' ? 4 : 2));
+      assert.ok(!tensors.has(name));
+      const at = 8 + length + offsets[0];
+      const values = Array.from({ length: count }, (_, i) => readValue(bytes, at, i, dtype));
+      tensors.set(name, { file, shape, values });
+    }
+    assert.equal(8 + length + end, bytes.length);
+  }
+  return tensors;
+}
+
+function readValue(bytes: Buffer, at: number, i: number, dtype: string): number {
+  if (dtype === 'F32') return bytes.readFloatLE(at + 4 * i);
+  const bits = bytes.readUInt16LE(at + 2 * i);
+  if (dtype === 'BF16') {
+    const word = Buffer.alloc(4);
+    word.writeUInt16LE(bits, 2);
+    return word.readFloatLE();
+  }
+  const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+function shapes(tensors: Map<string, StoredTensor>): Map<string, string> {
+  return new Map([...tensors].map(([name, tensor]) => [name, tensor.shape.join('x')]));
+}
+
+function sorted(map: Map<string, string>): [string, string][] {
+  return [...map].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+function readConfig(path: string): Record<string, unknown> {
+  return JSON.parse(readFileSync(path, 'utf8').replace('-Infinity', 'null'));
+}
+
+/** A hash of the weights and index files of a checkpoint. */
+function digest(folder: string): string {
+  const hash = createHash('sha256');
+  for (const component of ['transformer', 'vae', 'text_encoder']) {
+    for (const file of readdirSync(join(folder, component)).sort())
+      hash.update(file).update(readFileSync(join(folder, component, file)));
+  }
+  return hash.digest('hex');
+}

@@ -1,0 +1,61 @@
+/** The CPU device that tests share, and small ways to run graphs on it. */
+
+import { Graph } from '../../lib/graph/graph.ts';
+import { Arena, Program, read, write } from '../../lib/graph/program.ts';
+import { Block, type DType, type Tensor } from '../../lib/graph/tensor.ts';
+import type { NativeDevice } from '../../lib/native.ts';
+import { openDevice } from '../../lib/runtime/devices.ts';
+
+let shared: NativeDevice | undefined;
+
+/** One device for all tests of a process: opening one starts threads. */
+export function cpu(): NativeDevice {
+  shared ??= openDevice('cpu').native;
+  return shared;
+}
+
+/** Records a graph between host arrays, runs it once and returns what it wrote. */
+export async function runGraph(
+  inputs: Readonly<Record<string, { readonly shape: readonly number[]; readonly data: ArrayLike<number> }>>,
+  record: (
+    g: Graph,
+    input: (name: string, dtype?: DType) => Tensor,
+    output: (name: string, tensor: Tensor) => void,
+  ) => void,
+  device: NativeDevice = cpu(),
+): Promise<Record<string, { shape: readonly number[]; data: Float32Array }>> {
+  const block = new Block(device, 'test');
+  const sources = new Map<string, Tensor>();
+  const outputs = new Map<string, Tensor>();
+  const g = new Graph('test');
+  const input = (name: string, dtype: DType = 'f32'): Tensor => {
+    const given = inputs[name];
+    if (given === undefined) throw new Error(`no input ${name}`);
+    const tensor = sources.get(name) ?? block.reserve('f32', given.shape);
+    sources.set(name, tensor);
+    return dtype === 'f32' ? tensor : g.convert(tensor, { dtype });
+  };
+  const output = (name: string, tensor: Tensor): void => {
+    const target = block.reserve('f32', tensor.shape);
+    outputs.set(name, target);
+    g.convert(tensor, { into: target });
+  };
+  record(g, input, output);
+  const plan = g.plan();
+  block.allocate();
+  const arena = new Arena(device);
+  try {
+    for (const [name, tensor] of sources) await write(device, tensor, Float32Array.from(inputs[name]?.data ?? []));
+    const program = new Program(device, plan);
+    await program.run(arena);
+    program.dispose();
+    const results: Record<string, { shape: readonly number[]; data: Float32Array }> = {};
+    for (const [name, tensor] of outputs) {
+      results[name] = { shape: tensor.shape, data: new Float32Array(await read(device, tensor)) };
+    }
+    return results;
+  } finally {
+    arena.dispose();
+    block.dispose();
+  }
+}
