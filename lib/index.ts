@@ -7,6 +7,8 @@
 export { SanaError, type SanaErrorCode } from './errors.ts';
 export { type EncodedFormat, type EncodeOptions, SanaImage } from './image/image.ts';
 export { type ImageMetadata, readGenerationMetadata } from './image/metadata.ts';
+export { readLatents, writeLatents } from './pipeline/latents-file.ts';
 export { SanaPipeline } from './pipeline/pipeline.ts';
+export { LIMITS, SCHEDULERS } from './pipeline/request.ts';
 export type * from './pipeline/types.ts';
 export { type DeviceInfo, listDevices } from './runtime/devices.ts';

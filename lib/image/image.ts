@@ -37,19 +37,6 @@ const OPTIONS: Readonly<Record<EncodedFormat, readonly (keyof EncodeOptions)[]>>
   avif: ['quality', 'lossless', 'metadata'],
 };
 
-/** The format that a file name stands for. Throws `ERR_SANA_FILE` for an extension that stands for none. */
-export function formatOfPath(path: string): EncodedFormat {
-  const extension = extname(path).toLowerCase();
-  const format = Object.hasOwn(EXTENSIONS, extension) ? EXTENSIONS[extension] : undefined;
-  if (format === undefined) {
-    const found = extension === '' ? 'no extension' : `the extension '${extension}'`;
-    throw new SanaError('ERR_SANA_FILE', `Cannot tell the image format: '${path}' has ${found}`, {
-      hint: `Use one of ${Object.keys(EXTENSIONS).join(', ')}.`,
-    });
-  }
-  return format;
-}
-
 /**
  * A generated image.
  *
@@ -75,6 +62,19 @@ export class SanaImage {
     this.height = height;
     this.data = data;
     this.parameters = parameters;
+  }
+
+  /** The format that a file name stands for. Throws `ERR_SANA_FILE` for an extension that stands for none. */
+  static formatOf(path: string): EncodedFormat {
+    const extension = extname(path).toLowerCase();
+    const format = Object.hasOwn(EXTENSIONS, extension) ? EXTENSIONS[extension] : undefined;
+    if (format === undefined) {
+      const found = extension === '' ? 'no extension' : `the extension '${extension}'`;
+      throw new SanaError('ERR_SANA_FILE', `Cannot tell the image format: '${path}' has ${found}`, {
+        hint: `Use one of ${Object.keys(EXTENSIONS).join(', ')}.`,
+      });
+    }
+    return format;
   }
 
   /** The seed with which this image can be made alone. */
@@ -116,7 +116,7 @@ export class SanaImage {
    */
   async save(path: string, options: EncodeOptions = {}): Promise<void> {
     if (typeof path !== 'string' || path === '') throw argumentError('path', 'the name of a file', path);
-    await writeWholeFile(path, await this.toBuffer(formatOfPath(path), options));
+    await writeWholeFile(path, await this.toBuffer(SanaImage.formatOf(path), options));
   }
 
   /** What it is and was made from, without the pixels. */

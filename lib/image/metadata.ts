@@ -3,7 +3,7 @@
 import sharp from 'sharp';
 import { SanaError } from '../errors.ts';
 import { checkBoolean, checkChoice, checkFinite, checkInteger, checkList, checkText } from '../pipeline/fields.ts';
-import { MAX_SIZE, MAX_STEPS, SCHEDULERS } from '../pipeline/request.ts';
+import { LIMITS, SCHEDULERS } from '../pipeline/request.ts';
 import type { GenerationParameters } from '../pipeline/types.ts';
 import { readUserComment } from './exif.ts';
 import { readWholeFile } from './file.ts';
@@ -121,9 +121,9 @@ function checkParameters(record: Readonly<Record<string, unknown>>): GenerationP
   return {
     prompt: checkText('prompt', record.prompt),
     negativePrompt: checkText('negativePrompt', record.negativePrompt),
-    width: checkInteger('width', record.width, 1, MAX_SIZE),
-    height: checkInteger('height', record.height, 1, MAX_SIZE),
-    numInferenceSteps: checkInteger('numInferenceSteps', record.numInferenceSteps, 1, MAX_STEPS),
+    width: checkInteger('width', record.width, 1, LIMITS.maxSize),
+    height: checkInteger('height', record.height, 1, LIMITS.maxSize),
+    numInferenceSteps: checkInteger('numInferenceSteps', record.numInferenceSteps, 1, LIMITS.maxSteps),
     guidanceScale: checkFinite('guidanceScale', record.guidanceScale),
     scheduler: checkChoice('scheduler', record.scheduler, SCHEDULERS),
     seed: checkSeedText(record.seed),

@@ -8,7 +8,7 @@
  * Its readers go by lines, so a text with line breaks could pass for other fields: here a prompt is one line.
  */
 
-import { MAX_SIZE, MAX_STEPS, SCHEDULERS } from '../pipeline/request.ts';
+import { LIMITS, SCHEDULERS } from '../pipeline/request.ts';
 import type { GenerationParameters } from '../pipeline/types.ts';
 
 const NEGATIVE = 'Negative prompt:';
@@ -56,9 +56,9 @@ export function readParametersText(text: string): Partial<GenerationParameters> 
   const found = {
     prompt: prompt.join('\n').trim(),
     negativePrompt: negative.join('\n').trim().slice(NEGATIVE.length).trim(),
-    width: number(width, 1, MAX_SIZE),
-    height: number(height, 1, MAX_SIZE),
-    numInferenceSteps: number(pairs.get('Steps'), 1, MAX_STEPS),
+    width: number(width, 1, LIMITS.maxSize),
+    height: number(height, 1, LIMITS.maxSize),
+    numInferenceSteps: number(pairs.get('Steps'), 1, LIMITS.maxSteps),
     guidanceScale: number(pairs.get('CFG scale'), 0, 1000),
     scheduler,
     seed: /^\d{1,20}$/.test(seed) && BigInt(seed) < 2n ** 64n ? String(BigInt(seed)) : undefined,

@@ -12,6 +12,7 @@ const HEADER_END = SIGNATURE.length + 12 + 13; // after IHDR, 13 bytes of data
 
 /** The longest text that is read, inflated or not; the rest of a hostile file costs nothing. */
 export const MAX_TEXT_BYTES = 1 << 20;
+const MAX_KEYWORD_BYTES = 79;
 /** How many text chunks of the wanted keywords are looked into. */
 const MAX_TEXT_CHUNKS = 16;
 
@@ -45,7 +46,7 @@ export function readPngText(png: Uint8Array, keywords: readonly string[]): Map<s
     if (type === 'IEND') break;
     if ((type === 'tEXt' || type === 'zTXt' || type === 'iTXt') && bytes <= MAX_TEXT_BYTES) {
       const data = file.subarray(start + 8, end - 4);
-      const keyword = data.toString('latin1', 0, Math.min(data.indexOf(0) >>> 0, 80));
+      const keyword = data.toString('latin1', 0, Math.max(0, data.subarray(0, MAX_KEYWORD_BYTES + 1).indexOf(0)));
       if (keywords.includes(keyword) && !found.has(keyword)) {
         looked++;
         const intact = crc32(file.subarray(start + 4, end - 4)) === file.readUInt32BE(end - 4);

@@ -2,6 +2,7 @@
 
 import { randomInt } from 'node:crypto';
 import { argumentError, SanaError } from '../errors.ts';
+import { MAX_STEPS } from '../schedulers/schedule.ts';
 import {
   checkBoolean,
   checkChoice,
@@ -12,14 +13,20 @@ import {
   checkList,
   checkSignal,
   checkText,
+  MAX_TEXT_LENGTH,
 } from './fields.ts';
 import type { GenerateRequest, SchedulerName, TensorLike } from './types.ts';
 
 export const SCHEDULERS = ['flow-dpm-solver', 'flow-euler', 'scm'] as const satisfies readonly SchedulerName[];
-export const MIN_SIZE = 32;
-export const MAX_SIZE = 8192;
-export const MAX_STEPS = 500; // from 501 on the reference's first time steps coincide
-export const MAX_BATCH = 64;
+
+/** The widest bounds that a request may have; a model may set narrower ones. */
+export const LIMITS = {
+  minSize: 32,
+  maxSize: 8192,
+  maxSteps: MAX_STEPS,
+  maxImages: 64,
+  maxTextLength: MAX_TEXT_LENGTH,
+} as const;
 
 /** Pixels per latent, in both directions. */
 const LATENT_SCALE = 32;
@@ -119,17 +126,21 @@ export function checkRequest(request: string | GenerateRequest, model: ModelTrai
   } = given;
 
   const prompts = checkPrompts(prompt);
-  checkInteger('numImagesPerPrompt', numImagesPerPrompt, 1, MAX_BATCH);
+  checkInteger('numImagesPerPrompt', numImagesPerPrompt, 1, LIMITS.maxImages);
   const batch = prompts.length * numImagesPerPrompt;
-  if (batch > MAX_BATCH) {
-    throw argumentError('numImagesPerPrompt', `at most ${MAX_BATCH} / ${prompts.length} prompts`, numImagesPerPrompt);
+  if (batch > LIMITS.maxImages) {
+    throw argumentError(
+      'numImagesPerPrompt',
+      `at most ${LIMITS.maxImages} / ${prompts.length} prompts`,
+      numImagesPerPrompt,
+    );
   }
   const size = checkSize(given, model);
   return {
     prompts,
     negativePrompts: checkNegativePrompts(negativePrompt, prompts.length, model),
     ...size,
-    numInferenceSteps: checkInteger('numInferenceSteps', numInferenceSteps, 1, MAX_STEPS),
+    numInferenceSteps: checkInteger('numInferenceSteps', numInferenceSteps, 1, LIMITS.maxSteps),
     guidanceScale: checkFinite('guidanceScale', guidanceScale),
     scheduler: checkChoice('scheduler', scheduler, model.schedulers),
     numImagesPerPrompt,
@@ -149,7 +160,7 @@ export function checkRequest(request: string | GenerateRequest, model: ModelTrai
 function checkPrompts(prompt: unknown): readonly string[] {
   if (typeof prompt === 'string') return [checkText('prompt', prompt)];
   if (!Array.isArray(prompt)) throw argumentError('prompt', 'a string or a list of strings', prompt);
-  return checkList('prompt', prompt, 1, MAX_BATCH).map((text, i) => checkText(`prompt[${i}]`, text));
+  return checkList('prompt', prompt, 1, LIMITS.maxImages).map((text, i) => checkText(`prompt[${i}]`, text));
 }
 
 function checkNegativePrompts(negative: unknown, count: number, model: ModelTraits): readonly string[] {
@@ -182,20 +193,21 @@ function checkSize(given: Partial<GenerateRequest>, model: ModelTraits): Size {
       hint: `Leave it out: the model draws any size that is a multiple of ${LATENT_SCALE}.`,
     });
   }
-  checkInteger('width', width, MIN_SIZE, MAX_SIZE);
-  checkInteger('height', height, MIN_SIZE, MAX_SIZE);
+  checkInteger('width', width, LIMITS.minSize, LIMITS.maxSize);
+  checkInteger('height', height, LIMITS.minSize, LIMITS.maxSize);
   const bin = model.bin({ width, height });
   return { width, height, drawnWidth: bin.width, drawnHeight: bin.height, useResolutionBinning };
 }
 
 function checkMultiple(name: string, value: unknown, model: ModelTraits): void {
   if (Number.isInteger(value) && (value as number) % LATENT_SCALE === 0) {
-    if ((value as number) >= MIN_SIZE && (value as number) <= MAX_SIZE) return;
+    if ((value as number) >= LIMITS.minSize && (value as number) <= LIMITS.maxSize) return;
   }
   const below = typeof value === 'number' ? Math.floor(value / LATENT_SCALE) * LATENT_SCALE : 0;
-  const hints = below >= MIN_SIZE && below < MAX_SIZE ? [`${below} or ${below + LATENT_SCALE} would do`] : [];
+  const hints =
+    below >= LIMITS.minSize && below < LIMITS.maxSize ? [`${below} or ${below + LATENT_SCALE} would do`] : [];
   if (model.bin !== undefined) hints.push('`useResolutionBinning: true` takes any size');
-  const expected = `a multiple of ${LATENT_SCALE} from ${MIN_SIZE} to ${MAX_SIZE}`;
+  const expected = `a multiple of ${LATENT_SCALE} from ${LIMITS.minSize} to ${LIMITS.maxSize}`;
   throw argumentError(name, expected, value, hints.length > 0 ? `${hints.join('; ')}.` : undefined);
 }
 

@@ -1,0 +1,95 @@
+/** `sana-native explain`: what a generation would run and hold in memory, without running it. */
+
+import { Command } from 'commander';
+import { type ExplainedOperator, type ExplainedStage, type Explanation, readLatents, SanaPipeline } from '../index.ts';
+import { addModelFlags, addRequestFlags, type ModelFlags, modelOf, type RequestFlags, requestOf } from './flags.ts';
+import { interruptible } from './interrupt.ts';
+import { printJson, printLines } from './output.ts';
+import { progressBar } from './progress.ts';
+
+type Flags = ModelFlags & RequestFlags & { readonly json?: boolean };
+
+export function explainCommand(): Command {
+  const command = new Command('explain')
+    .description('print what a generation would run: operators, FLOPs, bytes and memory')
+    .argument('[prompt]', 'its length counts', 'a red fox in snow');
+  addModelFlags(command);
+  return addRequestFlags(command).option('--json', 'print one JSON object on standard output').action(explain);
+}
+
+async function explain(prompt: string, flags: Flags): Promise<void> {
+  const { model, options } = modelOf(flags);
+  const latents = flags.latents === undefined ? {} : { latents: await readLatents(flags.latents) };
+  const progress = progressBar();
+  const explanation = await interruptible(async (signal) => {
+    try {
+      const pipe = await SanaPipeline.fromPretrained(model, {
+        ...options,
+        signal,
+        onProgress: ({ loadedBytes, totalBytes }) =>
+          progress.show('Loading', totalBytes === 0 ? 0 : loadedBytes / totalBytes),
+      });
+      try {
+        return await pipe.explain({ ...requestOf(flags), ...latents, prompt, signal });
+      } finally {
+        await pipe.dispose();
+      }
+    } finally {
+      progress.clear();
+    }
+  });
+  if (flags.json === true) await printJson(explanation);
+  else await printLines(explanationLines(explanation));
+}
+
+/** The explanation as tables: one per stage, one line per operator and shapes. */
+export function explanationLines(explanation: Explanation): string[] {
+  const { model, device, devicePath, dtype, batch, width, height, flops, memory } = explanation;
+  return [
+    `${model} on ${device} (${devicePath}), ${dtype}: ${batch} x ${width} x ${height} pixels, ${scaled(flops)}FLOP`,
+    ...explanation.stages.flatMap((stage) => ['', ...stageLines(stage)]),
+    '',
+    `weights ${scaled(memory.weightsBytes)}B, state ${scaled(memory.stateBytes)}B, ` +
+      `arena ${scaled(memory.arenaBytes)}B, peak ${scaled(memory.peakBytes)}B`,
+  ];
+}
+
+function stageLines(stage: ExplainedStage): string[] {
+  const { name, runs, operators, flops, bytes, arenaBytes, peakBytes } = stage;
+  const rows = [['operator', 'times', 'FLOP', 'bytes', 'shapes'], ...grouped(operators)];
+  const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const times = runs === 1 ? 'once' : `${runs} times`;
+  return [
+    `${name}: ${times}, ${operators.length} operators, ${scaled(flops)}FLOP, ${scaled(bytes)}B moved, ` +
+      `arena ${scaled(arenaBytes)}B, peak ${scaled(peakBytes)}B`,
+    ...rows.map((row) =>
+      row.map((cell, i) => (i === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  '),
+    ),
+  ].map((line, i) => (i === 0 ? line : `  ${line}`));
+}
+
+/** Operators of the same kind and shapes as one row. */
+function grouped(operators: readonly ExplainedOperator[]): string[][] {
+  const groups = new Map<string, ExplainedOperator[]>();
+  for (const operator of operators) {
+    const key = `${operator.op} ${operator.shapes}`;
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [operator]);
+    else group.push(operator);
+  }
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+  return [...groups.values()].map((group) => [
+    group[0]?.op ?? '',
+    String(group.length),
+    scaled(sum(group.map(({ flops }) => flops))),
+    scaled(sum(group.map(({ bytes }) => bytes))),
+    group[0]?.shapes ?? '',
+  ]);
+}
+
+/** 1234567 -> '1.23 M' */
+function scaled(value: number): string {
+  const units = ['', 'k', 'M', 'G', 'T', 'P'];
+  const step = value === 0 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(value) / 3));
+  return `${Number((value / 1000 ** step).toPrecision(3))} ${units[step]}`;
+}

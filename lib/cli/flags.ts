@@ -1,0 +1,127 @@
+/** Flags that several commands take, and how their values are read. */
+
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type GenerateRequest, LIMITS, type LoadOptions, SCHEDULERS } from '../index.ts';
+import { usageError } from './output.ts';
+
+/** What the model flags give. */
+export interface ModelFlags {
+  readonly model?: string;
+  readonly device?: NonNullable<LoadOptions['device']>;
+  readonly dtype?: NonNullable<LoadOptions['dtype']>;
+  readonly variant?: string;
+  readonly threads?: number;
+  readonly offload?: NonNullable<LoadOptions['offload']>;
+}
+
+/** What the request flags give: fields of a request as they are, but for the files and the instruction. */
+export type RequestFlags = Omit<Partial<GenerateRequest>, 'prompt' | 'latents' | 'complexHumanInstruction' | 'seed'> & {
+  readonly seed?: bigint[];
+  readonly latents?: string;
+  readonly complexHumanInstruction?: string | false;
+};
+
+export function addModelFlags(command: Command): Command {
+  return command
+    .option('--model <folder>', 'checkpoint folder in diffusers layout')
+    .option('--device <name>', "'auto', 'cpu', 'cuda' or 'cuda:0'")
+    .addOption(new Option('--dtype <type>', 'what to compute in').choices(['auto', 'float32', 'bfloat16', 'float16']))
+    .option('--variant <name>', "the files to load where there are several, e.g. 'fp16'")
+    .option('--threads <count>', 'threads of the CPU (default: one per core)', integer(1, 1024))
+    .addOption(
+      new Option('--offload <what>', 'what leaves memory while it is not needed').choices([
+        'none',
+        'text-encoder',
+        'sequential',
+      ]),
+    );
+}
+
+export function addRequestFlags(command: Command): Command {
+  return command
+    .option('--negative-prompt <text>', 'what to keep away from')
+    .option('-W, --width <pixels>', "default: the model's native size", integer(LIMITS.minSize, LIMITS.maxSize))
+    .option('-H, --height <pixels>', "default: the model's native size", integer(LIMITS.minSize, LIMITS.maxSize))
+    .option('--num-inference-steps <count>', 'denoising steps (default: 20)', integer(1, LIMITS.maxSteps))
+    .addOption(
+      new Option('--steps <count>', 'short for --num-inference-steps')
+        .argParser(integer(1, LIMITS.maxSteps))
+        .conflicts('numInferenceSteps'),
+    )
+    .option('--guidance-scale <number>', 'strength of the prompt; 1: without guidance (default: 4.5)', finite)
+    .addOption(new Option('--scheduler <name>', "default: the model's own").choices([...SCHEDULERS]))
+    .option('-n, --num-images-per-prompt <count>', 'images (default: 1)', integer(1, LIMITS.maxImages))
+    .option('--seed <seed>', 'image i has seed + i; or a list, 1,2,3 (default: random)', seeds)
+    .option('--latents <file>', 'start from the latents of a .safetensors file')
+    .option('--complex-human-instruction <text>', 'the text put before the prompt')
+    .option('--no-complex-human-instruction', 'put nothing before the prompt')
+    .option('--clean-caption', 'strip links, tags and file names from the prompt')
+    .option('--max-sequence-length <tokens>', 'tokens of the prompt that are used (default: 300)', integer(2, 2 ** 24))
+    .option('--use-resolution-binning', 'draw at a size the model was trained on, then resize and crop')
+    .option('--no-use-resolution-binning', 'draw at the size given, a multiple of 32');
+}
+
+/** The folder to load and the options to load it with. */
+export function modelOf(flags: ModelFlags): { model: string; options: LoadOptions } {
+  const { model, device, dtype, variant, threads, offload } = flags;
+  if (model === undefined) {
+    throw usageError(
+      'No model was given, and none is built in',
+      'Pass --model FOLDER, a checkpoint in diffusers layout, e.g. a copy of Sana_600M_512px_diffusers.',
+    );
+  }
+  return { model, options: defined({ device, dtype, variant, threads, offload }) };
+}
+
+/** The fields of a request that flags gave. */
+export function requestOf(
+  flags: RequestFlags & { readonly steps?: number },
+): Omit<Partial<GenerateRequest>, 'latents'> {
+  const { seed, complexHumanInstruction: instruction, steps, numInferenceSteps = steps } = flags;
+  return defined({
+    negativePrompt: flags.negativePrompt,
+    width: flags.width,
+    height: flags.height,
+    numInferenceSteps,
+    guidanceScale: flags.guidanceScale,
+    scheduler: flags.scheduler,
+    numImagesPerPrompt: flags.numImagesPerPrompt,
+    seed: seed?.length === 1 ? seed[0] : seed,
+    // Commander sets a flag that has a --no- form to true when neither is given.
+    complexHumanInstruction:
+      instruction === false ? null : typeof instruction === 'string' ? instruction.split('\n') : undefined,
+    cleanCaption: flags.cleanCaption,
+    maxSequenceLength: flags.maxSequenceLength,
+    useResolutionBinning: flags.useResolutionBinning,
+    outputType: flags.outputType,
+  });
+}
+
+type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** The same without the fields that are undefined. */
+export function defined<T extends object>(fields: T): Defined<T> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Defined<T>;
+}
+
+function integer(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= min && value <= max)) throw new InvalidArgumentError(`It is an integer from ${min} to ${max}.`);
+    return value;
+  };
+}
+
+function finite(text: string): number {
+  const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
+  if (!Number.isFinite(Math.fround(value))) throw new InvalidArgumentError('It is a finite number.');
+  return value;
+}
+
+function seeds(text: string): bigint[] {
+  const list = text.split(',').map((item) => (/^\d{1,20}$/.test(item.trim()) ? BigInt(item) : -1n));
+  if (list.some((seed) => seed < 0n || seed >= 2n ** 64n)) {
+    throw new InvalidArgumentError('It is an integer from 0 to 2^64 - 1. Leave it out for a random one.');
+  }
+  return list;
+}

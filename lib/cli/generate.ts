@@ -1,0 +1,167 @@
+/** `sana-native generate`: a prompt to image files. */
+
+import { Command, Option } from 'commander';
+import {
+  type GenerateRequest,
+  type GenerateResult,
+  LIMITS,
+  type LoadOptions,
+  readLatents,
+  SanaPipeline,
+  writeLatents,
+} from '../index.ts';
+import { checkDestination, imagePaths } from './destination.ts';
+import { addModelFlags, addRequestFlags, type ModelFlags, modelOf, type RequestFlags, requestOf } from './flags.ts';
+import { interruptible } from './interrupt.ts';
+import { printJson, printLines, usageError, warn, writeOutput } from './output.ts';
+import { duration, type ProgressBar, progressBar } from './progress.ts';
+import { differences, readRequest } from './repeat.ts';
+
+type Flags = ModelFlags &
+  RequestFlags & {
+    readonly output?: string;
+    readonly from?: string;
+    readonly metadata: boolean;
+    readonly json?: boolean;
+  };
+
+const EXAMPLES = `
+Several images are numbered: -o fox.png -n 2 writes fox-0.png and fox-1.png.
+
+Examples:
+  sana-native generate "a red fox in snow" --model ./Sana_600M_512px_diffusers -o fox.png
+  echo "a red fox in snow" | sana-native generate - --model ./model -o - > fox.png
+  sana-native generate --from fox.png --seed 8 --model ./model -o another.png`;
+
+export function generateCommand(): Command {
+  const command = new Command('generate')
+    .description('draw images of a prompt')
+    .argument('[prompt]', "what to draw; '-' reads it from standard input");
+  addModelFlags(command);
+  addRequestFlags(command)
+    .addOption(
+      new Option('--output-type <type>', "'latent' writes latents to a .safetensors file").choices(['image', 'latent']),
+    )
+    .option('-o, --output <file>', ".png, .jpg, .webp or .avif; '-' is standard output (default: sana-SEED.png)")
+    .option('--from <image>', 'repeat what an image was made from; other flags change it')
+    .option('--no-metadata', 'do not write into the image what it was made from')
+    .option('--json', 'print one JSON object on standard output')
+    .addHelpText('after', EXAMPLES);
+  return command.action(generate);
+}
+
+async function generate(promptArgument: string | undefined, flags: Flags): Promise<void> {
+  const { model, options } = modelOf(flags);
+  const repeated = flags.from === undefined ? undefined : await readRequest(flags.from);
+  const prompt = promptArgument === '-' ? await readStandardInput() : (promptArgument ?? repeated?.request.prompt);
+  if (prompt === undefined) {
+    throw usageError('No prompt was given', 'Pass what to draw: sana-native generate "a red fox in snow".');
+  }
+  if (repeated?.made.latentsSha256 !== undefined && flags.latents === undefined) {
+    throw usageError('The image was not made from a seed, but from given latents', 'Pass them with --latents FILE.');
+  }
+  const request: GenerateRequest = {
+    ...repeated?.request,
+    ...requestOf(flags),
+    prompt,
+    ...(flags.latents !== undefined && { latents: await readLatents(flags.latents) }),
+  };
+  const { numImagesPerPrompt = 1, seed, outputType = 'image' } = request;
+  if (Array.isArray(seed) && seed.length !== numImagesPerPrompt) {
+    throw usageError(`${seed.length} seeds do not fit ${numImagesPerPrompt} image(s)`, 'Pass one seed, or one each.');
+  }
+  await checkDestination(flags.output, numImagesPerPrompt, outputType, flags.json === true);
+
+  // The same dtype as then, unless told otherwise: another one gives a slightly different picture.
+  const dtype = flags.dtype ?? repeated?.made.dtype;
+  const progress = progressBar();
+  await interruptible(async (signal) => {
+    try {
+      const loading = { ...options, ...(dtype !== undefined && { dtype }) };
+      const result = await draw(model, loading, request, progress, signal);
+      const remarks =
+        repeated === undefined || result.images[0] === undefined
+          ? []
+          : differences(repeated.made, { source: 'sana-native', ...result.images[0].parameters });
+      progress.clear();
+      for (const remark of remarks) warn(remark);
+      signal.throwIfAborted();
+      await deliver(result, flags, signal, remarks);
+    } finally {
+      progress.clear();
+    }
+  });
+}
+
+async function draw(
+  model: string,
+  options: LoadOptions,
+  request: GenerateRequest,
+  progress: ProgressBar,
+  signal: AbortSignal,
+): Promise<GenerateResult> {
+  const pipe = await SanaPipeline.fromPretrained(model, {
+    ...options,
+    signal,
+    onProgress: ({ loadedBytes, totalBytes }) =>
+      progress.show('Loading', totalBytes === 0 ? 0 : loadedBytes / totalBytes),
+  });
+  try {
+    progress.show('Drawing', 0);
+    return await pipe.generate({
+      ...request,
+      signal,
+      onStep: ({ step, totalSteps }) => progress.show('Drawing', step / totalSteps),
+    });
+  } finally {
+    await pipe.dispose();
+  }
+}
+
+/** Writes what was made to where it was asked for, and says so. */
+async function deliver(
+  result: GenerateResult,
+  flags: Flags,
+  signal: AbortSignal,
+  remarks: readonly string[],
+): Promise<void> {
+  const { images, latents, timings, memory, seeds } = result;
+  const encoding = { metadata: flags.metadata };
+  if (flags.output === '-') {
+    const [image] = images;
+    if (image !== undefined) await writeOutput(await image.toBuffer('png', encoding));
+    return;
+  }
+  let paths: string[] = [];
+  if (latents !== undefined && flags.output !== undefined) {
+    await writeLatents(flags.output, latents);
+    paths = [flags.output];
+  } else {
+    paths = imagePaths(flags.output, images);
+    for (const [i, image] of images.entries()) {
+      signal.throwIfAborted();
+      await image.save(paths[i] ?? '', encoding);
+    }
+  }
+  if (flags.json === true) {
+    const files = paths.map((path, i) => ({ path, ...(images[i]?.toJSON() ?? { shape: latents?.shape }) }));
+    await printJson({ images: files, seeds, timings, memory, warnings: remarks });
+    return;
+  }
+  await printLines(paths);
+  if (process.stderr.isTTY) {
+    const gigabytes = (memory.peakBytes / 1e9).toFixed(1);
+    warn(`seed ${seeds.join(', ')}, ${duration(timings.totalMs)}, ${gigabytes} GB`);
+  }
+}
+
+/** The whole of standard input, without the line break that ends it. */
+async function readStandardInput(): Promise<string> {
+  process.stdin.setEncoding('utf8');
+  let text = '';
+  for await (const chunk of process.stdin) {
+    text += chunk;
+    if (text.length > LIMITS.maxTextLength) throw usageError('The prompt is too long', 'Shorten it.');
+  }
+  return text.replace(/\r?\n$/, '');
+}

@@ -1,0 +1,56 @@
+/** What the commands print: data on standard output, everything else on standard error. */
+
+import { CommanderError } from 'commander';
+import { SanaError } from '../index.ts';
+import { EXIT, exitCodeOf } from './exit-codes.ts';
+import { Interrupted } from './interrupt.ts';
+
+/** Text from outside without control characters, which could drive the terminal; line breaks and tabs stay. */
+export function printable(text: string): string {
+  return text.replaceAll(/[^\P{Cc}\n\t]|[\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '');
+}
+
+/** Settles once the bytes are handed over, so that a large image is not cut off by the end of the process. */
+export async function writeOutput(data: string | Uint8Array): Promise<void> {
+  await new Promise<void>((done, fail) => process.stdout.write(data, (error) => (error ? fail(error) : done())));
+}
+
+export async function printLines(lines: readonly string[]): Promise<void> {
+  await writeOutput(lines.map((line) => `${printable(line)}\n`).join(''));
+}
+
+export async function printJson(value: unknown): Promise<void> {
+  await writeOutput(`${JSON.stringify(value, (_, field) => (typeof field === 'bigint' ? String(field) : field), 2)}\n`);
+}
+
+/** A remark that is no error. */
+export function warn(message: string): void {
+  process.stderr.write(`sana-native: ${printable(message)}\n`);
+}
+
+/** Wrong use of the command line. */
+export function usageError(message: string, hint: string): SanaError {
+  return new SanaError('ERR_SANA_ARGUMENT', message, { hint });
+}
+
+/** Says what ended the command, as JSON on standard output or as text on standard error; the exit code for it. */
+export async function reportError(error: unknown, json: boolean): Promise<number> {
+  const { code, message, hint } = describeError(error);
+  if (json) await printJson({ error: { code, message, hint } });
+  else process.stderr.write(`sana-native: ${printable(message)}\n${hint === '' ? '' : `  ${printable(hint)}\n`}`);
+  return error instanceof Interrupted ? EXIT.interrupted : exitCodeOf(code);
+}
+
+function describeError(error: unknown): { code: string; message: string; hint: string } {
+  if (error instanceof SanaError) return { code: error.code, message: error.message, hint: error.hint };
+  if (error instanceof Interrupted) return { code: 'ERR_SANA_CANCELLED', message: error.message, hint: '' };
+  if (error instanceof CommanderError) {
+    const message = error.message.replace(/^error: /, '').replace(/^./, (first) => first.toUpperCase());
+    const [first = message, ...more] = message.split('\n');
+    const hint = more.join(' ').replace(/^\((.*)\)$/, '$1');
+    return { code: 'ERR_SANA_ARGUMENT', message: first, hint: hint === '' ? 'See sana-native --help.' : hint };
+  }
+  // Not thrown on purpose: the stack is what a report of it needs.
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { code: 'ERR_UNEXPECTED', message, hint: 'This is a fault of sana-native: please report it.' };
+}

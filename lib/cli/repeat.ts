@@ -1,0 +1,45 @@
+/** `--from image.png`: the request that made an image. */
+
+import { type GenerateRequest, type ImageMetadata, readGenerationMetadata, SanaError } from '../index.ts';
+import { defined } from './flags.ts';
+
+export interface Repeated {
+  readonly made: ImageMetadata;
+  readonly request: Partial<GenerateRequest>;
+}
+
+export async function readRequest(path: string): Promise<Repeated> {
+  const made = await readGenerationMetadata(path);
+  if (made === null) {
+    throw new SanaError('ERR_SANA_FILE', `'${path}' does not say what it was made from`, {
+      hint: 'Pass an image that sana-native saved, with its metadata.',
+    });
+  }
+  return { made, request: toRequest(made) };
+}
+
+function toRequest(made: ImageMetadata): Partial<GenerateRequest> {
+  return defined({
+    prompt: made.prompt,
+    negativePrompt: made.negativePrompt,
+    width: made.width,
+    height: made.height,
+    numInferenceSteps: made.numInferenceSteps,
+    guidanceScale: made.guidanceScale,
+    scheduler: made.scheduler,
+    seed: made.seed === undefined ? undefined : BigInt(made.seed),
+    complexHumanInstruction: made.complexHumanInstruction,
+    cleanCaption: made.cleanCaption,
+    maxSequenceLength: made.maxSequenceLength,
+    useResolutionBinning: made.useResolutionBinning,
+  });
+}
+
+/** Ways in which an image was made that differ, so that the same request may not give the same picture. */
+export function differences(made: ImageMetadata, now: ImageMetadata): string[] {
+  const names = { modelFingerprint: 'model', dtype: 'dtype', devicePath: 'device', version: 'version' } as const;
+  return Object.entries(names).flatMap(([field, name]) => {
+    const [then, current] = [made[field as keyof typeof names], now[field as keyof typeof names]];
+    return then === undefined || then === current ? [] : [`the ${name} is not the same: ${then} then, ${current} now`];
+  });
+}

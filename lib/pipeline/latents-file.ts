@@ -1,0 +1,25 @@
+/** Latents in a safetensors file of their own. */
+
+import { SanaError } from '../errors.ts';
+import { readTensors, writeSafetensors } from '../runtime/tensor-file.ts';
+import type { TensorLike } from './types.ts';
+
+const NAME = 'latents';
+
+/** Reads the tensor `latents` of a safetensors file, or the only one there is. */
+export async function readLatents(path: string): Promise<TensorLike> {
+  const tensors = await readTensors(path);
+  const found = tensors.get(NAME) ?? (tensors.size === 1 ? [...tensors.values()][0] : undefined);
+  if (found === undefined || !(found.data instanceof Float32Array)) {
+    const names = [...tensors.keys()].slice(0, 10).join(', ');
+    throw new SanaError('ERR_SANA_FILE', `'${path}' holds no latents: its tensors are ${names || 'none'}`, {
+      hint: `Pass a file with one float tensor, or one that is called '${NAME}'.`,
+    });
+  }
+  return { data: found.data, shape: found.shape };
+}
+
+/** Writes latents to a safetensors file that `readLatents` reads. It appears whole or not at all. */
+export async function writeLatents(path: string, latents: TensorLike): Promise<void> {
+  await writeSafetensors(path, new Map([[NAME, latents]]));
+}
