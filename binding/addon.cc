@@ -33,9 +33,8 @@ Napi::Value list_devices(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value open_device(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value {
-    return DeviceObject::create(info.Env(), *Instance::of(info.Env()), info[0]);
-  });
+  return guarded(info.Env(),
+                 [&]() -> Napi::Value { return DeviceObject::create(info.Env(), *Instance::of(info.Env()), info[0]); });
 }
 
 Napi::Value open_file(const Napi::CallbackInfo& info) {
@@ -114,6 +113,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
 }  // namespace
 }  // namespace sana
 
-static Napi::Object initialize_addon(Napi::Env env, Napi::Object exports) { return sana::initialize(env, exports); }
+static Napi::Object initialize_addon(Napi::Env env, Napi::Object exports) {
+  return sana::initialize(env, exports);
+}
 
 NODE_API_MODULE(NODE_GYP_MODULE_NAME, initialize_addon)

@@ -61,8 +61,8 @@ typedef struct SanaDeviceInfo {
   char name[128];
   char path[64];  // which code path runs: "avx512-bf16", "sm_90", ...
   uint64_t total_bytes;
-  uint64_t free_bytes;  // at the time of the call
-  uint32_t units;       // threads or multiprocessors in use
+  uint64_t free_bytes;       // at the time of the call
+  uint32_t units;            // threads or multiprocessors in use
   uint64_t workspace_bytes;  // what an open device holds for itself, beside its buffers
 } SanaDeviceInfo;
 

@@ -27,9 +27,10 @@ void Buffer::dispose() {
 }
 
 Napi::Function BufferObject::define(Napi::Env env) {
-  return DefineClass(env, "NativeBuffer",
-                     {InstanceAccessor("bytes", &BufferObject::throwing<&BufferObject::bytes>, nullptr, napi_enumerable),
-                      InstanceMethod("dispose", &BufferObject::throwing<&BufferObject::dispose>)});
+  return DefineClass(
+      env, "NativeBuffer",
+      {InstanceAccessor("bytes", &BufferObject::throwing<&BufferObject::bytes>, nullptr, napi_enumerable),
+       InstanceMethod("dispose", &BufferObject::throwing<&BufferObject::dispose>)});
 }
 
 Napi::Object BufferObject::create(Napi::Env env, Instance& instance, std::shared_ptr<Device> device, uint64_t bytes) {

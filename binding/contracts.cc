@@ -129,7 +129,9 @@ class Contract {
   const SanaCall& call_;
 };
 
-bool divides(int64_t divisor, int64_t number) { return divisor > 0 && number % divisor == 0; }
+bool divides(int64_t divisor, int64_t number) {
+  return divisor > 0 && number % divisor == 0;
+}
 
 // -- one function per operator, in the order of ops.h -----------------------------------------------------------------
 
@@ -139,22 +141,24 @@ void linear(const Contract& c) {
                 out = c("out");
   const bool gated = weight.tensor->layout == kSanaGatedLinear;
   const int64_t n = weight[0];
+  c.demand(!gated || (!bias && !gate && !residual), "a gatedLinear weight takes neither bias, gate nor residual");
   c.most(weight, n, kMostLinearSize, "rows");
   c.most(weight, weight[1], kMostLinearSize, "columns");
   c.demand(x.columns() == weight[1], "x must have the weight's columns");
   c.same_dtype(x, weight);
-  c.demand(out.columns() == (gated ? n / 2 : n), "out must have a column per row of the weight, or per two of a gated one");
+  c.demand(out.columns() == (gated ? n / 2 : n),
+           "out must have a column per row of the weight, or per two of a gated one");
   c.demand(out.rows() == x.rows(), "out must have the rows of x");
   c.shape(bias, {n});
   if (residual) {
-    c.demand(residual.columns() == out.columns() && residual.rows() == out.rows(), "residual must have the shape of out");
+    c.demand(residual.columns() == out.columns() && residual.rows() == out.rows(),
+             "residual must have the shape of out");
   }
   c.same_dtype(residual, out);
   if (gate) {
     c.demand(gate.rank() == 2 && gate[1] == n && divides(gate[0], x.rows()),
              "gate must be [B, N], N the weight's rows and B dividing the rows of x");
   }
-  c.demand(!gated || (!bias && !gate && !residual), "a gatedLinear weight takes neither bias, gate nor residual");
   c.number_from("clip", 0);
 }
 
@@ -292,7 +296,8 @@ void rotary_embedding(const Contract& c) {
   c.most(cos, cos[1], kMostHeadDim / 2, "columns");
   c.shape(cos, {x[0], cos[1]});
   c.shape(c("sin"), {x[0], cos[1]});
-  c.demand(c.integer("heads", 1, kMostChannels) * 2 * cos[1] <= x[1], "x must have room for `heads` heads of D channels");
+  c.demand(c.integer("heads", 1, kMostChannels) * 2 * cos[1] <= x[1],
+           "x must have room for `heads` heads of D channels");
   c.same_shape(c("out"), x);
 }
 
@@ -315,7 +320,9 @@ void modulation(const Contract& c) {
   c.shape(c("out"), {table[0], embedding[0], table[1]});
 }
 
-void activation(const Contract& c) { c.same_shape(c("out"), c("x")); }
+void activation(const Contract& c) {
+  c.same_shape(c("out"), c("x"));
+}
 
 // x [A, ..., C], out [repeat * A, ..., C]
 void convert(const Contract& c) {
@@ -387,7 +394,9 @@ void to_rgb8(const Contract& c) {
   c.same_shape(c("out"), x);
 }
 
-void count_non_finite(const Contract& c) { c.shape(c("out"), {1}); }
+void count_non_finite(const Contract& c) {
+  c.shape(c("out"), {1});
+}
 
 constexpr void (*kContracts[])(const Contract&) = {
     linear,      conv2d,           upsample_conv2d, depthwise_conv_glu, multi_scale_project, layer_norm_modulate,

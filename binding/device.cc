@@ -23,7 +23,9 @@ const SanaBackend& backend_by_name(const char* name) {
 
 }  // namespace
 
-std::span<const SanaBackend* const> backends() { return kBackends; }
+std::span<const SanaBackend* const> backends() {
+  return kBackends;
+}
 
 void check(int status, const SanaFailure& failure) {
   if (status != 0) throw Error(failure.code, "%s", failure.message);
@@ -41,7 +43,9 @@ Device::Device(const char* backend, uint32_t index, const SanaDeviceOptions& opt
   }
 }
 
-Device::~Device() { backend_.device_close(handle_); }
+Device::~Device() {
+  backend_.device_close(handle_);
+}
 
 SanaDeviceInfo Device::describe() const {
   SanaDeviceInfo info;
@@ -77,6 +81,8 @@ CompiledProgram::CompiledProgram(std::shared_ptr<Device> device, std::span<const
         failure);
 }
 
-CompiledProgram::~CompiledProgram() { device_->backend().program_destroy(device_->handle(), handle_); }
+CompiledProgram::~CompiledProgram() {
+  device_->backend().program_destroy(device_->handle(), handle_);
+}
 
 }  // namespace sana

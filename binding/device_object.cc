@@ -86,8 +86,7 @@ Napi::Object DeviceObject::create(Napi::Env, Instance& instance, Napi::Value val
   return created;
 }
 
-DeviceObject::DeviceObject(const Napi::CallbackInfo& info)
-    : NativeObject(info), instance_(Instance::of(info.Env())) {}
+DeviceObject::DeviceObject(const Napi::CallbackInfo& info) : NativeObject(info), instance_(Instance::of(info.Env())) {}
 
 // Collected without dispose(): promises may still be under way, so the work is done first.
 DeviceObject::~DeviceObject() {
@@ -227,8 +226,7 @@ Napi::Value DeviceObject::run(const Napi::CallbackInfo& info) {
   const std::shared_ptr<CancelFlag> flag = job->cancel;
   Napi::Object run = Napi::Object::New(env);
   run.Set("promise", instance_->submit(*executor_, std::move(job)));
-  run.Set("cancel", Napi::Function::New(
-                        env, [flag](const Napi::CallbackInfo&) { flag->raise(); }, "cancel"));
+  run.Set("cancel", Napi::Function::New(env, [flag](const Napi::CallbackInfo&) { flag->raise(); }, "cancel"));
   return run;
 }
 

@@ -29,8 +29,8 @@ class CancelFlag {
 };
 
 struct Job {
-  std::function<void(const CancelFlag&)> work;   // on the executor's thread; no JavaScript value may be touched
-  std::function<napi_value(napi_env)> result;    // on the JavaScript thread; holds what JavaScript references it needs
+  std::function<void(const CancelFlag&)> work;  // on the executor's thread; no JavaScript value may be touched
+  std::function<napi_value(napi_env)> result;   // on the JavaScript thread; holds what JavaScript references it needs
   napi_deferred deferred = nullptr;
   std::shared_ptr<CancelFlag> cancel = std::make_shared<CancelFlag>();
   std::optional<Error> failure;
@@ -43,9 +43,9 @@ class Completions {
   Completions(const Completions&) = delete;
   Completions& operator=(const Completions&) = delete;
 
-  void expect();                      // JavaScript thread: a job has been submitted
-  void post(std::unique_ptr<Job>);    // any thread: it is done
-  void drop();                        // JavaScript thread, at teardown: nothing will be settled any more
+  void expect();                    // JavaScript thread: a job has been submitted
+  void post(std::unique_ptr<Job>);  // any thread: it is done
+  void drop();                      // JavaScript thread, at teardown: nothing will be settled any more
 
  private:
   static void settle_all(napi_env, napi_value, void* context, void*);

@@ -31,7 +31,9 @@ File::File(std::string path) : path_(std::move(path)) {
   bytes_ = uint64_t(status.st_size);
 }
 
-File::~File() { close(descriptor_); }
+File::~File() {
+  close(descriptor_);
+}
 
 void File::check_range(uint64_t offset, uint64_t bytes) const {
   if (offset <= bytes_ && bytes <= bytes_ - offset) return;
@@ -43,13 +45,14 @@ void File::check_range(uint64_t offset, uint64_t bytes) const {
 void File::read(uint64_t offset, void* target, uint64_t bytes) const {
   check_range(offset, bytes);
   for (uint64_t done = 0; done < bytes;) {
-    const ssize_t got = pread(descriptor_, static_cast<char*>(target) + done, std::min(bytes - done, kMostBytesAtOnce / 2),
-                              off_t(offset + done));
+    const ssize_t got = pread(descriptor_, static_cast<char*>(target) + done,
+                              std::min(bytes - done, kMostBytesAtOnce / 2), off_t(offset + done));
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) {
       throw Error("ERR_SANA_FILE", "%.512s: expected %llu bytes at offset %llu, got %llu: %s", path_.c_str(),
                   static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(offset),
-                  static_cast<unsigned long long>(done), got < 0 ? strerror(errno) : "the file shrank while it was open");
+                  static_cast<unsigned long long>(done),
+                  got < 0 ? strerror(errno) : "the file shrank while it was open");
     }
     done += uint64_t(got);
   }
@@ -88,7 +91,8 @@ Napi::Value FileObject::read_range(const Napi::CallbackInfo& info) {
   Napi::ArrayBuffer target = instance->new_array_buffer(info.Env(), bytes);
   auto kept = std::make_shared<Napi::Reference<Napi::ArrayBuffer>>(Napi::Persistent(target));
   return instance->submit(
-      instance->files(), [file, offset, bytes, data = target.Data()](const CancelFlag&) { file->read(offset, data, bytes); },
+      instance->files(),
+      [file, offset, bytes, data = target.Data()](const CancelFlag&) { file->read(offset, data, bytes); },
       [kept](napi_env) { return kept->Value(); });
 }
 

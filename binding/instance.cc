@@ -18,7 +18,9 @@ std::shared_ptr<Instance> Instance::create(Napi::Env env) {
   return instance;
 }
 
-std::shared_ptr<Instance> Instance::of(Napi::Env env) { return *env.GetInstanceData<std::shared_ptr<Instance>>(); }
+std::shared_ptr<Instance> Instance::of(Napi::Env env) {
+  return *env.GetInstanceData<std::shared_ptr<Instance>>();
+}
 
 // Work may be running: cancel it, wait for the threads, and let go of every JavaScript reference.
 void Instance::tear_down(void* data) {
@@ -54,7 +56,9 @@ Napi::Promise Instance::submit(Executor& executor, std::function<void(const Canc
   return submit(executor, std::move(job));
 }
 
-napi_value Instance::undefined(napi_env env) { return Napi::Env(env).Undefined(); }
+napi_value Instance::undefined(napi_env env) {
+  return Napi::Env(env).Undefined();
+}
 
 Napi::Object Instance::construct(const Napi::FunctionReference& constructor,
                                  std::initializer_list<napi_value> arguments) {

@@ -48,7 +48,8 @@ Napi::Value promised(Napi::Env env, Body&& body) {
   }
 }
 
-// -- arguments: each throws ERR_SANA_ARGUMENT naming what was expected and what was given ------------------------------
+// -- arguments: each throws ERR_SANA_ARGUMENT naming what was expected and what was given
+// ------------------------------
 
 double read_number(Napi::Value, const char* name);
 int64_t read_integer(Napi::Value, const char* name, int64_t least, int64_t most);

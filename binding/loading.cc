@@ -93,8 +93,8 @@ void gather(const RowSource& source, const RowTarget& target, const std::vector<
   const uint64_t row_bytes = uint64_t(source.row_elements) * element_bytes(source.dtype);
   pack_blocks(source, target, 0, int64_t(chosen.size()), cancel, [&](int64_t first, int64_t count, char* block) {
     for (int64_t i = 0; i < count; ++i) {
-      source.file->read(source.offset + uint64_t(chosen[size_t(first + i)]) * row_bytes, block + uint64_t(i) * row_bytes,
-                        row_bytes);
+      source.file->read(source.offset + uint64_t(chosen[size_t(first + i)]) * row_bytes,
+                        block + uint64_t(i) * row_bytes, row_bytes);
     }
   });
 }

@@ -92,7 +92,8 @@ SanaCall read_call(Napi::Object object, Description& description) {
       return false;
     });
     for (int i = 0; spec.attributes[i].name; ++i) {
-      read_attribute(attributes.Get(spec.attributes[i].name), spec.attributes[i], call, call.attributes[i], description);
+      read_attribute(attributes.Get(spec.attributes[i].name), spec.attributes[i], call, call.attributes[i],
+                     description);
     }
   } catch (const Error& error) {
     throw Error(error.code(), "%s: %s", spec.name, error.what());
@@ -133,7 +134,8 @@ Description read_description(Napi::Object object, const Device& device) {
 }  // namespace
 
 Napi::Function ProgramObject::define(Napi::Env env) {
-  return DefineClass(env, "NativeProgram", {InstanceMethod("dispose", &ProgramObject::throwing<&ProgramObject::dispose>)});
+  return DefineClass(env, "NativeProgram",
+                     {InstanceMethod("dispose", &ProgramObject::throwing<&ProgramObject::dispose>)});
 }
 
 Napi::Object ProgramObject::create(Napi::Env env, Instance& instance, const std::shared_ptr<Device>& device,

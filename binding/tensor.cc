@@ -80,7 +80,9 @@ uint64_t element_bytes(uint32_t dtype) {
   }
 }
 
-int64_t columns(const SanaTensor& tensor) { return tensor.shape[tensor.rank - 1]; }
+int64_t columns(const SanaTensor& tensor) {
+  return tensor.shape[tensor.rank - 1];
+}
 
 int64_t rows(const SanaTensor& tensor) {
   int64_t rows = 1;
@@ -88,7 +90,9 @@ int64_t rows(const SanaTensor& tensor) {
   return rows;
 }
 
-int64_t elements(const SanaTensor& tensor) { return rows(tensor) * columns(tensor); }
+int64_t elements(const SanaTensor& tensor) {
+  return rows(tensor) * columns(tensor);
+}
 
 void check_shape(const SanaTensor& tensor) {
   SANA_CHECK(tensor.rank >= 1 && tensor.rank <= kSanaMaxRank, "a tensor must have 1 to 4 dimensions, got %u",

@@ -37,7 +37,9 @@ uint32_t dtype_mask(uint32_t dtype) {
   }
 }
 
-bool is_output(const OperandSpec& spec) { return spec.role[0] == 'o' || std::strcmp(spec.role, "inout") == 0; }
+bool is_output(const OperandSpec& spec) {
+  return spec.role[0] == 'o' || std::strcmp(spec.role, "inout") == 0;
+}
 
 void check_operand(const SanaBackend& backend, const OperandSpec& spec, const SanaTensor& tensor,
                    std::span<const uint64_t> buffer_bytes) {
@@ -65,9 +67,9 @@ void check_overlaps(const SanaBackend& backend, const OperatorSpec& spec, const 
       const SanaTensor& other = call.operands[j];
       if (j == i || other.rank == 0 || other.buffer != out.buffer) continue;
       if (lists(spec.in_place, spec.operands[j].name) && same_place(out, other)) continue;
-      SANA_CHECK(!overlap(backend, out, other), "operand `%s` %s at %llu overlaps `%s` %s at %llu", spec.operands[i].name,
-                 to_text(out).c_str(), static_cast<unsigned long long>(out.offset), spec.operands[j].name,
-                 to_text(other).c_str(), static_cast<unsigned long long>(other.offset));
+      SANA_CHECK(!overlap(backend, out, other), "operand `%s` %s at %llu overlaps `%s` %s at %llu",
+                 spec.operands[i].name, to_text(out).c_str(), static_cast<unsigned long long>(out.offset),
+                 spec.operands[j].name, to_text(other).c_str(), static_cast<unsigned long long>(other.offset));
     }
   }
 }

@@ -129,7 +129,9 @@ int device_describe(SanaDevice* device, SanaDeviceInfo* info, SanaFailure* failu
   return attempt(failure, [&] { describe(device->path, device->team.count(), info); });
 }
 
-void device_close(SanaDevice* device) { delete device; }
+void device_close(SanaDevice* device) {
+  delete device;
+}
 
 int memory_allocate(SanaDevice* device, uint64_t bytes, SanaMemory** memory, SanaFailure* failure) {
   return attempt(failure, [&] {
@@ -184,13 +186,13 @@ int pack(SanaDevice* device, SanaMemory* memory, const SanaTensor* target, int64
          const void* source, uint32_t source_dtype, uint64_t* non_finite, SanaFailure* failure) {
   return attempt(failure, [&] {
     device->enter();
-    *non_finite += pack_rows(view(*target, memory->data + target->offset), first_row, rows, source, static_cast<DType>(source_dtype),
-                             device->team);
+    *non_finite += pack_rows(view(*target, memory->data + target->offset), first_row, rows, source,
+                             static_cast<DType>(source_dtype), device->team);
   });
 }
 
-int program_create(SanaDevice* device, const SanaCall* calls, uint32_t call_count, SanaMemory* const* buffers,
-                   uint32_t, SanaProgram** program, SanaFailure* failure) {
+int program_create(SanaDevice* device, const SanaCall* calls, uint32_t call_count, SanaMemory* const* buffers, uint32_t,
+                   SanaProgram** program, SanaFailure* failure) {
   return attempt(failure, [&] {
     auto created = std::make_unique<SanaProgram>();
     uint64_t list_entries = 0;
@@ -206,7 +208,8 @@ int program_create(SanaDevice* device, const SanaCall* calls, uint32_t call_coun
         if (tensor.rank == 0) continue;
         step.in_arena[operand] = tensor.buffer == 0;
         step.arena_offset[operand] = tensor.offset;
-        step.arguments.operands[operand] = view(tensor, step.in_arena[operand] ? nullptr : buffers[tensor.buffer]->data + tensor.offset);
+        step.arguments.operands[operand] =
+            view(tensor, step.in_arena[operand] ? nullptr : buffers[tensor.buffer]->data + tensor.offset);
       }
       memcpy(step.arguments.attributes, call.attributes, sizeof call.attributes);
       step.arguments.list = created->lists.data() + created->lists.size();
@@ -240,14 +243,29 @@ int program_run(SanaDevice* device, SanaProgram* program, SanaMemory* arena, con
   });
 }
 
-void program_destroy(SanaDevice*, SanaProgram* program) { delete program; }
+void program_destroy(SanaDevice*, SanaProgram* program) {
+  delete program;
+}
 
 }  // namespace
 
 const SanaBackend kBackend = {
-    kSanaBackendVersion, "cpu",       device_count, device_info,  device_open, device_describe, device_close,
-    memory_allocate,     memory_free, memory_write, memory_read,  tensor_bytes, pack,           program_create,
-    program_run,         program_destroy,
+    kSanaBackendVersion,
+    "cpu",
+    device_count,
+    device_info,
+    device_open,
+    device_describe,
+    device_close,
+    memory_allocate,
+    memory_free,
+    memory_write,
+    memory_read,
+    tensor_bytes,
+    pack,
+    program_create,
+    program_run,
+    program_destroy,
 };
 
 }  // namespace sana::cpu

@@ -20,7 +20,9 @@ struct CloseFile {
 };
 using File = std::unique_ptr<FILE, CloseFile>;
 
-File open_text(const std::string& path) { return File(fopen(path.c_str(), "re")); }
+File open_text(const std::string& path) {
+  return File(fopen(path.c_str(), "re"));
+}
 
 // Numbers at the start of a file, "max" and anything else being no limit.
 uint64_t read_limit(const std::string& path, uint64_t* second = nullptr) {
@@ -54,7 +56,8 @@ std::string group_path(const char* controller) {
     const char* path = names ? strchr(names + 1, ':') : nullptr;
     if (!path) continue;
     const std::string listed = "," + std::string(names + 1, path) + ",";
-    const bool found = *controller ? listed.find("," + std::string(controller) + ",") != std::string::npos : listed == ",,";
+    const bool found =
+        *controller ? listed.find("," + std::string(controller) + ",") != std::string::npos : listed == ",,";
     if (found) return path + 1;
   }
   return "/";
@@ -96,8 +99,7 @@ uint32_t usable_processors() {
   cpu_set_t set;
   CPU_ZERO(&set);
   // The call fails on machines with more processors than the set holds; then all of them are ours as far as we know.
-  const int64_t allowed =
-      sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : sysconf(_SC_NPROCESSORS_ONLN);
+  const int64_t allowed = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : sysconf(_SC_NPROCESSORS_ONLN);
   return static_cast<uint32_t>(std::min<uint64_t>(std::max<int64_t>(1, allowed), processor_quota()));
 }
 

@@ -26,7 +26,9 @@ extern const Kernel kKernels[];
 
 namespace {
 
-bool always() { return true; }
+bool always() {
+  return true;
+}
 
 #if SANA_X86
 // __builtin_cpu_supports also asks the system (xgetbv) whether it saves the wide registers.
@@ -38,11 +40,13 @@ bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");
 }
-bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+bool has_avx512_bf16() {
+  return has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
 #endif
 
 constexpr Path kPaths[] = {
-    // best first
+// best first
 #if SANA_X86
     {"avx512-bf16", avx512bf16::kKernels, has_avx512_bf16},
     {"avx512", avx512::kKernels, has_avx512},

@@ -40,10 +40,13 @@ void wait_for_change(const std::atomic<T>& value, T old) {
 
 }  // namespace
 
-void yield_to_event_loop() { setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 5); }
+void yield_to_event_loop() {
+  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 5);
+}
 
 ThreadTeam::ThreadTeam(int count) : count_(count) {
-  void* memory = mmap(nullptr, int64_t(count) * kWorkspaceBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      mmap(nullptr, int64_t(count) * kWorkspaceBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
     throw Error("ERR_SANA_MEMORY", "cannot allocate %lld bytes of workspace for %d threads",
                 static_cast<long long>(int64_t(count) * kWorkspaceBytes), count);
@@ -59,7 +62,9 @@ ThreadTeam::ThreadTeam(int count) : count_(count) {
   }
 }
 
-ThreadTeam::~ThreadTeam() { stop(); }
+ThreadTeam::~ThreadTeam() {
+  stop();
+}
 
 void ThreadTeam::stop() {
   stopping_.store(true, std::memory_order_relaxed);
