@@ -2,11 +2,11 @@
 //
 // A task is a rectangle of output pixels by a range of weight panels. It copies the input pixels that it needs, with
 // their zero padding, into its worker's workspace (staging: aligned, pairs of bf16 complete, no power-of-two pitch) and
-// runs tiles over them; the epilogue follows each tile. Tiles run across the ends of the rectangle's lines, over the few
-// staged pixels that are there for the kernel's overlap only: their sums are not used. Nothing is gathered per tap.
+// runs tiles over them; the epilogue follows each tile. Tiles run across the ends of the rectangle's lines, over the
+// few staged pixels that are there for the kernel's overlap only: their sums are not used. Nothing is gathered per tap.
 //
-// Bound by arithmetic: a worker reads 128 bytes of weights per kTileRows x 32 products, from its second-level cache. For
-// few rows (M < 30 or so) it is bound by reading the weights, each once.
+// Bound by arithmetic: a worker reads 128 bytes of weights per kTileRows x 32 products, from its second-level cache.
+// For few rows (M < 30 or so) it is bound by reading the weights, each once.
 
 #include "cpu/kernels/matrix.h"
 
@@ -20,20 +20,26 @@ struct Blocks {
   int64_t height, width;  // output pixels of a task
   int64_t panels;         // weight panels of a task, over all phases
   // what follows from these
-  int64_t columns;        // staged pixels of a line that a tile's row may start at: width + overlap
-  int64_t lines;          // staged lines in a plane
-  int64_t pixel;          // floats between staged pixels
+  int64_t columns;              // staged pixels of a line that a tile's row may start at: width + overlap
+  int64_t lines;                // staged lines in a plane
+  int64_t pixel;                // floats between staged pixels
   int64_t down, across, along;  // tasks per image, per line, over the panels
 };
 
-inline constexpr int64_t kStagedBytes = 448 << 10;   // leaves half of a 1 MiB second-level cache to weights and sums
-inline constexpr int64_t kBlockRows = 192;           // weights are read once for so many pixels
+inline constexpr int64_t kStagedBytes = 448 << 10;  // leaves half of a 1 MiB second-level cache to weights and sums
+inline constexpr int64_t kBlockRows = 192;          // weights are read once for so many pixels
 inline constexpr int64_t kBlockPanels = 32;
 inline constexpr int64_t kTasksPerWorker = 8;
 
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+static int64_t smaller(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+static int64_t larger(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
 
 template <class Product>
 static void measure(const MatrixProduct& p, int64_t panels, Blocks& b) {
@@ -203,8 +209,8 @@ static void run_product(const MatrixProduct& p, Workers& workers) {
   if (p.batch * p.out_height * p.out_width * p.epilogue.columns == 0) return;
   const int64_t lanes = ceil_div(p.channels, Product::kElements);
   const int64_t panels = ceil_div(p.epilogue.columns, p.epilogue.panel_columns());
-  MatrixTask<Product, Out> task = {
-      p, choose_blocks<Product>(p, lanes, p.phases * panels, workers.count()), lanes, panels, workers};
+  MatrixTask<Product, Out> task = {p, choose_blocks<Product>(p, lanes, p.phases * panels, workers.count()), lanes,
+                                   panels, workers};
   const Blocks& b = task.b;
   workers.run(p.batch * b.down * b.across * b.along, MatrixTask<Product, Out>::run, &task);
 }
