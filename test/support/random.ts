@@ -43,7 +43,7 @@ export class Random {
 
 /** One to four random edits of `bytes`: bits flipped, bytes set, runs cut out, doubled or swapped for hostile text. */
 export function mutate(bytes: Uint8Array, next: () => number): Uint8Array {
-  let result = bytes.slice();
+  let result = Uint8Array.from(bytes); // a Buffer's slice() would share memory
   const below = (limit: number) => Math.floor(next() * limit);
   for (let edits = 1 + below(4); edits > 0; edits--) {
     const at = below(result.length + 1);
