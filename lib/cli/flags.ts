@@ -87,9 +87,7 @@ export function requestOf(
     scheduler: flags.scheduler,
     numImagesPerPrompt: flags.numImagesPerPrompt,
     seed: seed?.length === 1 ? seed[0] : seed,
-    // Commander sets a flag that has a --no- form to true when neither is given.
-    complexHumanInstruction:
-      instruction === false ? null : typeof instruction === 'string' ? instruction.split('\n') : undefined,
+    complexHumanInstruction: instruction === false ? null : instruction?.split('\n'),
     cleanCaption: flags.cleanCaption,
     maxSequenceLength: flags.maxSequenceLength,
     useResolutionBinning: flags.useResolutionBinning,

@@ -132,21 +132,21 @@ async function deliver(
     if (image !== undefined) await writeOutput(await image.toBuffer('png', encoding));
     return;
   }
-  let paths: string[] = [];
+  const run = { seeds, timings, memory, warnings: remarks };
+  let paths: string[];
   if (latents !== undefined && flags.output !== undefined) {
-    await writeLatents(flags.output, latents);
     paths = [flags.output];
+    await writeLatents(flags.output, latents);
+    if (flags.json === true) return await printJson({ latents: { path: flags.output, shape: latents.shape }, ...run });
   } else {
     paths = imagePaths(flags.output, images);
     for (const [i, image] of images.entries()) {
       signal.throwIfAborted();
       await image.save(paths[i] ?? '', encoding);
     }
-  }
-  if (flags.json === true) {
-    const files = paths.map((path, i) => ({ path, ...(images[i]?.toJSON() ?? { shape: latents?.shape }) }));
-    await printJson({ images: files, seeds, timings, memory, warnings: remarks });
-    return;
+    if (flags.json === true) {
+      return await printJson({ images: images.map((image, i) => ({ path: paths[i], ...image.toJSON() })), ...run });
+    }
   }
   await printLines(paths);
   if (process.stderr.isTTY) {

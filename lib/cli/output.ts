@@ -47,8 +47,10 @@ function describeError(error: unknown): { code: string; message: string; hint: s
   if (error instanceof CommanderError) {
     const message = error.message.replace(/^error: /, '').replace(/^./, (first) => first.toUpperCase());
     const [first = message, ...more] = message.split('\n');
-    const hint = more.join(' ').replace(/^\((.*)\)$/, '$1');
-    return { code: 'ERR_SANA_ARGUMENT', message: first, hint: hint === '' ? 'See sana-native --help.' : hint };
+    const suggestion = more.join(' ').replace(/^\((.*)\)$/, '$1');
+    const general =
+      error.code === 'commander.excessArguments' ? 'Put quotes around several words.' : 'See sana-native --help.';
+    return { code: 'ERR_SANA_ARGUMENT', message: first, hint: suggestion === '' ? general : suggestion };
   }
   // Not thrown on purpose: the stack is what a report of it needs.
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -27,10 +27,8 @@ export function progressBar(stream: NodeJS.WriteStream = process.stderr): Progre
       const bar = `${'█'.repeat(full)}${'░'.repeat(CELLS - full)}`;
       const done = fraction - startFraction;
       const left = done > 0 ? `  ${duration(((time - started) / done) * (1 - fraction))} left` : '';
-      const line = `${label} ${bar} ${String(Math.floor(fraction * 100)).padStart(3)} %${left}`.slice(
-        0,
-        Math.max(0, (stream.columns ?? 80) - 1),
-      );
+      const columns = stream.columns || 80; // 0 on a terminal that does not know
+      const line = `${label} ${bar} ${String(Math.floor(fraction * 100)).padStart(3)} %${left}`.slice(0, columns - 1);
       stream.write(`\r${colour ? line.replace(bar, `\x1b[36m${bar}\x1b[0m`) : line}\x1b[K`);
     },
     clear() {
