@@ -8,6 +8,7 @@ import {
   parseTransformerConfig,
 } from '../../lib/runtime/configs.ts';
 import { type JsonObject, parseJsonObject } from '../../lib/runtime/json.ts';
+import { cpuTime } from '../support/cpu-time.ts';
 import { sanaError } from '../support/errors.ts';
 import { fixture } from '../support/files.ts';
 import { mutate, random } from '../support/random.ts';
@@ -281,7 +282,7 @@ describe('configs', () => {
       const original = readFileSync(fixture(...path));
       const next = random(3);
       let refusals = 0;
-      const start = performance.now();
+      const start = cpuTime();
       for (let i = 0; i < 3000; i++) {
         try {
           parse(parseJsonObject(Buffer.from(mutate(original, next)).toString('utf8'), FILE), FILE);
@@ -291,7 +292,7 @@ describe('configs', () => {
         }
       }
       assert.ok(refusals > 500 && refusals < 3000, `${refusals} refusals`);
-      assert.ok(performance.now() - start < 5000);
+      assert.ok(cpuTime() - start < 5000);
     });
   }
 });

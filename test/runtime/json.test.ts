@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { parseJson, parseJsonObject } from '../../lib/runtime/json.ts';
+import { cpuTime } from '../support/cpu-time.ts';
 import { sanaError } from '../support/errors.ts';
 import { fixture } from '../support/files.ts';
 import { mutate, random } from '../support/random.ts';
@@ -91,7 +92,7 @@ describe('json', () => {
     const original = readFileSync(fixture('sana-base', 'scheduler', 'scheduler_config.json'));
     const next = random(1);
     let refusals = 0;
-    const start = performance.now();
+    const start = cpuTime();
     for (let i = 0; i < 4000; i++) {
       try {
         parse(Buffer.from(mutate(original, next)).toString('utf8'));
@@ -101,6 +102,6 @@ describe('json', () => {
       }
     }
     assert.ok(refusals > 1000 && refusals < 4000, `${refusals} refusals`);
-    assert.ok(performance.now() - start < 5000);
+    assert.ok(cpuTime() - start < 5000);
   });
 });

@@ -8,6 +8,7 @@ import {
   type SafetensorsHeader,
   safetensorsHeaderBytes,
 } from '../../lib/runtime/safetensors.ts';
+import { cpuTime } from '../support/cpu-time.ts';
 import { sanaError } from '../support/errors.ts';
 import { fixture, openFile, temporaryFolder } from '../support/files.ts';
 import { mutate, random } from '../support/random.ts';
@@ -218,9 +219,9 @@ describe('safetensors', () => {
   ];
   for (const [what, bytes, part] of refused) {
     it(`refuses ${what}, naming the file`, () => {
-      const start = performance.now();
+      const start = cpuTime();
       assert.throws(() => parseFile(bytes), sanaError('ERR_SANA_MODEL', 'w.safetensors', part));
-      assert.ok(performance.now() - start < 2000);
+      assert.ok(cpuTime() - start < 2000);
     });
   }
 
@@ -246,7 +247,7 @@ describe('safetensors', () => {
     const dataBytes = whole.byteLength - 8 - headerBytes;
     const next = random(2);
     let refusals = 0;
-    const start = performance.now();
+    const start = cpuTime();
     for (let i = 0; i < 6000; i++) {
       const mutant = mutate(header, next);
       const fileBytes = 8 + mutant.byteLength + dataBytes;
@@ -260,6 +261,6 @@ describe('safetensors', () => {
       }
     }
     assert.ok(refusals > 3000 && refusals < 6000, `${refusals} refusals`);
-    assert.ok(performance.now() - start < 10_000);
+    assert.ok(cpuTime() - start < 10_000);
   });
 });

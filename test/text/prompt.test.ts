@@ -4,6 +4,7 @@ import { decodeEntities, htmlText } from '../../lib/text/html-text.ts';
 import { COMPLEX_HUMAN_INSTRUCTION, joinInstruction } from '../../lib/text/instruction.ts';
 import { processPrompt } from '../../lib/text/prompt.ts';
 import { strip } from '../../lib/text/python-text.ts';
+import { cpuTime } from '../support/cpu-time.ts';
 import { fixture } from '../support/files.ts';
 import { random } from '../support/random.ts';
 
@@ -97,9 +98,9 @@ describe('prompt', () => {
     const next = random(4);
     for (let i = 0; i < 100; i++) {
       const period = Array.from({ length: 1 + (i % 4) }, () => pieces[Math.floor(next() * pieces.length)]).join('');
-      const start = performance.now();
+      const start = cpuTime();
       processPrompt(period.repeat(Math.ceil(100_000 / period.length)), { cleanCaption: true });
-      assert.ok(performance.now() - start < 1000, JSON.stringify(period));
+      assert.ok(cpuTime() - start < 1000, JSON.stringify(period));
     }
   });
 

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { joinInstruction } from '../../lib/text/instruction.ts';
 import { Tokenizer } from '../../lib/text/tokenizer.ts';
 import { checkTokenizerDefinition } from '../../lib/text/tokenizer-definition.ts';
+import { cpuTime } from '../support/cpu-time.ts';
 import { sanaError } from '../support/errors.ts';
 import { fixture, temporaryFolder } from '../support/files.ts';
 import { mutate, random } from '../support/random.ts';
@@ -50,10 +51,10 @@ describe('tokenizer', () => {
 
     it('a prompt of 100 kB takes no time to speak of, whatever it repeats', async () => {
       for (const piece of ['a', 'word ', '漢', '\n', '<bos>', '\ud800']) {
-        const start = performance.now();
+        const start = cpuTime();
         const [ids = []] = await tokenizer.encodeBatch([piece.repeat(100_000 / piece.length)]);
         assert.ok(ids.length > 1 && ids.every((id) => Number.isInteger(id) && id >= 0 && id < 1233), piece);
-        assert.ok(performance.now() - start < 5000, piece);
+        assert.ok(cpuTime() - start < 5000, piece);
       }
     });
 
