@@ -1,7 +1,9 @@
 // What a backend is: one C table. cpu/ implements it inside the addon, cuda/ in a library of its own that the addon
 // opens at run time. Nothing above this table knows which one it talks to.
 //
-// Every call is made from one executor thread per device, in order; only `cancel` flags are touched from elsewhere.
+// What works on a device's memory (memory_write, memory_read, pack, program_run) is called from one executor thread per
+// device, in order. Everything else may be called from any thread at any time, also while a program runs; closing a
+// device comes last. Only `cancel` flags are touched by two threads.
 // A call that fails returns a non-zero code and fills the SanaFailure; nothing is thrown across the table.
 
 #pragma once
@@ -59,8 +61,9 @@ typedef struct SanaDeviceInfo {
   char name[128];
   char path[64];  // which code path runs: "avx512-bf16", "sm_90", ...
   uint64_t total_bytes;
-  uint64_t free_bytes;  // at the time of the call
-  uint32_t units;       // threads or multiprocessors in use
+  uint64_t free_bytes;       // at the time of the call
+  uint32_t units;            // threads or multiprocessors in use
+  uint64_t workspace_bytes;  // what an open device holds for itself, beside its buffers
 } SanaDeviceInfo;
 
 typedef struct SanaDeviceOptions {
@@ -99,8 +102,8 @@ typedef struct SanaBackend {
   // The calls have been validated against ops.h and the buffers' sizes. The arena (buffer 0) is given at each run.
   int (*program_create)(SanaDevice*, const SanaCall* calls, uint32_t call_count, SanaMemory* const* buffers,
                         uint32_t buffer_count, SanaProgram**, SanaFailure*);
-  // `cancel` is polled between operators: non-zero stops with ERR_SANA_CANCELLED. `milliseconds`, when not null,
-  // receives the time of each call.
+  // `cancel` is polled between operators at least: non-zero stops with ERR_SANA_CANCELLED, and what the program writes
+  // is then undefined. `milliseconds`, when not null, receives the time of each call.
   int (*program_run)(SanaDevice*, SanaProgram*, SanaMemory* arena, const volatile int32_t* cancel, double* milliseconds,
                      SanaFailure*);
   void (*program_destroy)(SanaDevice*, SanaProgram*);

@@ -2,11 +2,12 @@
  * The typed door to the addon: the one file that names its functions. Everything else goes through lib/runtime.
  *
  * All work on a device is queued and done in order by the device's own executor thread; promises settle on the
- * JavaScript thread. Errors carry a `code` (`ERR_SANA_*`) and are turned into `SanaError` by lib/errors.ts.
+ * JavaScript thread. Errors carry a `code` (`ERR_SANA_*`) and are turned into `SanaError` by lib/errors.ts: functions
+ * that return a promise reject, the others throw.
  */
 
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export type DType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u8';
@@ -82,7 +83,7 @@ export interface GatherRequest {
 
 export interface NativeRun {
   readonly promise: Promise<Float64Array | undefined>; // milliseconds per call when profiled
-  cancel(): void; // stops before the next operator: the promise rejects with ERR_SANA_CANCELLED
+  cancel(): void; // stops soon: the promise rejects with ERR_SANA_CANCELLED, what the program writes is undefined
 }
 
 export interface NativeProgram {
@@ -92,7 +93,7 @@ export interface NativeProgram {
 
 export interface NativeDevice {
   readonly info: NativeDeviceInfo;
-  /** Bytes of the buffers alive on this device now, and the most there have been. */
+  /** Bytes of the buffers alive on this device now and of its kernels' workspaces, and the most there have been. */
   memory(): { bytes: number; peakBytes: number };
   resetPeak(): void;
   allocate(bytes: number): NativeBuffer; // ERR_SANA_MEMORY when there is not enough
@@ -129,8 +130,12 @@ export const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
 
 let loaded: Addon | undefined;
 
-/** Loads the addon once: a prebuilt binary when one fits, else the local build. */
+/**
+ * Loads the addon once: a prebuilt binary when one fits, else the local build. SANA_NATIVE_ADDON names another file to
+ * load, as `npm run sanitize` does.
+ */
 export function addon(): Addon {
-  loaded ??= require('node-gyp-build')(join(packageRoot)) as Addon;
+  const file = process.env.SANA_NATIVE_ADDON;
+  loaded ??= (file ? require(file) : require('node-gyp-build')(packageRoot)) as Addon;
   return loaded;
 }

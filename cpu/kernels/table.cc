@@ -1,5 +1,6 @@
 // The kernels of one instruction set, in the order of kOperators (binding/ops.h).
 
+#include "binding/ops.h"
 #include "cpu/kernels/kernels.h"
 
 namespace sana::cpu::SANA_ISA {
@@ -10,5 +11,7 @@ const Kernel kKernels[] = {
     modulation,  activation,       convert,         transpose,          pixel_shuffle,       pixel_unshuffle,
     solver_step, resize_crop,      to_rgb8,         count_non_finite,
 };
+
+static_assert(sizeof kKernels / sizeof kKernels[0] == kOperatorCount, "one kernel per operator of binding/ops.h");
 
 }  // namespace sana::cpu::SANA_ISA

@@ -99,13 +99,15 @@ class Parser {
       case '"':
         return this.#string();
     }
+    const number = this.#number();
+    if (number !== undefined) return number;
     for (const [word, value] of WORDS) {
       if (this.#text.startsWith(word, this.#at)) {
         this.#at += word.length;
         return value;
       }
     }
-    return this.#number();
+    throw this.#unexpected('a value');
   }
 
   #object(depth: number): JsonObject {
@@ -141,24 +143,24 @@ class Parser {
   }
 
   #string(): string {
-    this.#at++;
-    const start = this.#at;
-    let text = this.#plain();
-    while (this.#text[this.#at] === '\\') text += this.#escape() + this.#plain();
-    if (this.#text[this.#at] !== '"') {
-      if (this.#at >= this.#text.length) this.#at = start - 1;
-      throw this.#at < start ? this.#error('a string has no end') : this.#error('a string holds a control character');
+    const start = this.#at++;
+    let text = this.#run(PLAIN_CHARACTERS);
+    while (this.#text[this.#at] === '\\') text += this.#escape() + this.#run(PLAIN_CHARACTERS);
+    if (this.#at >= this.#text.length) {
+      this.#at = start;
+      throw this.#error('a string has no end');
     }
+    if (this.#text[this.#at] !== '"') throw this.#error('a string holds a control character');
     this.#at++;
     return text;
   }
 
-  /** The run of characters up to a quote, a backslash or a control character. */
-  #plain(): string {
-    PLAIN_CHARACTERS.lastIndex = this.#at;
-    const run = PLAIN_CHARACTERS.exec(this.#text)?.[0] ?? '';
-    this.#at += run.length;
-    return run;
+  /** Takes what `pattern` matches here, nothing where it does not. */
+  #run(pattern: RegExp): string {
+    const start = this.#at;
+    pattern.lastIndex = start;
+    if (pattern.test(this.#text)) this.#at = pattern.lastIndex;
+    return this.#text.slice(start, this.#at);
   }
 
   #escape(): string {
@@ -174,13 +176,11 @@ class Parser {
     return String.fromCharCode(Number.parseInt(hex, 16));
   }
 
-  #number(): number {
-    NUMBER.lastIndex = this.#at;
-    const digits = NUMBER.exec(this.#text)?.[0];
-    if (digits === undefined) throw this.#unexpected('a value');
+  /** A number, or undefined where none starts here. */
+  #number(): number | undefined {
+    const digits = this.#run(NUMBER);
     if (digits.length > MAX_NUMBER_CHARACTERS) throw this.#error(`a number has ${digits.length} characters`);
-    this.#at += digits.length;
-    return Number(digits);
+    return digits === '' ? undefined : Number(digits);
   }
 
   #space(): void {

@@ -41,6 +41,7 @@ export class Tokenizer {
     this.#worker = new Worker(new URL(entry, import.meta.url), {
       workerData: input,
       transferList: [port2],
+      execArgv: [], // what the program was started with, --eval for one, is not for this thread
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
     });
     this.#worker.on('message', (answer: WorkerAnswer) => this.#settle(answer));

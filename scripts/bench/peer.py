@@ -32,6 +32,7 @@ import time
 import torch
 import torch.nn.functional as F
 
+sys.dont_write_bytecode = True  # no cache folder in the source tree
 import peer_models as models
 
 TEXT_POSITIONS = 300

@@ -25,6 +25,8 @@ import {
   transformerTensors,
 } from '../../scripts/random-checkpoint/tensors.ts';
 
+import { readComponent, readSafetensors, type StoredTensor } from './read-safetensors.ts';
+
 const fixture = fileURLToPath(new URL('../fixtures/sana-base', import.meta.url));
 const script = fileURLToPath(new URL('../../scripts/make-random-checkpoint.ts', import.meta.url));
 
@@ -160,6 +162,16 @@ describe('make-random-checkpoint', () => {
     }
   });
 
+  it('writes files as the reference does: format noted, names sorted, data on an 8-byte boundary', async () => {
+    const path = join(await write('a'), 'vae/diffusion_pytorch_model.safetensors');
+    const bytes = readFileSync(path);
+    const length = Number(bytes.readBigUInt64LE(0));
+    assert.equal(length % 8, 0);
+    assert.deepEqual(JSON.parse(bytes.subarray(8, 8 + length).toString('utf8')).__metadata__, { format: 'pt' });
+    const names = [...readSafetensors(path).keys()];
+    assert.deepEqual(names, [...names].sort());
+  });
+
   it('names variants, shards and indexes as released repositories do', async () => {
     const target = await write('a', { variant: 'bf16', shardBytes: 300_000 });
     assert.deepEqual(readdirSync(join(target, 'transformer')).sort(), [
@@ -233,52 +245,6 @@ describe('make-random-checkpoint', () => {
     assert.equal(shapes(readComponent(join(target, 'vae'))).get('decoder.norm_out.weight'), '16');
   });
 });
-
-interface StoredTensor {
-  readonly file: string;
-  readonly shape: readonly number[];
-  readonly values: readonly number[];
-}
-
-/** Reads every tensor of a folder by the format's own rules, sharing nothing with the writer. */
-function readComponent(folder: string): Map<string, StoredTensor> {
-  const tensors = new Map<string, StoredTensor>();
-  for (const file of readdirSync(folder).filter((name) => name.endsWith('.safetensors'))) {
-    const bytes = readFileSync(join(folder, file));
-    const length = Number(bytes.readBigUInt64LE(0));
-    const { __metadata__: metadata, ...table } = JSON.parse(bytes.subarray(8, 8 + length).toString('utf8'));
-    assert.deepEqual(metadata, { format: 'pt' });
-    assert.equal(length % 8, 0);
-    let end = 0; // tensors follow each other without holes, in the order of their names, to the end of the file
-    const names = Object.keys(table);
-    assert.deepEqual(names, [...names].sort());
-    for (const name of names) {
-      const { dtype, shape, data_offsets: offsets } = table[name];
-      assert.equal(offsets[0], end);
-      end = offsets[1];
-      const count = shape.reduce((product: number, size: number) => product * size, 1);
-      assert.equal(end - offsets[0], count * (dtype === 'F32' ? 4 : 2));
-      assert.ok(!tensors.has(name));
-      const at = 8 + length + offsets[0];
-      const values = Array.from({ length: count }, (_, i) => readValue(bytes, at, i, dtype));
-      tensors.set(name, { file, shape, values });
-    }
-    assert.equal(8 + length + end, bytes.length);
-  }
-  return tensors;
-}
-
-function readValue(bytes: Buffer, at: number, i: number, dtype: string): number {
-  if (dtype === 'F32') return bytes.readFloatLE(at + 4 * i);
-  const bits = bytes.readUInt16LE(at + 2 * i);
-  if (dtype === 'BF16') {
-    const word = Buffer.alloc(4);
-    word.writeUInt16LE(bits, 2);
-    return word.readFloatLE();
-  }
-  const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-}
 
 function shapes(tensors: Map<string, StoredTensor>): Map<string, string> {
   return new Map([...tensors].map(([name, tensor]) => [name, tensor.shape.join('x')]));

@@ -23,7 +23,7 @@ export class GoldenFile {
     const { __metadata__: metadata = {}, ...header } = JSON.parse(file.toString('utf8', 8, 8 + length));
     this.metadata = metadata;
     this.#header = header;
-    this.#data = file.subarray(8 + length);
+    this.#data = Uint8Array.from(file.subarray(8 + length)); // not a Buffer, whose slice is no copy
   }
 
   get names(): string[] {

@@ -1,19 +1,23 @@
-/** Seeded random numbers, so that a test that fails can be run again. */
+/** Seeded randomness for tests that try many inputs: the same ones every time. */
 
-export class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = (seed ^ 0x9e3779b9) >>> 0;
-  }
-
-  /** Uniform in [0, 1). */
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let t = this.#state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
+/** mulberry32: numbers in [0, 1). */
+export function random(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** The draws that tests of numbers need. */
+export class Random {
+  /** Uniform in [0, 1). */
+  readonly next: () => number;
+
+  constructor(seed: number) {
+    this.next = random(seed);
   }
 
   /** An integer from `low` to `high`, both included. */
@@ -36,3 +40,65 @@ export class Random {
     });
   }
 }
+
+/** One to four random edits of `bytes`: bits flipped, bytes set, runs cut out, doubled or swapped for hostile text. */
+export function mutate(bytes: Uint8Array, next: () => number): Uint8Array {
+  let result = Uint8Array.from(bytes); // a Buffer's slice() would share memory
+  const below = (limit: number) => Math.floor(next() * limit);
+  for (let edits = 1 + below(4); edits > 0; edits--) {
+    const at = below(result.length + 1);
+    const run = below(Math.min(64, result.length - at + 1));
+    const splice = (insert: Uint8Array, removed: number) => {
+      result = Uint8Array.from([...result.subarray(0, at), ...insert, ...result.subarray(at + removed)]);
+    };
+    switch (below(6)) {
+      case 0:
+        if (at < result.length) result[at] = (result[at] as number) ^ (1 << below(8)); // at < length
+        break;
+      case 1:
+        if (at < result.length) result[at] = below(256);
+        break;
+      case 2:
+        splice(new Uint8Array(), run);
+        break;
+      case 3:
+        splice(result.slice(at, at + run), 0);
+        break;
+      case 4:
+        result = result.slice(0, at);
+        break;
+      default:
+        splice(new TextEncoder().encode(HOSTILE[below(HOSTILE.length)]), below(4));
+    }
+  }
+  return result;
+}
+
+const HOSTILE = [
+  '-1',
+  '0',
+  '1e308',
+  '9007199254740993',
+  '18446744073709551616',
+  'NaN',
+  '-Infinity',
+  'null',
+  'true',
+  '"32"',
+  '[]',
+  '{}',
+  '[[[[',
+  '{"":',
+  '\\u0000',
+  '"__proto__":',
+  '"constructor":',
+  '\ud800',
+  '\u0000',
+  '4294967296,4294967296',
+  ',',
+  ':',
+  '"',
+  ']',
+  '}',
+  '2.5',
+];

@@ -1,0 +1,120 @@
+// The addon's exports: the operator table, devices, files (see lib/native.ts).
+
+#include <napi.h>
+
+#include <cstring>
+#include <string>
+
+#include "binding/device_object.h"
+#include "binding/file.h"
+#include "binding/instance.h"
+#include "binding/javascript.h"
+#include "binding/ops.h"
+#include "binding/program.h"
+
+namespace sana {
+namespace {
+
+Napi::Value list_devices(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    Napi::Array devices = Napi::Array::New(info.Env());
+    for (const SanaBackend* backend : backends()) {
+      uint32_t count = 0;
+      SanaFailure failure;
+      check(backend->device_count(&count, &failure), failure);
+      for (uint32_t i = 0; i < count; ++i) {
+        SanaDeviceInfo device;
+        check(backend->device_info(i, &device, &failure), failure);
+        devices.Set(devices.Length(), device_info(info.Env(), *backend, i, device));
+      }
+    }
+    return devices;
+  });
+}
+
+Napi::Value open_device(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(),
+                 [&]() -> Napi::Value { return DeviceObject::create(info.Env(), *Instance::of(info.Env()), info[0]); });
+}
+
+Napi::Value open_file(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    return FileObject::create(info.Env(), *Instance::of(info.Env()), read_text(info[0], "path"));
+  });
+}
+
+// "a|b" as ['a', 'b'].
+Napi::Array split(Napi::Env env, const char* names) {
+  Napi::Array list = Napi::Array::New(env);
+  for (const char* name = names; *name;) {
+    const size_t length = std::strcspn(name, "|");
+    list.Set(list.Length(), std::string(name, length));
+    name += length + (name[length] == '|');
+  }
+  return list;
+}
+
+Napi::Array dtype_names(Napi::Env env, uint32_t mask) {
+  constexpr struct {
+    uint32_t bit;
+    SanaDType dtype;
+  } kNames[] = {{kDTypeF32, kSanaF32}, {kDTypeBF16, kSanaBF16}, {kDTypeI32, kSanaI32}, {kDTypeU8, kSanaU8}};
+  Napi::Array list = Napi::Array::New(env);
+  for (const auto& [bit, dtype] : kNames) {
+    if (mask & bit) list.Set(list.Length(), kDTypeNames[dtype]);
+  }
+  return list;
+}
+
+Napi::Array operator_table(Napi::Env env) {
+  Napi::Array table = Napi::Array::New(env);
+  for (const OperatorSpec& spec : kOperators) {
+    Napi::Array operands = Napi::Array::New(env), attributes = Napi::Array::New(env);
+    for (int i = 0; spec.operands[i].name; ++i) {
+      Napi::Object operand = Napi::Object::New(env);
+      operand.Set("name", spec.operands[i].name);
+      operand.Set("role", spec.operands[i].role);
+      operand.Set("dtypes", dtype_names(env, spec.operands[i].dtypes));
+      operand.Set("layout", spec.operands[i].layout);
+      operands.Set(operands.Length(), operand);
+    }
+    for (int i = 0; spec.attributes[i].name; ++i) {
+      Napi::Object attribute = Napi::Object::New(env);
+      attribute.Set("name", spec.attributes[i].name);
+      attribute.Set("kind", spec.attributes[i].kind);
+      attributes.Set(attributes.Length(), attribute);
+    }
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("name", spec.name);
+    entry.Set("operands", operands);
+    entry.Set("attributes", attributes);
+    entry.Set("inPlace", split(env, spec.in_place));
+    table.Set(table.Length(), entry);
+  }
+  return table;
+}
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  guarded(env, [&] {
+    const auto instance = Instance::create(env);
+    instance->device = Napi::Persistent(DeviceObject::define(env));
+    instance->buffer = Napi::Persistent(BufferObject::define(env));
+    instance->file = Napi::Persistent(FileObject::define(env));
+    instance->program = Napi::Persistent(ProgramObject::define(env));
+    exports.Set("operators", operator_table(env));
+    exports.Set("listDevices", Napi::Function::New<list_devices>(env, "listDevices"));
+    exports.Set("openDevice", Napi::Function::New<open_device>(env, "openDevice"));
+    exports.Set("openFile", Napi::Function::New<open_file>(env, "openFile"));
+    return env.Undefined();
+  });
+  return exports;
+}
+
+}  // namespace
+}  // namespace sana
+
+static Napi::Object initialize_addon(Napi::Env env, Napi::Object exports) {
+  return sana::initialize(env, exports);
+}
+
+NODE_API_MODULE(NODE_GYP_MODULE_NAME, initialize_addon)

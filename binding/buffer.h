@@ -1,0 +1,53 @@
+// Device memory as JavaScript sees it.
+
+#pragma once
+
+#include <memory>
+
+#include "binding/device.h"
+#include "binding/native_object.h"
+
+namespace sana {
+
+// Shared by the JavaScript object and the programs that use it; for the JavaScript thread only. Work holds the Memory
+// itself, so that it outlives dispose() for as long as it is used.
+class Buffer {
+ public:
+  Buffer(Napi::BasicEnv, std::shared_ptr<Device>, uint64_t bytes);
+  ~Buffer();
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  uint64_t bytes() const { return bytes_; }
+  bool on(const Device& device) const { return device_.get() == &device; }
+  const std::shared_ptr<Memory>& memory() const;  // ERR_SANA_DISPOSED
+  void dispose();
+
+ private:
+  const Napi::BasicEnv env_;
+  const std::shared_ptr<Device> device_;
+  const uint64_t bytes_;
+  std::shared_ptr<Memory> memory_;
+};
+
+class BufferObject : public NativeObject<BufferObject> {
+ public:
+  static constexpr napi_type_tag kTag = {0x73616e6162756666, 0x6572000000000001};
+  static constexpr const char* kName = "buffer";
+  static Napi::Function define(Napi::Env);
+  static Napi::Object create(Napi::Env, Instance&, std::shared_ptr<Device>, uint64_t bytes);
+
+  explicit BufferObject(const Napi::CallbackInfo&);
+
+  const std::shared_ptr<Buffer>& buffer() const { return buffer_; }
+  // The memory of a buffer on this device that `value` is, checked to hold `bytes` at `offset`.
+  static std::shared_ptr<Memory> read_range(Napi::Value, const Device&, uint64_t offset, uint64_t bytes);
+
+ private:
+  Napi::Value dispose(const Napi::CallbackInfo&);
+  Napi::Value bytes(const Napi::CallbackInfo&);
+
+  std::shared_ptr<Buffer> buffer_;
+};
+
+}  // namespace sana

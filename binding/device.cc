@@ -1,0 +1,88 @@
+#include "binding/device.h"
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "binding/error.h"
+#include "cpu/backend.h"
+
+namespace sana {
+namespace {
+
+constexpr const SanaBackend* kBackends[] = {&cpu::kBackend};
+
+const SanaBackend& backend_by_name(const char* name) {
+  std::string choices;
+  for (const SanaBackend* backend : kBackends) {
+    if (std::strcmp(backend->name, name) == 0) return *backend;
+    choices += (choices.empty() ? "" : ", ") + std::string(backend->name);
+  }
+  throw Error("ERR_SANA_DEVICE", "there is no backend '%.40s' here, only: %s", name, choices.c_str());
+}
+
+}  // namespace
+
+std::span<const SanaBackend* const> backends() {
+  return kBackends;
+}
+
+void check(int status, const SanaFailure& failure) {
+  if (status != 0) throw Error(failure.code, "%s", failure.message);
+}
+
+Device::Device(const char* backend, uint32_t index, const SanaDeviceOptions& options)
+    : backend_(backend_by_name(backend)), index_(index) {
+  SanaFailure failure;
+  check(backend_.device_open(index, &options, &handle_, &failure), failure);
+  try {
+    bytes_ = peak_bytes_ = describe().workspace_bytes;
+  } catch (...) {
+    backend_.device_close(handle_);
+    throw;
+  }
+}
+
+Device::~Device() {
+  backend_.device_close(handle_);
+}
+
+SanaDeviceInfo Device::describe() const {
+  SanaDeviceInfo info;
+  SanaFailure failure;
+  check(backend_.device_describe(handle_, &info, &failure), failure);
+  return info;
+}
+
+void Device::enter(uint64_t bytes) {
+  const uint64_t now = bytes_ += bytes;
+  for (uint64_t peak = peak_bytes_; peak < now && !peak_bytes_.compare_exchange_weak(peak, now);) continue;
+}
+
+Memory::Memory(std::shared_ptr<Device> device, uint64_t bytes) : device_(std::move(device)), bytes_(bytes) {
+  SanaFailure failure;
+  check(device_->backend().memory_allocate(device_->handle(), bytes, &handle_, &failure), failure);
+  device_->enter(bytes);
+}
+
+Memory::~Memory() {
+  device_->backend().memory_free(device_->handle(), handle_);
+  device_->leave(bytes_);
+}
+
+CompiledProgram::CompiledProgram(std::shared_ptr<Device> device, std::span<const SanaCall> calls,
+                                 std::span<const std::shared_ptr<Memory>> memories)
+    : device_(std::move(device)) {
+  std::vector<SanaMemory*> buffers{nullptr};  // the arena comes with each run
+  for (const auto& memory : memories) buffers.push_back(memory->handle());
+  SanaFailure failure;
+  check(device_->backend().program_create(device_->handle(), calls.data(), static_cast<uint32_t>(calls.size()),
+                                          buffers.data(), static_cast<uint32_t>(buffers.size()), &handle_, &failure),
+        failure);
+}
+
+CompiledProgram::~CompiledProgram() {
+  device_->backend().program_destroy(device_->handle(), handle_);
+}
+
+}  // namespace sana

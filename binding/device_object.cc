@@ -1,0 +1,246 @@
+#include "binding/device_object.h"
+
+#include <cstring>
+#include <optional>
+#include <vector>
+
+#include "binding/buffer.h"
+#include "binding/file.h"
+#include "binding/loading.h"
+#include "binding/program.h"
+#include "binding/tensor.h"
+
+namespace sana {
+namespace {
+
+constexpr int64_t kMostBytesAtOnce = int64_t(1) << 31;
+constexpr int64_t kMostThreads = 1024;
+
+// The part that pack() and gather() requests have in common.
+RowSource read_source(Napi::Object request, const char* rows_name) {
+  RowSource source;
+  source.file = FileObject::read(request.Get("file"), "file").file();
+  source.offset = read_bytes(request.Get("fileOffset"), "fileOffset");
+  source.dtype = read_dtype(request.Get("fileDtype"), "fileDtype");
+  if (source.dtype > kSanaF16) throw Error("ERR_SANA_ARGUMENT", "Expected `fileDtype` to be f32, bf16 or f16");
+  source.rows = read_integer(request.Get(rows_name), rows_name, 1, kMostElements);
+  source.row_elements = read_integer(request.Get("rowElements"), "rowElements", 1, kMostElements);
+  return source;
+}
+
+RowTarget read_target(Napi::Object request, const Device& device) {
+  RowTarget target;
+  target.tensor = read_tensor(read_object(request.Get("target"), "target"));
+  target.memory = BufferObject::read_range(request.Get("buffer"), device, 0, 0);
+  return target;
+}
+
+}  // namespace
+
+Napi::Object device_info(Napi::Env env, const SanaBackend& backend, uint32_t index, const SanaDeviceInfo& info) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("backend", backend.name);
+  object.Set("index", index);
+  object.Set("name", info.name);
+  object.Set("path", info.path);
+  object.Set("totalBytes", double(info.total_bytes));
+  object.Set("freeBytes", double(info.free_bytes));
+  object.Set("units", info.units);
+  return object;
+}
+
+Napi::Function DeviceObject::define(Napi::Env env) {
+  using Self = DeviceObject;
+  return DefineClass(env, "NativeDevice",
+                     {
+                         InstanceAccessor("info", &Self::throwing<&Self::info>, nullptr, napi_enumerable),
+                         InstanceMethod("memory", &Self::throwing<&Self::memory>),
+                         InstanceMethod("resetPeak", &Self::throwing<&Self::reset_peak>),
+                         InstanceMethod("allocate", &Self::throwing<&Self::allocate>),
+                         InstanceMethod("tensorBytes", &Self::throwing<&Self::tensor_bytes>),
+                         InstanceMethod("write", &Self::rejecting<&Self::write>),
+                         InstanceMethod("read", &Self::rejecting<&Self::read_memory>),
+                         InstanceMethod("pack", &Self::rejecting<&Self::pack_rows>),
+                         InstanceMethod("gather", &Self::rejecting<&Self::gather_rows>),
+                         InstanceMethod("createProgram", &Self::throwing<&Self::create_program>),
+                         InstanceMethod("run", &Self::throwing<&Self::run>),
+                         InstanceMethod("dispose", &Self::throwing<&Self::dispose>),
+                     });
+}
+
+Napi::Object DeviceObject::create(Napi::Env, Instance& instance, Napi::Value value) {
+  const Napi::Object object = read_object(value, "options");
+  const std::string backend = read_text(object.Get("backend"), "backend");
+  const auto index = uint32_t(read_integer(object.Get("index"), "index", 0, INT32_MAX));
+  std::optional<std::string> path;
+  if (const Napi::Value given = object.Get("path"); !given.IsUndefined()) path = read_text(given, "path");
+  SanaDeviceOptions options{};
+  options.threads = uint32_t(read_integer(object.Get("threads"), "threads", 0, kMostThreads));
+  options.path = path ? path->c_str() : nullptr;
+
+  auto device = std::make_shared<Device>(backend.c_str(), index, options);
+  const Napi::Object created = instance.construct(instance.device);
+  DeviceObject& self = *Unwrap(created);
+  self.device_ = std::move(device);
+  self.executor_ = instance.new_executor("sana-device");
+  return created;
+}
+
+DeviceObject::DeviceObject(const Napi::CallbackInfo& info) : NativeObject(info), instance_(Instance::of(info.Env())) {}
+
+// Collected without dispose(): promises may still be under way, so the work is done first.
+DeviceObject::~DeviceObject() {
+  if (executor_) executor_->finish();
+}
+
+Device& DeviceObject::device() const {
+  if (!device_) throw Error("ERR_SANA_DISPOSED", "the device has been disposed");
+  return *device_;
+}
+
+Napi::Value DeviceObject::info(const Napi::CallbackInfo& info) {
+  return device_info(info.Env(), device().backend(), device().index(), device().describe());
+}
+
+Napi::Value DeviceObject::memory(const Napi::CallbackInfo& info) {
+  Napi::Object usage = Napi::Object::New(info.Env());
+  usage.Set("bytes", double(device().bytes()));
+  usage.Set("peakBytes", double(device().peak_bytes()));
+  return usage;
+}
+
+Napi::Value DeviceObject::reset_peak(const Napi::CallbackInfo& info) {
+  device().reset_peak();
+  return info.Env().Undefined();
+}
+
+Napi::Value DeviceObject::allocate(const Napi::CallbackInfo& info) {
+  device();
+  return BufferObject::create(info.Env(), *instance_, device_, read_bytes(info[0], "bytes", 1));
+}
+
+Napi::Value DeviceObject::tensor_bytes(const Napi::CallbackInfo& info) {
+  SanaTensor tensor{};
+  tensor.dtype = read_dtype(info[0], "dtype");
+  tensor.layout = read_layout(info[1], "layout");
+  tensor.rank = read_shape(info[2], "shape", tensor.shape);
+  tensor.pitch = columns(tensor);
+  check_shape(tensor);
+  return Napi::Number::New(info.Env(), double(span_bytes(device().backend(), tensor)));
+}
+
+Napi::Value DeviceObject::write(const Napi::CallbackInfo& info) {
+  device();
+  const uint64_t offset = read_bytes(info[1], "offset");
+  if (!info[2].IsTypedArray() || info[2].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+    throw Error("ERR_SANA_ARGUMENT", "Expected `data` to be a Uint8Array");
+  }
+  const Napi::Uint8Array data = info[2].As<Napi::Uint8Array>();
+  const uint64_t bytes = data.ByteLength();
+  const auto memory = BufferObject::read_range(info[0], *device_, offset, bytes);
+  const std::shared_ptr<char[]> copy = std::make_unique_for_overwrite<char[]>(bytes);
+  if (bytes) std::memcpy(copy.get(), data.Data(), bytes);
+  return instance_->submit(*executor_, [memory, offset, copy, bytes](const CancelFlag&) {
+    const Device& device = memory->device();
+    SanaFailure failure;
+    check(device.backend().memory_write(device.handle(), memory->handle(), offset, copy.get(), bytes, &failure),
+          failure);
+  });
+}
+
+Napi::Value DeviceObject::read_memory(const Napi::CallbackInfo& info) {
+  device();
+  const uint64_t offset = read_bytes(info[1], "offset");
+  const auto bytes = uint64_t(read_integer(info[2], "bytes", 0, kMostBytesAtOnce));
+  const auto memory = BufferObject::read_range(info[0], *device_, offset, bytes);
+  Napi::ArrayBuffer target = instance_->new_array_buffer(info.Env(), bytes);
+  auto kept = std::make_shared<Napi::Reference<Napi::ArrayBuffer>>(Napi::Persistent(target));
+  return instance_->submit(
+      *executor_,
+      [memory, offset, data = target.Data(), bytes](const CancelFlag&) {
+        const Device& device = memory->device();
+        SanaFailure failure;
+        check(device.backend().memory_read(device.handle(), memory->handle(), offset, data, bytes, &failure), failure);
+      },
+      [kept](napi_env) { return kept->Value(); });
+}
+
+Napi::Value DeviceObject::pack_rows(const Napi::CallbackInfo& info) {
+  const Napi::Object request = read_object(info[0], "request");
+  const RowSource source = read_source(request, "rows");
+  const int64_t first_row = read_integer(request.Get("firstRow"), "firstRow", 0, kMostElements);
+  RowTarget target = read_target(request, device());
+  check_pack(source, target, first_row);
+  auto non_finite = std::make_shared<uint64_t>(0);
+  return instance_->submit(
+      *executor_,
+      [source, target, first_row, non_finite](const CancelFlag& cancel) {
+        *non_finite = pack(source, target, first_row, cancel);
+      },
+      [non_finite](napi_env env) { return Napi::Number::New(env, double(*non_finite)); });
+}
+
+Napi::Value DeviceObject::gather_rows(const Napi::CallbackInfo& info) {
+  const Napi::Object request = read_object(info[0], "request");
+  const RowSource source = read_source(request, "fileRows");
+  const Napi::Array rows = read_array(request.Get("rows"), "rows", 1 << 20);
+  std::vector<int64_t> chosen(rows.Length());
+  if (chosen.empty()) throw Error("ERR_SANA_ARGUMENT", "Expected `rows` to name at least one row");
+  for (uint32_t i = 0; i < chosen.size(); ++i) chosen[i] = read_integer(rows.Get(i), "rows", 0, source.rows - 1);
+  RowTarget target = read_target(request, device());
+  check_gather(source, target, int64_t(chosen.size()));
+  return instance_->submit(*executor_, [source, target, chosen = std::move(chosen)](const CancelFlag& cancel) {
+    gather(source, target, chosen, cancel);
+  });
+}
+
+Napi::Value DeviceObject::create_program(const Napi::CallbackInfo& info) {
+  device();
+  return ProgramObject::create(info.Env(), *instance_, device_, info[0]);
+}
+
+Napi::Value DeviceObject::run(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  bool profile = false;
+  if (!info[2].IsUndefined()) profile = read_object(info[2], "options").Get("profile").ToBoolean();
+  auto prepared = ProgramObject::read(info[0], "program").prepare(device(), info[1]);
+  auto milliseconds = std::make_shared<std::vector<double>>(profile ? prepared.call_count : 0);
+
+  auto job = std::make_unique<Job>();
+  job->work = [device = device_, prepared = std::move(prepared), profile, milliseconds](const CancelFlag& cancel) {
+    SanaFailure failure;
+    check(device->backend().program_run(device->handle(), prepared.program->handle(),
+                                        prepared.arena ? prepared.arena->handle() : nullptr, cancel.address(),
+                                        profile ? milliseconds->data() : nullptr, &failure),
+          failure);
+  };
+  if (profile) {
+    job->result = [milliseconds](napi_env env) {
+      Napi::Float64Array times = Napi::Float64Array::New(env, milliseconds->size());
+      std::copy(milliseconds->begin(), milliseconds->end(), times.Data());
+      return times;
+    };
+  } else {
+    job->result = Instance::undefined;
+  }
+  const std::shared_ptr<CancelFlag> flag = job->cancel;
+  Napi::Object run = Napi::Object::New(env);
+  run.Set("promise", instance_->submit(*executor_, std::move(job)));
+  run.Set("cancel", Napi::Function::New(env, [flag](const Napi::CallbackInfo&) { flag->raise(); }, "cancel"));
+  return run;
+}
+
+Napi::Value DeviceObject::dispose(const Napi::CallbackInfo& info) {
+  if (device_) {
+    executor_->stop();
+    while (!device_->buffers.empty()) {
+      Buffer* buffer = *device_->buffers.begin();
+      device_->buffers.erase(device_->buffers.begin());
+      buffer->dispose();
+    }
+    device_.reset();
+  }
+  return info.Env().Undefined();
+}
+
+}  // namespace sana

@@ -1,0 +1,43 @@
+// Programs as JavaScript sees them: read from their description, validated, compiled by the backend.
+
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "binding/buffer.h"
+#include "binding/device.h"
+#include "binding/native_object.h"
+
+namespace sana {
+
+class ProgramObject : public NativeObject<ProgramObject> {
+ public:
+  static constexpr napi_type_tag kTag = {0x73616e6170726f67, 0x72616d0000000003};
+  static constexpr const char* kName = "program";
+  static Napi::Function define(Napi::Env);
+  static Napi::Object create(Napi::Env, Instance&, const std::shared_ptr<Device>&, Napi::Value description);
+
+  explicit ProgramObject(const Napi::CallbackInfo&);
+
+  // What a run needs, held for as long as it takes.
+  struct Prepared {
+    std::shared_ptr<CompiledProgram> program;
+    std::shared_ptr<Memory> arena;  // or null
+    std::vector<std::shared_ptr<Memory>> memories;
+    size_t call_count;
+  };
+  // Checks that nothing it uses has been disposed and that the arena, null or a buffer, is large enough.
+  Prepared prepare(const Device&, Napi::Value arena) const;
+
+ private:
+  Napi::Value dispose(const Napi::CallbackInfo&);
+
+  std::shared_ptr<CompiledProgram> program_;
+  std::vector<std::shared_ptr<Buffer>> buffers_;
+  const Device* device_ = nullptr;  // compared only
+  uint64_t arena_bytes_ = 0;
+  size_t call_count_ = 0;
+};
+
+}  // namespace sana

@@ -1,0 +1,15 @@
+// Whether a program is safe to run: nothing that passes can read or write outside its buffers.
+
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "binding/backend.h"
+
+namespace sana {
+
+// `buffer_bytes[0]` is the arena's size. Buffers are distinct memory. Throws ERR_SANA_PROGRAM naming the call.
+void validate(const SanaBackend&, std::span<const SanaCall>, std::span<const uint64_t> buffer_bytes);
+
+}  // namespace sana

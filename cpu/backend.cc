@@ -1,0 +1,271 @@
+// The CPU backend: anonymous memory, a thread team, and programs as flat lists of kernels with resolved addresses.
+
+#include "cpu/backend.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <exception>
+#include <new>
+#include <vector>
+
+#include "binding/error.h"
+#include "binding/ops.h"
+#include "cpu/host.h"
+#include "cpu/pack.h"
+#include "cpu/paths.h"
+#include "cpu/thread_team.h"
+
+struct SanaDevice {
+  SanaDevice(const sana::cpu::Path& chosen, int threads)
+      : path(chosen), team(threads), total_bytes(sana::cpu::host_memory().total_bytes) {}
+
+  // The executor's thread is worker 0. It is known only once it calls.
+  void enter() {
+    if (!entered) sana::cpu::yield_to_event_loop();
+    entered = true;
+  }
+
+  const sana::cpu::Path& path;
+  sana::cpu::ThreadTeam team;
+  const uint64_t total_bytes;
+  std::atomic<uint64_t> allocated_bytes{0};
+  bool entered = false;
+};
+
+struct SanaMemory {
+  char* data;
+  uint64_t bytes;
+};
+
+struct SanaProgram {
+  struct Step {
+    sana::cpu::Kernel kernel;
+    sana::cpu::Arguments arguments;
+    bool in_arena[kSanaMaxOperands];
+    uint64_t arena_offset[kSanaMaxOperands];
+  };
+  std::vector<Step> steps;
+  std::vector<int64_t> lists;
+};
+
+namespace sana::cpu {
+namespace {
+
+constexpr uint64_t kHugePageFrom = 4 << 20;
+constexpr uint64_t kCheckFreeFrom = 16 << 20;  // asking the system takes longer than allocating less than this
+
+// Runs `body` and turns what it throws into a failure: nothing is thrown across the table.
+template <class Body>
+int attempt(SanaFailure* failure, Body&& body) noexcept {
+  try {
+    body();
+    return 0;
+  } catch (const Error& error) {
+    failure->code = error.code();
+    snprintf(failure->message, sizeof failure->message, "%s", error.what());
+  } catch (const std::bad_alloc&) {
+    failure->code = "ERR_SANA_MEMORY";
+    snprintf(failure->message, sizeof failure->message, "out of host memory");
+  } catch (const std::exception& error) {
+    failure->code = "ERR_SANA_DEVICE";
+    snprintf(failure->message, sizeof failure->message, "%s", error.what());
+  }
+  return 1;
+}
+
+View view(const SanaTensor& tensor, void* data) {
+  View view{};
+  view.data = data;
+  view.dtype = static_cast<DType>(tensor.dtype);
+  view.layout = tensor.layout;
+  view.rank = tensor.rank;
+  memcpy(view.shape, tensor.shape, sizeof view.shape);
+  view.pitch = tensor.pitch;
+  return view;
+}
+
+void check_index(uint32_t index) {
+  if (index != 0) throw Error("ERR_SANA_DEVICE", "there is one CPU device, index 0; got index %u", index);
+}
+
+void describe(const Path& path, uint32_t threads, SanaDeviceInfo* info) {
+  const HostMemory memory = host_memory();
+  *info = {};
+  processor_name(info->name, sizeof info->name);
+  snprintf(info->path, sizeof info->path, "%s", path.name);
+  info->total_bytes = memory.total_bytes;
+  info->free_bytes = memory.free_bytes;
+  info->units = threads;
+  info->workspace_bytes = uint64_t(threads) * Workers::kWorkspaceBytes;
+}
+
+int device_count(uint32_t* count, SanaFailure*) {
+  *count = 1;
+  return 0;
+}
+
+int device_info(uint32_t index, SanaDeviceInfo* info, SanaFailure* failure) {
+  return attempt(failure, [&] {
+    check_index(index);
+    describe(choose_path(nullptr), usable_processors(), info);
+  });
+}
+
+int device_open(uint32_t index, const SanaDeviceOptions* options, SanaDevice** device, SanaFailure* failure) {
+  return attempt(failure, [&] {
+    check_index(index);
+    const uint32_t threads = options->threads ? options->threads : usable_processors();
+    *device = new SanaDevice(choose_path(options->path), static_cast<int>(threads));
+  });
+}
+
+int device_describe(SanaDevice* device, SanaDeviceInfo* info, SanaFailure* failure) {
+  return attempt(failure, [&] { describe(device->path, device->team.count(), info); });
+}
+
+void device_close(SanaDevice* device) {
+  delete device;
+}
+
+int memory_allocate(SanaDevice* device, uint64_t bytes, SanaMemory** memory, SanaFailure* failure) {
+  return attempt(failure, [&] {
+    const auto refuse = [&](uint64_t free, const char* reason) {
+      throw Error("ERR_SANA_MEMORY", "%llu bytes required, %llu bytes free on the CPU: %s",
+                  static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(free), reason);
+    };
+    // Pages are taken when first touched, so the system itself refuses late, by killing the process: ask first.
+    const uint64_t allocated = device->allocated_bytes.load();
+    if (bytes > device->total_bytes || allocated > device->total_bytes - bytes) {
+      refuse(device->total_bytes - std::min(allocated, device->total_bytes), "more than this process may use");
+    }
+    if (bytes >= kCheckFreeFrom) {
+      const uint64_t free = host_memory().free_bytes;
+      if (bytes > free) refuse(free, "not enough left");
+    }
+    auto* owner = new SanaMemory{nullptr, bytes};
+    void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED) {
+      delete owner;
+      refuse(host_memory().free_bytes, strerror(errno));
+    }
+    if (bytes >= kHugePageFrom) madvise(data, bytes, MADV_HUGEPAGE);
+    owner->data = static_cast<char*>(data);
+    device->allocated_bytes += bytes;
+    *memory = owner;
+  });
+}
+
+void memory_free(SanaDevice* device, SanaMemory* memory) {
+  munmap(memory->data, memory->bytes);
+  device->allocated_bytes -= memory->bytes;
+  delete memory;
+}
+
+int memory_write(SanaDevice*, SanaMemory* memory, uint64_t offset, const void* source, uint64_t bytes, SanaFailure*) {
+  memcpy(memory->data + offset, source, bytes);
+  return 0;
+}
+
+int memory_read(SanaDevice*, SanaMemory* memory, uint64_t offset, void* target, uint64_t bytes, SanaFailure*) {
+  memcpy(target, memory->data + offset, bytes);
+  return 0;
+}
+
+int tensor_bytes(uint32_t dtype, uint32_t layout, uint32_t rank, const int64_t* shape, uint64_t* bytes,
+                 SanaFailure* failure) {
+  return attempt(failure, [&] { *bytes = cpu::tensor_bytes(static_cast<DType>(dtype), layout, rank, shape); });
+}
+
+int pack(SanaDevice* device, SanaMemory* memory, const SanaTensor* target, int64_t first_row, int64_t rows,
+         const void* source, uint32_t source_dtype, uint64_t* non_finite, SanaFailure* failure) {
+  return attempt(failure, [&] {
+    device->enter();
+    *non_finite += pack_rows(view(*target, memory->data + target->offset), first_row, rows, source,
+                             static_cast<DType>(source_dtype), device->team);
+  });
+}
+
+int program_create(SanaDevice* device, const SanaCall* calls, uint32_t call_count, SanaMemory* const* buffers, uint32_t,
+                   SanaProgram** program, SanaFailure* failure) {
+  return attempt(failure, [&] {
+    auto created = std::make_unique<SanaProgram>();
+    uint64_t list_entries = 0;
+    for (uint32_t i = 0; i < call_count; ++i) list_entries += calls[i].list_length;
+    created->lists.reserve(list_entries);  // the steps point into it
+    created->steps.reserve(call_count);
+    for (uint32_t i = 0; i < call_count; ++i) {
+      const SanaCall& call = calls[i];
+      SanaProgram::Step step{};
+      step.kernel = device->path.kernels[call.op];
+      for (int operand = 0; operand < kSanaMaxOperands; ++operand) {
+        const SanaTensor& tensor = call.operands[operand];
+        if (tensor.rank == 0) continue;
+        step.in_arena[operand] = tensor.buffer == 0;
+        step.arena_offset[operand] = tensor.offset;
+        step.arguments.operands[operand] =
+            view(tensor, step.in_arena[operand] ? nullptr : buffers[tensor.buffer]->data + tensor.offset);
+      }
+      memcpy(step.arguments.attributes, call.attributes, sizeof call.attributes);
+      step.arguments.list = created->lists.data() + created->lists.size();
+      step.arguments.list_length = call.list_length;
+      created->lists.insert(created->lists.end(), call.list, call.list + call.list_length);
+      created->steps.push_back(step);
+    }
+    *program = created.release();
+  });
+}
+
+int program_run(SanaDevice* device, SanaProgram* program, SanaMemory* arena, const volatile int32_t* cancel,
+                double* milliseconds, SanaFailure* failure) {
+  return attempt(failure, [&] {
+    using Clock = std::chrono::steady_clock;
+    device->enter();
+    device->team.set_cancel(cancel);
+    bool cancelled = __atomic_load_n(cancel, __ATOMIC_RELAXED) != 0;
+    for (size_t i = 0; i < program->steps.size() && !cancelled; ++i) {
+      SanaProgram::Step& step = program->steps[i];
+      for (int operand = 0; operand < kSanaMaxOperands; ++operand) {
+        if (step.in_arena[operand]) step.arguments.operands[operand].data = arena->data + step.arena_offset[operand];
+      }
+      const Clock::time_point start = Clock::now();
+      step.kernel(step.arguments, device->team);
+      if (milliseconds) milliseconds[i] = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+      cancelled = __atomic_load_n(cancel, __ATOMIC_RELAXED) != 0;
+    }
+    device->team.set_cancel(nullptr);
+    if (cancelled) throw Error("ERR_SANA_CANCELLED", "the run was cancelled");
+  });
+}
+
+void program_destroy(SanaDevice*, SanaProgram* program) {
+  delete program;
+}
+
+}  // namespace
+
+const SanaBackend kBackend = {
+    kSanaBackendVersion,
+    "cpu",
+    device_count,
+    device_info,
+    device_open,
+    device_describe,
+    device_close,
+    memory_allocate,
+    memory_free,
+    memory_write,
+    memory_read,
+    tensor_bytes,
+    pack,
+    program_create,
+    program_run,
+    program_destroy,
+};
+
+}  // namespace sana::cpu

@@ -1,0 +1,29 @@
+// The one matrix product behind linear, conv2d and upsampleConv2d.
+//
+//   sum[b, y, x, n] = sum over ky, kx, c of  image[b, s y + ky - p, s x + kx - q, c] * weight[n, ky, kx, c]
+//
+// A matrix [M, K] is an image of one line of M pixels with K channels and a kernel of one tap.
+
+#pragma once
+
+#include "cpu/kernels/epilogue.h"
+
+namespace sana::cpu::SANA_ISA {
+
+struct MatrixProduct {
+  const void* image;  // [batch, height, width, channels]
+  int64_t batch, height, width, channels;
+  int64_t pitch;                  // elements between pixels
+  int64_t out_height, out_width;  // of the output, or of each of its phases
+  int64_t kernel_height, kernel_width, stride;
+  int64_t window_height, window_width;  // pixels that an output pixel sees: the kernel's, over all phases
+  int64_t pad_y, pad_x;
+  int64_t phases;        // 1, or 4 for upsampleConv2d: output pixels (2 y + a, 2 x + b) of phase 2 a + b
+  const float* weights;  // packed: [phases][panels][taps][lanes][32]
+  Epilogue epilogue;
+};
+
+// Runs the product with images of dtype `x` and its weights, and `out` of dtype `out` and its residual.
+void run_product(const MatrixProduct&, DType x, DType out, Workers&);
+
+}  // namespace sana::cpu::SANA_ISA

@@ -1,0 +1,182 @@
+// The innermost loop of every matrix product: a tile of a few rows by two vectors of columns, its sums in registers.
+//
+//   sums[i][j] += sum over taps and lanes k of  rows[i][tap][k] * weights[tap][k][j]
+//
+// One element's sum runs over (tap row, tap column, k) upwards in one accumulator, whatever the tile's size: a tile of
+// one row gives the bits that a full one gives.
+
+#pragma once
+
+#include "cpu/pack.h"
+#include "cpu/simd.h"
+
+namespace sana::cpu::SANA_ISA {
+
+// Rows of a full tile. 12 x 2 vectors of AVX-512 take 24 of 32 registers, 6 x 2 elsewhere 12 of 16; both keep two FMA
+// units busy (at least latency x units = 8..10 independent sums) and read each weight once for 12 or 6 rows.
+#ifdef SANA_AVX512
+inline constexpr int kTileRows = 12;
+#else
+inline constexpr int kTileRows = 6;
+#endif
+inline constexpr int kTileColumns = 2 * kLanes;
+
+// What a 32-bit lane of packed weights is, and how it is multiplied with staged activations.
+struct F32Product {
+  using Element = float;
+  static constexpr int kElements = 1;  // inputs in a lane of weights
+  static constexpr int kStaged = 1;    // staged floats for a lane of weights
+
+  template <int kRows>
+  static SANA_INLINE void step(const float* const* rows, int64_t pitch, int64_t k, const float* w,
+                               Vec (&sums)[kRows][2]) {
+    const Vec w0 = load(w), w1 = load(w + kLanes);
+#pragma GCC unroll 12
+    for (int i = 0; i < kRows; ++i) {
+      const Vec x = splat(rows[i / 3][i % 3 * pitch + k]);
+      sums[i][0] = fma(x, w0, sums[i][0]);
+      sums[i][1] = fma(x, w1, sums[i][1]);
+    }
+  }
+};
+
+#ifdef SANA_ISA_avx512bf16
+
+// Pairs stay bf16: one instruction multiplies both and adds them to the f32 sum.
+struct BF16Product {
+  using Element = bf16;
+  static constexpr int kElements = 2;
+  static constexpr int kStaged = 1;
+
+  template <int kRows>
+  static SANA_INLINE void step(const float* const* rows, int64_t pitch, int64_t k, const float* w,
+                               Vec (&sums)[kRows][2]) {
+    const Vec w0 = load(w), w1 = load(w + kLanes);
+#pragma GCC unroll 12
+    for (int i = 0; i < kRows; ++i) {
+      const __m512bh x = reinterpret_cast<__m512bh>(splat(rows[i / 3][i % 3 * pitch + k]).v);
+      sums[i][0].v = _mm512_dpbf16_ps(sums[i][0].v, x, reinterpret_cast<__m512bh>(w0.v));
+      sums[i][1].v = _mm512_dpbf16_ps(sums[i][1].v, x, reinterpret_cast<__m512bh>(w1.v));
+    }
+  }
+};
+
+#else
+
+// Activations are widened when they are staged, the weights' pairs here: the even inputs, then the odd ones.
+struct BF16Product {
+  using Element = bf16;
+  static constexpr int kElements = 2;
+  static constexpr int kStaged = 2;
+
+  template <int kRows>
+  static SANA_INLINE void step(const float* const* rows, int64_t pitch, int64_t k, const float* w,
+                               Vec (&sums)[kRows][2]) {
+    const Bits pair0 = bits(load(w)), pair1 = bits(load(w + kLanes));
+    const Vec even0 = Vec::of(pair0 << 16), even1 = Vec::of(pair1 << 16);
+#pragma GCC unroll 12
+    for (int i = 0; i < kRows; ++i) {
+      const Vec x = splat(rows[i / 3][i % 3 * pitch + 2 * k]);
+      sums[i][0] = fma(x, even0, sums[i][0]);
+      sums[i][1] = fma(x, even1, sums[i][1]);
+    }
+    const Bits upper = Bits::splat(0xffff0000u);
+    const Vec odd0 = Vec::of(pair0 & upper), odd1 = Vec::of(pair1 & upper);
+#pragma GCC unroll 12
+    for (int i = 0; i < kRows; ++i) {
+      const Vec x = splat(rows[i / 3][i % 3 * pitch + 2 * k + 1]);
+      sums[i][0] = fma(x, odd0, sums[i][0]);
+      sums[i][1] = fma(x, odd1, sums[i][1]);
+    }
+  }
+};
+
+#endif
+
+// Where the taps of a kernel lie around a staged row, in floats. A stride s keeps every s-th line of the image in a
+// plane of its own, so that the rows of a tile are one pitch apart in memory.
+struct Taps {
+  int64_t height, width, stride;
+  int64_t pixel, line, plane;
+
+  int64_t offset(int64_t y, int64_t x) const { return y % stride * plane + y / stride * line + x * pixel; }
+};
+
+struct Tile {
+  const float* rows;  // first row of the staged activations
+  int64_t row_pitch;
+  const float* weights;  // [taps][tap_pitch], of which [lanes][32] are used
+  int64_t tap_pitch;
+  int64_t lanes;
+  float* sums;  // [rows][32] f32
+  bool first;   // nothing has been summed yet
+  const char* prefetch;
+  int64_t prefetch_step;
+};
+
+template <class Product, int kRows>
+static void multiply_tile(const Taps& taps, const Tile& tile) {
+  constexpr int kGroups = (kRows + 2) / 3;  // rows addressed from one pointer: base, + pitch, + 2 pitch
+  constexpr int kUnroll = 4;
+  Vec sums[kRows][2];
+#pragma GCC unroll 12
+  for (int i = 0; i < kRows; ++i) {
+    sums[i][0] = tile.first ? zero() : load(tile.sums + i * kPanelColumns);
+    sums[i][1] = tile.first ? zero() : load(tile.sums + i * kPanelColumns + kLanes);
+  }
+  const int64_t pitch = tile.row_pitch;
+  const char* prefetch = tile.prefetch;
+  const float* tap_weights = tile.weights;
+  for (int64_t y = 0; y < taps.height; ++y) {
+    for (int64_t x = 0; x < taps.width; ++x, tap_weights += tile.tap_pitch) {
+      const float* rows[kGroups];
+#pragma GCC unroll 4
+      for (int g = 0; g < kGroups; ++g) rows[g] = tile.rows + taps.offset(y, x) + 3 * g * pitch;
+      const float* w = tap_weights;
+      int64_t left = tile.lanes;
+      for (; left >= kUnroll; left -= kUnroll) {
+        __builtin_prefetch(prefetch, 0, 2);
+        prefetch += tile.prefetch_step;
+#pragma GCC unroll 4
+        for (int k = 0; k < kUnroll; ++k) Product::step(rows, pitch, k, w + k * kPanelColumns, sums);
+#pragma GCC unroll 4
+        for (int g = 0; g < kGroups; ++g) rows[g] += kUnroll * Product::kStaged;
+        w += kUnroll * kPanelColumns;
+      }
+      for (; left > 0; --left, w += kPanelColumns) {
+        Product::step(rows, pitch, 0, w, sums);
+#pragma GCC unroll 4
+        for (int g = 0; g < kGroups; ++g) rows[g] += Product::kStaged;
+      }
+    }
+  }
+#pragma GCC unroll 12
+  for (int i = 0; i < kRows; ++i) {
+    store(tile.sums + i * kPanelColumns, sums[i][0]);
+    store(tile.sums + i * kPanelColumns + kLanes, sums[i][1]);
+  }
+}
+
+using MultiplyTile = void (*)(const Taps&, const Tile&);
+
+// kMultiplyTile<Product>[n]: the tile of n rows.
+template <class Product>
+inline constexpr MultiplyTile kMultiplyTile[] = {
+    nullptr,
+    multiply_tile<Product, 1>,
+    multiply_tile<Product, 2>,
+    multiply_tile<Product, 3>,
+    multiply_tile<Product, 4>,
+    multiply_tile<Product, 5>,
+    multiply_tile<Product, 6>,
+#ifdef SANA_AVX512
+    multiply_tile<Product, 7>,
+    multiply_tile<Product, 8>,
+    multiply_tile<Product, 9>,
+    multiply_tile<Product, 10>,
+    multiply_tile<Product, 11>,
+    multiply_tile<Product, 12>,
+#endif
+};
+
+}  // namespace sana::cpu::SANA_ISA

@@ -1,0 +1,376 @@
+// Weight packing: checkpoint rows -> f32, counted for NaN and infinity -> the target's dtype -> the target's layout.
+//
+// Rows are packed in groups of 16, the half of a panel: 16 rows by a run of inputs are converted side by side, then
+// turned on their side, so that the target is written a whole cache line at a time. Bound by reading the checkpoint.
+
+#include "cpu/pack.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "binding/backend.h"
+#include "binding/error.h"
+
+namespace sana::cpu {
+
+namespace {
+
+// ---- elements ------------------------------------------------------------------------------------------------------
+
+float from_bits(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+uint32_t to_bits(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+uint16_t to_bf16(float x) {
+  const uint32_t bits = to_bits(x);
+  const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  const uint32_t quiet_nan = bits >> 16 | 0x40;
+  return static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? quiet_nan : rounded);
+}
+
+float from_f16(uint16_t half) {
+  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
+  const uint32_t magnitude = half & 0x7fff;
+  // Normal numbers: the exponent's bias grows from 15 to 127; that of infinity and NaN to the f32 maximum.
+  const uint32_t normal = (magnitude << 13) + ((127 - 15) << 23) + (magnitude >= 0x7c00 ? (128 - 16) << 23 : 0);
+  const uint32_t subnormal = to_bits(static_cast<float>(static_cast<int32_t>(magnitude)) * 0x1p-24f);
+  return from_bits(sign | (magnitude < 0x400 ? subnormal : normal));
+}
+
+int64_t element_bytes(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+    case DType::kI32:
+      return 4;
+    case DType::kBF16:
+    case DType::kF16:
+      return 2;
+    default:
+      return 1;
+  }
+}
+
+// Converts `count` elements from `first` of the checkpoint tensor to f32; returns how many are NaN or infinite.
+uint64_t read_elements(const void* source, DType dtype, int64_t first, int64_t count, float* out) {
+  uint32_t bad = 0;
+  if (dtype == DType::kF32) {
+    memcpy(out, static_cast<const char*>(source) + first * 4, count * 4);
+  } else {
+    const char* p = static_cast<const char*>(source) + first * 2;
+    if (dtype == DType::kBF16) {
+      for (int64_t i = 0; i < count; ++i) {
+        uint16_t half;
+        memcpy(&half, p + 2 * i, 2);
+        out[i] = from_bits(static_cast<uint32_t>(half) << 16);
+      }
+    } else {
+      for (int64_t i = 0; i < count; ++i) {
+        uint16_t half;
+        memcpy(&half, p + 2 * i, 2);
+        out[i] = from_f16(half);
+      }
+    }
+  }
+  for (int64_t i = 0; i < count; ++i) bad += (to_bits(out[i]) & 0x7f800000) == 0x7f800000;
+  return bad;
+}
+
+// Stores as f32 or bf16; the target may be at any byte.
+void write_elements(const float* x, int64_t count, DType dtype, char* out) {
+  if (dtype == DType::kF32) {
+    memcpy(out, x, count * 4);
+  } else {
+    for (int64_t i = 0; i < count; ++i) {
+      const uint16_t half = to_bf16(x[i]);
+      memcpy(out + 2 * i, &half, 2);
+    }
+  }
+}
+
+// ---- panels --------------------------------------------------------------------------------------------------------
+
+constexpr int kGroup = kGateColumns;  // rows packed together: the columns of half a panel
+constexpr int64_t kRun = 256;         // inputs converted at a time
+
+// The packed matrix: `taps` times `lanes` lines of 32 columns in a panel.
+struct Panels {
+  uint32_t* data;
+  DType dtype;
+  int64_t panels;  // of a phase
+  int64_t taps, inputs;
+  int64_t phases;  // 4 for upsampleConv2d
+  bool gated;
+
+  int64_t lanes() const { return dtype == DType::kF32 ? inputs : (inputs + 1) / 2; }
+  uint32_t* line(int64_t phase, int64_t panel, int64_t tap, int64_t lane) const {
+    return data + (((phase * panels + panel) * taps + tap) * lanes() + lane) * kPanelColumns;
+  }
+};
+
+using Four = uint32_t __attribute__((vector_size(16)));
+
+// out[lane][column] = in[column][lane], `columns` of 16, a line of the panel being kPanelColumns apart.
+void transpose_group(const uint32_t (*in)[kRun], int64_t lanes, int columns, uint32_t* out) {
+  if (columns < kGroup) {  // the others may belong to another tensor: leave them alone
+    for (int64_t k = 0; k < lanes; ++k) {
+      for (int j = 0; j < columns; ++j) out[k * kPanelColumns + j] = in[j][k];
+    }
+    return;
+  }
+  for (int64_t k = 0; k < lanes; k += 4) {
+    const int64_t left = std::min<int64_t>(4, lanes - k);
+    for (int j = 0; j < kGroup; j += 4) {
+      Four a, b, c, d;
+      memcpy(&a, in[j] + k, 16);  // kRun is a multiple of 4: what lies behind `lanes` may be read, is not written
+      memcpy(&b, in[j + 1] + k, 16);
+      memcpy(&c, in[j + 2] + k, 16);
+      memcpy(&d, in[j + 3] + k, 16);
+      const Four ab_low = __builtin_shuffle(a, b, Four{0, 4, 1, 5}),
+                 ab_high = __builtin_shuffle(a, b, Four{2, 6, 3, 7});
+      const Four cd_low = __builtin_shuffle(c, d, Four{0, 4, 1, 5}),
+                 cd_high = __builtin_shuffle(c, d, Four{2, 6, 3, 7});
+      const Four lines[4] = {
+          __builtin_shuffle(ab_low, cd_low, Four{0, 1, 4, 5}), __builtin_shuffle(ab_low, cd_low, Four{2, 3, 6, 7}),
+          __builtin_shuffle(ab_high, cd_high, Four{0, 1, 4, 5}), __builtin_shuffle(ab_high, cd_high, Four{2, 3, 6, 7})};
+      for (int64_t i = 0; i < left; ++i) memcpy(out + (k + i) * kPanelColumns + j, &lines[i], 16);
+    }
+  }
+}
+
+// The rows of 3x3 taps that a 2x2 kernel's tap t of phase a sums up: [first, last].
+struct TapRange {
+  int first, last;
+};
+constexpr TapRange kUpsampleTaps[2][2] = {{{0, 0}, {1, 2}}, {{0, 1}, {2, 2}}};
+
+// Inputs of one row, [inputs][kh * kw] as the checkpoint has them, -> tap `tap` of the target's kernel.
+void select_tap(const float* x, int64_t count, const Panels& target, int64_t phase, int64_t tap, float* out) {
+  if (target.phases == 1) {
+    for (int64_t i = 0; i < count; ++i) out[i] = x[i * target.taps + tap];
+    return;
+  }
+  const TapRange rows = kUpsampleTaps[phase / 2][tap / 2], columns = kUpsampleTaps[phase % 2][tap % 2];
+  for (int64_t i = 0; i < count; ++i) {
+    float sum = 0;
+    for (int r = rows.first; r <= rows.last; ++r) {
+      for (int c = columns.first; c <= columns.last; ++c) sum += x[i * 9 + r * 3 + c];
+    }
+    out[i] = sum;
+  }
+}
+
+// A worker's scratch memory: a group's rows by a run of inputs.
+struct Scratch {
+  float selected[kRun];
+  uint32_t lanes[kGroup][kRun];
+
+  // Behind it, to the end of the workspace: [kGroup][inputs of the run * source taps]
+  float* elements() { return reinterpret_cast<float*>(this + 1); }
+};
+
+struct PackPanels {
+  Panels target;
+  int64_t first_row, rows, half;  // half: rows of each half of a gated weight, else all rows
+  const void* source;
+  DType source_dtype;
+  Workers& workers;
+  std::atomic<uint64_t> non_finite = 0;
+
+  // Groups are counted in each half by itself, from the one that first_row lies in.
+  int64_t groups() const { return (half + kGroup - 1) / kGroup; }
+
+  static void run(void* context, int64_t task, int worker) {
+    PackPanels& self = *static_cast<PackPanels*>(context);
+    self.pack(task, *static_cast<Scratch*>(self.workers.workspace(worker)));
+  }
+
+  void pack(int64_t group, Scratch& scratch) {
+    const int64_t start = group / groups() * half + group % groups() * kGroup;
+    const int64_t end = std::min(start + kGroup, (group / groups() + 1) * half);
+    const int64_t first = std::max(start, first_row), last = std::min(end, first_row + rows);
+    if (first >= last) return;
+    const int64_t panel = target.gated ? group % groups() : group / 2;
+    const int64_t column = (target.gated ? group / groups() : group % 2) * kGroup + first - start;
+    const int columns = static_cast<int>(last - first);
+
+    const int64_t source_taps = target.phases == 4 ? 9 : target.taps;
+    const int64_t room = (Workers::kWorkspaceBytes - static_cast<int64_t>(sizeof(Scratch))) / 4 / kGroup;
+    const int64_t run = std::min(kRun, room / source_taps & ~1);
+    uint64_t bad = 0;
+    for (int64_t input = 0; input < target.inputs; input += run) {
+      const int64_t count = std::min(run, target.inputs - input);
+      for (int j = 0; j < columns; ++j) {
+        bad += read_elements(source, source_dtype, ((first - first_row + j) * target.inputs + input) * source_taps,
+                             count * source_taps, scratch.elements() + j * run * source_taps);
+      }
+      const bool f32 = target.dtype == DType::kF32;
+      const int64_t lanes = f32 ? count : (count + 1) / 2;
+      for (int64_t phase = 0; phase < target.phases; ++phase) {
+        for (int64_t tap = 0; tap < target.taps; ++tap) {
+          for (int j = 0; j < columns; ++j) {
+            const float* x = scratch.elements() + j * run * source_taps;
+            if (source_taps > 1) {
+              select_tap(x, count, target, phase, tap, scratch.selected);
+              x = scratch.selected;
+            }
+            if (count % 2) scratch.lanes[j][lanes - 1] = 0;  // an odd last pair
+            write_elements(x, count, target.dtype, reinterpret_cast<char*>(scratch.lanes[j]));
+          }
+          transpose_group(scratch.lanes, lanes, columns,
+                          target.line(phase, panel, tap, f32 ? input : input / 2) + column);
+        }
+      }
+    }
+    non_finite.fetch_add(bad, std::memory_order_relaxed);
+  }
+};
+
+uint64_t pack_panels(const View& target, int64_t first_row, int64_t rows, const void* source, DType source_dtype,
+                     Workers& workers) {
+  const bool convolution = target.layout == kSanaConv2d || target.layout == kSanaUpsampleConv2d;
+  const bool gated = target.layout == kSanaGatedLinear, upsample = target.layout == kSanaUpsampleConv2d;
+  SANA_CHECK(!convolution || target.shape[1] * target.shape[2] <= 1024, "pack: a kernel of %lld x %lld is too large",
+             static_cast<long long>(target.shape[1]), static_cast<long long>(target.shape[2]));
+  const int64_t columns = gated ? target.shape[0] / 2 : target.shape[0];
+  const int64_t panel_columns = gated ? kGateColumns : kPanelColumns;
+  PackPanels task = {{
+                         .data = target.as<uint32_t>(),
+                         .dtype = target.dtype,
+                         .panels = (columns + panel_columns - 1) / panel_columns,
+                         .taps = upsample      ? 4
+                                 : convolution ? target.shape[1] * target.shape[2]
+                                               : 1,
+                         .inputs = convolution ? target.shape[3] : target.shape[1],
+                         .phases = upsample ? 4 : 1,
+                         .gated = gated,
+                     },
+                     first_row,
+                     rows,
+                     columns,
+                     source,
+                     source_dtype,
+                     workers};
+  workers.run(task.groups() * (gated ? 2 : 1), PackPanels::run, &task);
+  return task.non_finite;
+}
+
+// ---- rows as they are ----------------------------------------------------------------------------------------------
+
+// dense: a row's lines of the last dimension, each a pitch after the other. depthwise: column first_row.. of every tap.
+struct PackLines {
+  const View& target;
+  int64_t first_row, rows, row_lines, line_elements, line_pitch;
+  const void* source;
+  DType source_dtype;
+  Workers& workers;
+  std::atomic<uint64_t> non_finite = 0;
+
+  static constexpr int64_t kTaskElements = 1 << 16;
+
+  int64_t elements() const { return rows * row_lines * line_elements; }
+
+  static void run(void* context, int64_t task, int worker) {
+    PackLines& self = *static_cast<PackLines*>(context);
+    float* buffer = static_cast<float*>(self.workers.workspace(worker));
+    const int64_t first = task * kTaskElements, end = std::min(first + kTaskElements, self.elements());
+    self.non_finite.fetch_add(read_elements(self.source, self.source_dtype, first, end - first, buffer),
+                              std::memory_order_relaxed);
+    self.target.layout == kSanaDepthwise ? self.write_depthwise(first, end, buffer)
+                                         : self.write_dense(first, end, buffer);
+  }
+
+  void write_dense(int64_t first, int64_t end, const float* x) const {
+    const int64_t size = element_bytes(target.dtype);
+    for (int64_t i = first; i < end;) {
+      const int64_t line = i / line_elements, inside = i % line_elements;
+      const int64_t count = std::min(line_elements - inside, end - i);
+      const int64_t at = (first_row * row_lines + line) * line_pitch + inside;
+      write_elements(x + (i - first), count, target.dtype, target.as<char>() + at * size);
+      i += count;
+    }
+  }
+
+  void write_depthwise(int64_t first, int64_t end, const float* x) const {
+    const int64_t taps = row_lines * line_elements, size = element_bytes(target.dtype);
+    for (int64_t i = first; i < end; ++i) {
+      const int64_t at = i % taps * target.shape[0] + first_row + i / taps;
+      write_elements(x + (i - first), 1, target.dtype, target.as<char>() + at * size);
+    }
+  }
+};
+
+uint64_t pack_lines(const View& target, int64_t first_row, int64_t rows, const void* source, DType source_dtype,
+                    Workers& workers) {
+  const bool vector = target.rank == 1;  // its rows are single elements, side by side
+  int64_t row_lines = 1;
+  for (uint32_t i = 1; i + 1 < target.rank; ++i) row_lines *= target.shape[i];
+  PackLines task = {target, first_row,    rows,   row_lines, vector ? 1 : target.columns(), vector ? 1 : target.pitch,
+                    source, source_dtype, workers};
+  workers.run((task.elements() + PackLines::kTaskElements - 1) / PackLines::kTaskElements, PackLines::run, &task);
+  return task.non_finite;
+}
+
+uint64_t product(const uint64_t* factors, int count) {
+  uint64_t bytes = 1;
+  for (int i = 0; i < count; ++i) {
+    SANA_CHECK(!__builtin_mul_overflow(bytes, factors[i], &bytes) && bytes <= INT64_MAX, "tensor: its size overflows");
+  }
+  return bytes;
+}
+
+}  // namespace
+
+uint64_t tensor_bytes(DType dtype, uint32_t layout, uint32_t rank, const int64_t* shape) {
+  const uint32_t ranks[] = {0, 2, 2, 4, 4, 3};  // in the order of SanaLayout; dense has any
+  SANA_CHECK(layout <= kSanaDepthwise, "tensor: there is no layout %u", layout);
+  SANA_CHECK(rank >= 1 && rank <= kSanaMaxRank && (layout == kSanaDense || rank == ranks[layout]),
+             "tensor: layout %u cannot have rank %u", layout, rank);
+  uint64_t size[kSanaMaxRank];
+  for (uint32_t i = 0; i < rank; ++i) {
+    SANA_CHECK(shape[i] >= 0, "tensor: dimension %u is negative", i);
+    size[i] = static_cast<uint64_t>(shape[i]);
+  }
+  const uint64_t bytes = product(size, static_cast<int>(rank));  // also bounds what is computed below
+  if (layout == kSanaDense || layout == kSanaDepthwise) {
+    const uint64_t factors[] = {bytes, static_cast<uint64_t>(element_bytes(dtype))};
+    return product(factors, 2);
+  }
+  SANA_CHECK(dtype == DType::kF32 || dtype == DType::kBF16, "tensor: packed weights are f32 or bf16");
+  SANA_CHECK(layout != kSanaGatedLinear || shape[0] % 2 == 0, "gatedLinear: N = %lld must be even",
+             static_cast<long long>(shape[0]));
+  SANA_CHECK(layout != kSanaUpsampleConv2d || (shape[1] == 3 && shape[2] == 3),
+             "upsampleConv2d: the kernel must be 3x3");
+  const bool convolution = rank == 4;
+  const uint64_t inputs = size[rank - 1];
+  const uint64_t panels = layout == kSanaGatedLinear ? (size[0] / 2 + kGateColumns - 1) / kGateColumns
+                                                     : (size[0] + kPanelColumns - 1) / kPanelColumns;
+  const uint64_t factors[] = {panels, layout == kSanaUpsampleConv2d ? 4u : 1u,
+                              layout == kSanaUpsampleConv2d ? 4u
+                              : convolution                 ? size[1] * size[2]
+                                                            : 1u,
+                              dtype == DType::kF32 ? inputs : (inputs + 1) / 2, uint64_t{kPanelColumns} * 4};
+  return product(factors, 5);
+}
+
+uint64_t pack_rows(const View& target, int64_t first_row, int64_t rows, const void* source, DType source_dtype,
+                   Workers& workers) {
+  SANA_CHECK(source_dtype == DType::kF32 || source_dtype == DType::kBF16 || source_dtype == DType::kF16,
+             "pack: the source must be f32, bf16 or f16");
+  SANA_CHECK(target.dtype == DType::kF32 || target.dtype == DType::kBF16, "pack: the target must be f32 or bf16");
+  SANA_CHECK(first_row >= 0 && rows >= 0 && first_row <= target.shape[0] && rows <= target.shape[0] - first_row,
+             "pack: rows %lld + %lld are not in a tensor of %lld", static_cast<long long>(first_row),
+             static_cast<long long>(rows), static_cast<long long>(target.shape[0]));
+  const bool lines = target.layout == kSanaDense || target.layout == kSanaDepthwise;
+  return lines ? pack_lines(target, first_row, rows, source, source_dtype, workers)
+               : pack_panels(target, first_row, rows, source, source_dtype, workers);
+}
+
+}  // namespace sana::cpu

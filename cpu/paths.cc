@@ -1,0 +1,75 @@
+#include "cpu/paths.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <string>
+
+#include "binding/error.h"
+
+namespace sana::cpu {
+
+namespace portable {
+extern const Kernel kKernels[];
+}
+#if SANA_X86
+namespace avx2 {
+extern const Kernel kKernels[];
+}
+namespace avx512 {
+extern const Kernel kKernels[];
+}
+namespace avx512bf16 {
+extern const Kernel kKernels[];
+}
+#endif
+
+namespace {
+
+bool always() {
+  return true;
+}
+
+#if SANA_X86
+// __builtin_cpu_supports also asks the system (xgetbv) whether it saves the wide registers.
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
+         __builtin_cpu_supports("bmi2");
+}
+bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");
+}
+bool has_avx512_bf16() {
+  return has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
+#endif
+
+constexpr Path kPaths[] = {
+// best first
+#if SANA_X86
+    {"avx512-bf16", avx512bf16::kKernels, has_avx512_bf16},
+    {"avx512", avx512::kKernels, has_avx512},
+    {"avx2", avx2::kKernels, has_avx2},
+#endif
+    {"portable", portable::kKernels, always},
+};
+
+}  // namespace
+
+const Path& choose_path(const char* forced) {
+#if SANA_X86
+  __builtin_cpu_init();
+#endif
+  if (!forced) forced = getenv("SANA_NATIVE_CPU_PATH");
+  std::string choices;
+  for (const Path& path : kPaths) {
+    if (!path.supported()) continue;
+    if (!forced || !*forced || strcmp(forced, path.name) == 0) return path;
+    choices += (choices.empty() ? "" : ", ") + std::string(path.name);
+  }
+  throw Error("ERR_SANA_DEVICE", "CPU path '%.40s' is not one of those this machine supports: %s", forced,
+              choices.c_str());
+}
+
+}  // namespace sana::cpu

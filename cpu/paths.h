@@ -1,0 +1,19 @@
+// The instruction sets that the kernels are compiled for, and the choice of one when a device is opened.
+
+#pragma once
+
+#include "cpu/kernel.h"
+
+namespace sana::cpu {
+
+struct Path {
+  const char* name;
+  const Kernel* kernels;  // in the order of kOperators
+  bool (*supported)();
+};
+
+// The path named by `forced`, else by SANA_NATIVE_CPU_PATH, else the best that this processor and system support.
+// Throws ERR_SANA_DEVICE with the choices when the name is unknown or the path is not supported here.
+const Path& choose_path(const char* forced);
+
+}  // namespace sana::cpu

@@ -1,0 +1,58 @@
+// The Workers of one device: count - 1 threads and the thread that calls run().
+//
+// Tasks come from one atomic counter. A worker without one spins for a while, since the next operator is usually
+// microseconds away, and then sleeps.
+
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "cpu/workers.h"
+
+namespace sana::cpu {
+
+class ThreadTeam final : public Workers {
+ public:
+  explicit ThreadTeam(int count);  // throws sana::Error when threads or workspaces cannot be had
+  ~ThreadTeam();
+  ThreadTeam(const ThreadTeam&) = delete;
+  ThreadTeam& operator=(const ThreadTeam&) = delete;
+
+  int count() const override { return count_; }
+  void run(int64_t tasks, Task task, void* context) override;
+  void* workspace(int worker) override { return workspaces_ + int64_t(worker) * kWorkspaceBytes; }
+
+  // While *flag is non-zero run() hands out no further tasks, so that a long operator stops too. What the operator
+  // was to compute is then undefined, and so is what follows: the caller must check the flag after each operator.
+  void set_cancel(const volatile int32_t* flag) { cancel_ = flag; }
+
+ private:
+  void stop();
+  void work(int worker);
+  void take_tasks(int worker);
+  bool cancelled() const { return cancel_ && __atomic_load_n(cancel_, __ATOMIC_RELAXED) != 0; }
+
+  const int count_;
+  char* workspaces_ = nullptr;
+  std::vector<std::thread> threads_;
+  const volatile int32_t* cancel_ = nullptr;
+
+  // The work at hand; written by run() while every thread waits for the next generation.
+  Task task_ = nullptr;
+  void* context_ = nullptr;
+  int64_t tasks_ = 0;
+
+  // Each on a cache line of its own: all threads write them.
+  alignas(64) std::atomic<int64_t> next_task_{0};
+  alignas(64) std::atomic<uint32_t> generation_{0};
+  alignas(64) std::atomic<int32_t> busy_{0};
+  std::atomic<bool> stopping_{false};
+};
+
+// Lets the event loop's thread go first when every processor computes; for the calling thread.
+void yield_to_event_loop();
+
+}  // namespace sana::cpu

@@ -1,0 +1,155 @@
+/**
+ * The torch peer (peer.py) as a child process: benchmarks alternate with it in one run. It needs a Python with torch,
+ * `SANA_BENCH_PYTHON` or `python3`; without one there is no peer, and benchmarks say so and time our side alone.
+ */
+
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { SanaError } from '../../lib/errors.ts';
+
+export interface PeerTiming {
+  readonly dtype: 'f32' | 'bf16';
+  readonly threads: number;
+  readonly runs: number;
+  readonly warmup?: number; // default 1
+}
+
+/** Take the weights from this checkpoint folder; random ones otherwise. */
+export interface PeerCheckpoint {
+  readonly checkpoint?: string;
+}
+
+export type ConvolutionLayout = 'nchw' | 'channels_last';
+
+export type PeerStage =
+  | ({ readonly case: 'text_encode' } & PeerCheckpoint)
+  | ({ readonly case: 'denoise_step'; readonly model: '0.6b' | '1.6b'; readonly size: number } & PeerCheckpoint)
+  | ({ readonly case: 'decode'; readonly size: number } & PeerCheckpoint);
+
+export type PeerOperator =
+  | { readonly case: 'linear'; readonly m: number; readonly n: number; readonly k: number }
+  | {
+      readonly case: 'conv2d';
+      readonly batch?: number; // default 1
+      readonly height: number;
+      readonly width: number;
+      readonly channelsIn: number;
+      readonly channelsOut: number;
+      readonly kernel: number;
+      readonly layout: ConvolutionLayout;
+    }
+  | {
+      readonly case: 'depthwise';
+      readonly batch?: number; // default 1
+      readonly height: number;
+      readonly width: number;
+      readonly channels: number;
+      readonly kernel: number;
+      readonly layout: ConvolutionLayout;
+    }
+  | { readonly case: 'linear_attention'; readonly batch?: number; readonly tokens: number; readonly heads: number }
+  | {
+      readonly case: 'cross_attention';
+      readonly batch?: number; // default 2, as for linear_attention
+      readonly tokens: number;
+      readonly textTokens: number;
+      readonly heads: number;
+      readonly headDim: number;
+    };
+
+export type PeerCase = PeerTiming & (PeerStage | PeerOperator);
+
+/** Computes a stage of a checkpoint on given inputs and writes its result as the tensor `output`, in f32. */
+export interface PeerReference {
+  readonly stage: PeerStage['case'];
+  readonly checkpoint: string;
+  /** A safetensors file with `prefix` + `input_ids`, `attention_mask` | `latents`, `timestep`, `encoder_hidden_states`, `encoder_attention_mask` | `z`. */
+  readonly inputs: string;
+  readonly prefix?: string;
+  readonly outputs: string;
+  readonly dtype: 'f32' | 'bf16';
+  readonly threads: number;
+}
+
+export class TorchPeer {
+  readonly torchVersion: string;
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #lines: AsyncIterator<string>;
+  #last: Promise<unknown> = Promise.resolve();
+
+  private constructor(child: ChildProcessWithoutNullStreams, lines: AsyncIterator<string>, torchVersion: string) {
+    this.#child = child;
+    this.#lines = lines;
+    this.torchVersion = torchVersion;
+  }
+
+  /** Starts the peer; `undefined`, after saying why on stderr, when there is no Python with torch. */
+  static async start(python = process.env.SANA_BENCH_PYTHON ?? 'python3'): Promise<TorchPeer | undefined> {
+    const script = fileURLToPath(new URL('peer.py', import.meta.url));
+    const child = spawn(python, [script], { stdio: 'pipe' });
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    let complaint = '';
+    child.stderr.on('data', (text) => {
+      complaint = `${complaint}${text}`.slice(-2000);
+    });
+    child.stdin.on('error', () => {}); // a peer that died is noticed by the answer it does not give
+    const ended = new Promise<undefined>((resolve) => {
+      child.once('close', () => resolve(undefined));
+      child.once('error', (error) => {
+        complaint = error.message;
+        resolve(undefined);
+      });
+    });
+    const hello = await Promise.race([lines.next(), ended]);
+    if (!hello || hello.done) {
+      await ended; // by then the complaint is complete
+      const reason = complaint.trim().split('\n').at(-1) || 'it ended without a word';
+      console.error(`no torch peer: ${python}: ${reason} (set SANA_BENCH_PYTHON to a Python with torch)`);
+      return undefined;
+    }
+    child.stderr.removeAllListeners('data').pipe(process.stderr);
+    return new TorchPeer(child, lines, JSON.parse(hello.value).torch);
+  }
+
+  /** Milliseconds of each timed run. Commands queue up: one runs at a time. */
+  async run(command: PeerCase): Promise<number[]> {
+    return this.#ask(command);
+  }
+
+  /** Computes a stage and writes the result; for the error beside a time. */
+  async reference(command: PeerReference): Promise<void> {
+    await this.#ask({ case: 'reference', ...command });
+  }
+
+  /** Ends the process, once its queue is empty. */
+  async dispose(): Promise<void> {
+    await this.#last.catch(() => {});
+    if (this.#child.exitCode !== null) return;
+    const closed = new Promise((resolve) => this.#child.once('close', resolve));
+    this.#child.stdin.end();
+    await closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+
+  #ask(command: object): Promise<number[]> {
+    const turn = this.#last.catch(() => {}).then(() => this.#exchange(command));
+    this.#last = turn;
+    return turn;
+  }
+
+  async #exchange(command: object): Promise<number[]> {
+    this.#child.stdin.write(`${JSON.stringify(command)}\n`);
+    const line = await this.#lines.next();
+    const answer = line.done ? { error: 'it ended before it answered' } : JSON.parse(line.value);
+    if (answer.error !== undefined) {
+      throw new SanaError('ERR_SANA_ARGUMENT', `The torch peer failed: ${answer.error}`, {
+        hint: `The command was ${JSON.stringify(command)}.`,
+      });
+    }
+    return answer.ms;
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * What a benchmark writes: one JSON object a line, with the machine, the case and the spread beside every time, so that
+ * a figure can be traced and two runs compared. Statistics are in statistics.ts.
+ */
+
+import { execFileSync } from 'node:child_process';
+import { appendFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { summarize, type TimeSummary } from './statistics.ts';
+
+export type Implementation =
+  | 'sana-native'
+  | 'torch-eager' // scripts/bench/peer.py: what diffusers does by default
+  | 'diffusers-eager'
+  | 'diffusers-compiled'
+  | 'torch-best'
+  | 'openvino';
+
+/** What is timed: a part of a generation, or one operator by its name in the operator table. */
+export type Stage = 'text_encode' | 'denoise_step' | 'decode' | 'generate' | `op:${string}`;
+
+export interface Machine {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly gpu?: string;
+  readonly smMhz?: number;
+  readonly driver?: string;
+  readonly node: string;
+  readonly torch?: string;
+}
+
+export interface BenchmarkCase {
+  readonly stage: Stage;
+  readonly model?: '0.6B' | '1.6B' | '4.8B';
+  readonly res?: readonly [height: number, width: number];
+  readonly batch: number;
+  readonly steps?: number;
+  readonly dtype: 'f32' | 'bf16' | 'f16';
+  readonly acc: 'f32' | 'f16' | 'i32'; // of accumulation
+  readonly threads?: number;
+  /** An operator's sizes. */
+  readonly shape?: Readonly<Record<string, number>>;
+}
+
+/** FLOPs and least bytes of one run, and what the machine's ceilings make of them (`floorMs` in roofline.ts). */
+export interface Work {
+  readonly tflop: number;
+  readonly gb: number;
+  readonly floor_ms: number;
+}
+
+/** How far the timed result is from a reference on the same inputs. A time without it is void. */
+export interface ResultError {
+  readonly ref: string;
+  readonly rel_l2: number;
+  readonly max_abs: number;
+  readonly cos: number;
+}
+
+/** The other implementation's time over ours, from alternating runs: above 1, ours is faster. */
+export interface Pairing {
+  readonly with: Implementation;
+  readonly ratio: number;
+  readonly ratio_p10: number;
+  readonly ratio_p90: number;
+}
+
+export interface BenchmarkRecord {
+  readonly schema: 1;
+  readonly when: string; // ISO 8601
+  readonly commit: string; // with '+' when the tree has changes
+  readonly machine: Machine;
+  readonly case: BenchmarkCase;
+  readonly impl: Implementation;
+  readonly options?: Readonly<Record<string, boolean | number | string>>;
+  readonly runs: number;
+  readonly warmup: number;
+  readonly ms: TimeSummary;
+  readonly peak_bytes?: number;
+  readonly work?: Work;
+  readonly achieved?: { readonly tflops: number; readonly gbps: number; readonly pct_floor: number };
+  readonly error?: ResultError;
+  readonly pair?: Pairing;
+}
+
+/** What one series of runs gives; `makeRecord` adds where and when. */
+export interface Measurement {
+  readonly case: BenchmarkCase;
+  readonly impl: Implementation;
+  readonly options?: BenchmarkRecord['options'];
+  readonly warmup: number;
+  readonly ms: readonly number[]; // of every run
+  readonly peakBytes?: number;
+  readonly work?: Work;
+  readonly error?: ResultError;
+  readonly pair?: Pairing;
+}
+
+export function makeRecord(
+  measurement: Measurement,
+  where: { readonly machine: Machine; readonly commit: string; readonly when?: Date },
+): BenchmarkRecord {
+  const { case: benchmarkCase, impl, options, warmup, ms, peakBytes, work, error, pair } = measurement;
+  const summary = summarize(ms);
+  return {
+    schema: 1,
+    when: (where.when ?? new Date()).toISOString(),
+    commit: where.commit,
+    machine: where.machine,
+    case: benchmarkCase,
+    impl,
+    ...(options && { options }),
+    runs: ms.length,
+    warmup,
+    ms: summary,
+    ...(peakBytes !== undefined && { peak_bytes: peakBytes }),
+    ...(work && { work, achieved: achieved(work, summary.median) }),
+    ...(error && { error }),
+    ...(pair && { pair }),
+  };
+}
+
+function achieved(work: Work, ms: number): NonNullable<BenchmarkRecord['achieved']> {
+  return {
+    tflops: work.tflop / (ms / 1000),
+    gbps: work.gb / (ms / 1000),
+    pct_floor: (100 * work.floor_ms) / ms,
+  };
+}
+
+/** Appends records to `path`, one line each. */
+export function writeRecords(path: string, records: readonly BenchmarkRecord[]): void {
+  appendFileSync(path, records.map((record) => `${JSON.stringify(record)}\n`).join(''));
+}
+
+/** This machine, as far as Node can tell; a caller with a GPU or a torch peer adds what it knows. */
+export function describeMachine(known: Partial<Machine> = {}): Machine {
+  const list = cpus();
+  return { cpu: list[0]?.model.trim() ?? 'unknown', cores: list.length, node: process.versions.node, ...known };
+}
+
+/** The short commit of the working tree, with '+' when files differ from it; 'unknown' outside a repository. */
+export function describeCommit(): string {
+  try {
+    const git = (...args: string[]): string => execFileSync('git', args, { encoding: 'utf8', stdio: 'pipe' }).trim();
+    const commit = git('rev-parse', '--short=12', 'HEAD');
+    return git('status', '--porcelain') === '' ? commit : `${commit}+`;
+  } catch {
+    return 'unknown';
+  }
+}

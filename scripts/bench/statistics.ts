@@ -1,0 +1,86 @@
+/** Statistics of repeated and of alternating runs. */
+
+import { argumentError } from '../../lib/errors.ts';
+
+export interface TimeSummary {
+  readonly median: number;
+  readonly min: number;
+  readonly p90: number;
+}
+
+export interface RatioSummary {
+  readonly ratio: number; // median
+  readonly ratio_p10: number;
+  readonly ratio_p90: number;
+}
+
+/** The `p`-quantile (0 to 1) of `values`, by linear interpolation between neighbours. */
+export function quantile(values: readonly number[], p: number): number {
+  if (values.length === 0 || !values.every(Number.isFinite)) {
+    throw argumentError('values', 'one or more finite numbers', values);
+  }
+  if (!(p >= 0 && p <= 1)) throw argumentError('p', 'a number from 0 to 1', p);
+  const sorted = [...values].sort((a, b) => a - b);
+  const position = p * (sorted.length - 1);
+  const below = sorted[Math.floor(position)] as number; // both indices are within the list: p is
+  const above = sorted[Math.ceil(position)] as number;
+  return below + (above - below) * (position - Math.floor(position));
+}
+
+export function summarize(ms: readonly number[]): TimeSummary {
+  return { median: quantile(ms, 0.5), min: quantile(ms, 0), p90: quantile(ms, 0.9) };
+}
+
+/**
+ * Compares series of runs that alternated: ratio = median(a_i / b_i) with its spread. Each pair ran back to back, so
+ * what slows the whole machine down cancels; dividing two medians would not do that.
+ */
+export function pairRatios(a: readonly number[], b: readonly number[]): RatioSummary {
+  if (a.length !== b.length) throw argumentError('b', `as many runs as the other series, ${a.length}`, b);
+  if (!b.every((value) => value > 0)) throw argumentError('b', 'times above zero', b);
+  const ratios = a.map((value, i) => value / (b[i] as number)); // of equal length
+  return { ratio: quantile(ratios, 0.5), ratio_p10: quantile(ratios, 0.1), ratio_p90: quantile(ratios, 0.9) };
+}
+
+/** A fixed piece of work timed before and after a block of runs, to see whether the machine changed meanwhile. */
+export interface Calibration {
+  readonly before: number; // ms
+  readonly after: number;
+}
+
+/** Whether a block may count: the calibration stayed within `tolerance` of its better time. */
+export function isSteady({ before, after }: Calibration, tolerance = 0.1): boolean {
+  return Math.max(before, after) <= (1 + tolerance) * Math.min(before, after);
+}
+
+/** Two sides of a comparison; each call runs one block and gives the time of every run in it, as many on either side. */
+export interface Sides {
+  readonly a: () => Promise<readonly number[]>;
+  readonly b: () => Promise<readonly number[]>;
+  /** Milliseconds of a fixed piece of work; with it, blocks in which the machine changed do not count. */
+  readonly calibrate?: () => Promise<number>;
+}
+
+export interface AlternatingTimes {
+  readonly a: number[];
+  readonly b: number[];
+  readonly droppedBlocks: number;
+}
+
+/** Runs blocks `A B A B ...`, so that slow changes of the machine touch both sides alike. */
+export async function alternate(sides: Sides, blocks: number): Promise<AlternatingTimes> {
+  const [a, b]: [number[], number[]] = [[], []];
+  let droppedBlocks = 0;
+  for (let block = 0; block < blocks; block++) {
+    const before = (await sides.calibrate?.()) ?? 1;
+    const [timesA, timesB] = [await sides.a(), await sides.b()];
+    const after = (await sides.calibrate?.()) ?? before;
+    if (!isSteady({ before, after })) {
+      droppedBlocks++;
+      continue;
+    }
+    a.push(...timesA);
+    b.push(...timesB);
+  }
+  return { a, b, droppedBlocks };
+}
