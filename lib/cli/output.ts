@@ -42,7 +42,10 @@ export async function reportError(error: unknown, json: boolean): Promise<number
 }
 
 function describeError(error: unknown): { code: string; message: string; hint: string } {
-  if (error instanceof SanaError) return { code: error.code, message: error.message, hint: error.hint };
+  // By code, not class: errors of the addon have the codes without being of the class.
+  if (error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_SANA_')) {
+    return { code: String(error.code), message: error.message, hint: 'hint' in error ? String(error.hint) : '' };
+  }
   if (error instanceof Interrupted) return { code: 'ERR_SANA_CANCELLED', message: error.message, hint: '' };
   if (error instanceof CommanderError) {
     const message = error.message.replace(/^error: /, '').replace(/^./, (first) => first.toUpperCase());

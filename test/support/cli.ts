@@ -1,6 +1,6 @@
 /** Runs the command line as users do: a process of its own. */
 
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -11,9 +11,14 @@ export interface CliResult {
   readonly stderr: string;
 }
 
-/** The exit code and everything printed. `stdin` is what it reads; an empty input by default. */
-export async function sanaNative(args: readonly string[], stdin = ''): Promise<CliResult> {
+/** The exit code (null: killed) and everything printed. `stdin` is what it reads, `meet` gets the running process. */
+export async function sanaNative(
+  args: readonly string[],
+  stdin = '',
+  meet?: (child: ChildProcess) => void,
+): Promise<CliResult> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'lib/cli/main.ts', ...args], { cwd: root });
+  meet?.(child);
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
