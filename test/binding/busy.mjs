@@ -29,7 +29,7 @@ const arena = device.allocate(arenaBytes);
 
 const run = device.run(program, arena);
 run.promise.then(
-  () => parentPort?.postMessage('done') ?? console.log('done'),
+  () => (parentPort ? parentPort.postMessage('done') : console.log('done')),
   (error) => console.log(error.code),
 );
 // More work behind it, so that promises, references and queued jobs are all under way.

@@ -77,8 +77,7 @@ describe('binding/lifecycle', function () {
     const device = openCpu(2);
     const buffer = device.allocate(1 << 20);
     const results = workers.map(async (one) => {
-      const [message] = await once(one, 'message');
-      const [code] = await once(one, 'exit');
+      const [[message], [code]] = await Promise.all([once(one, 'message'), once(one, 'exit')]);
       assert.deepEqual([message, code], ['done', 0]);
     });
     await device.write(buffer, 0, new Uint8Array(1 << 20).fill(3));

@@ -141,16 +141,21 @@ describe('binding/run', () => {
     const all = openCpu();
     const { program, arena } = longProgram(all);
     await all.run(longProgram(all, 1).program, arena).promise; // pages are in
-    const delay = monitorEventLoopDelay({ resolution: 1 });
+    const p99 = async (): Promise<number> => {
+      const delay = monitorEventLoopDelay({ resolution: 1 });
+      delay.enable();
+      await new Promise((resolve) => setTimeout(resolve, 1200));
+      delay.disable();
+      return delay.percentile(99) / 1e6;
+    };
+    // What the machine's other processes and the timer itself cost is none of ours.
+    const idle = await p99();
     const run = all.run(program, arena);
-    delay.enable();
-    await new Promise((resolve) => setTimeout(resolve, 1500));
-    delay.disable();
+    const busy = await p99();
     run.cancel();
     await assert.rejects(run.promise, { code: 'ERR_SANA_CANCELLED' });
     all.dispose();
-    // The monitor counts from timer to timer: 1 ms of it is the timer's own.
-    const p99 = delay.percentile(99) / 1e6 - 1;
-    assert.ok(p99 < 5, `p99 of the event loop's delay is ${p99.toFixed(1)} ms`);
+    const text = `p99 of the event loop's delay: ${busy.toFixed(1)} ms while computing, ${idle.toFixed(1)} ms idle`;
+    assert.ok(busy - idle < 5, text);
   });
 });
