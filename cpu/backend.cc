@@ -5,12 +5,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <memory>
 #include <new>
 #include <vector>
 
@@ -18,6 +18,7 @@
 #include "binding/ops.h"
 #include "cpu/host.h"
 #include "cpu/pack.h"
+#include "cpu/pages.h"
 #include "cpu/paths.h"
 #include "cpu/thread_team.h"
 
@@ -57,7 +58,6 @@ struct SanaProgram {
 namespace sana::cpu {
 namespace {
 
-constexpr uint64_t kHugePageFrom = 4 << 20;
 constexpr uint64_t kCheckFreeFrom = 16 << 20;  // asking the system takes longer than allocating less than this
 
 // Runs `body` and turns what it throws into a failure: nothing is thrown across the table.
@@ -148,21 +148,16 @@ int memory_allocate(SanaDevice* device, uint64_t bytes, SanaMemory** memory, San
       const uint64_t free = host_memory().free_bytes;
       if (bytes > free) refuse(free, "not enough left");
     }
-    auto* owner = new SanaMemory{nullptr, bytes};
-    void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (data == MAP_FAILED) {
-      delete owner;
-      refuse(host_memory().free_bytes, strerror(errno));
-    }
-    if (bytes >= kHugePageFrom) madvise(data, bytes, MADV_HUGEPAGE);
-    owner->data = static_cast<char*>(data);
+    auto owner = std::make_unique<SanaMemory>(SanaMemory{nullptr, bytes});
+    owner->data = static_cast<char*>(map_pages(bytes));
+    if (!owner->data) refuse(host_memory().free_bytes, strerror(errno));
     device->allocated_bytes += bytes;
-    *memory = owner;
+    *memory = owner.release();
   });
 }
 
 void memory_free(SanaDevice* device, SanaMemory* memory) {
-  munmap(memory->data, memory->bytes);
+  unmap_pages(memory->data, memory->bytes);
   device->allocated_bytes -= memory->bytes;
   delete memory;
 }
