@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PARAMETERS, sampleImage } from '../image/sample.ts';
+import { type CliResult, sanaNative } from '../support/cli.ts';
+
+describe('sana-native', () => {
+  let folder = '';
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'sana-cli-'));
+    await sampleImage().save(join(folder, 'given-latents.png'));
+    await sampleImage().save(join(folder, 'bare.png'), { metadata: false });
+    await mkdir(join(folder, 'folder.png'));
+    await writeFile(join(folder, 'text.png'), 'no image');
+  });
+  after(async () => {
+    await rm(folder, { recursive: true });
+  });
+
+  it('prints its version', async () => {
+    const { code, stdout } = await sanaNative(['--version']);
+    assert.equal(code, 0);
+    assert.match(stdout.toString(), /^\d+\.\d+\.\d+\n$/);
+  });
+
+  it('prints help on standard output when asked, and on standard error when it was given nothing to do', async () => {
+    const asked = await sanaNative(['generate', '--help']);
+    assert.equal(asked.code, 0);
+    for (const flag of [
+      '--negative-prompt',
+      '-W, --width',
+      '-H, --height',
+      '--num-inference-steps',
+      '--steps',
+      '-n,',
+    ]) {
+      assert.ok(asked.stdout.toString().includes(flag), flag);
+    }
+    assert.match(asked.stdout.toString(), /fox-0\.png and fox-1\.png/);
+    const nothing = await sanaNative([]);
+    assert.equal(nothing.code, 2);
+    assert.equal(nothing.stdout.length, 0);
+    assert.match(nothing.stderr, /Usage: sana-native/);
+  });
+
+  /** Arguments, the exit code, and what standard error says. FOLDER is the one made above. */
+  const failures: readonly [string, readonly string[], number, RegExp][] = [
+    ['an unknown command', ['genrate'], 2, /Did you mean generate\?/],
+    ['an unknown flag', ['generate', 'x', '--sed', '1'], 2, /Did you mean --seed\?/],
+    ['a prompt without quotes', ['generate', 'a', 'red', 'fox'], 2, /Put quotes around/],
+    ['no model', ['generate', 'x'], 2, /No model was given.*\n.*Pass --model FOLDER/],
+    ['no model to explain', ['explain'], 2, /Pass --model FOLDER/],
+    ['no prompt', ['generate', '--model', 'x'], 2, /No prompt was given/],
+    [
+      'a width that is none',
+      ['generate', 'x', '--width', 'wide'],
+      2,
+      /'wide' is invalid. It is an integer from 32 to 8192/,
+    ],
+    ['a negative seed', ['generate', 'x', '--seed=-1'], 2, /Leave it out for a random one/],
+    ['too large a seed', ['generate', 'x', '--seed', '18446744073709551616'], 2, /2\^64 - 1/],
+    ['steps twice', ['generate', 'x', '--steps', '2', '--num-inference-steps', '3'], 2, /cannot be used with/],
+    ['an unknown scheduler', ['generate', 'x', '--scheduler', 'ddim'], 2, /Allowed choices are flow-dpm-solver/],
+    ['seeds that do not fit', ['generate', 'x', '--model', 'x', '--seed', '1,2,3'], 2, /3 seeds do not fit 1 image/],
+    ['an unknown extension', ['generate', 'x', '--model', 'x', '-o', 'fox.bmp'], 2, /extension '\.bmp'/],
+    [
+      'latents to a picture',
+      ['generate', 'x', '--model', 'x', '--output-type', 'latent', '-o', 'l.png'],
+      2,
+      /safetensors/,
+    ],
+    [
+      'several images to standard output',
+      ['generate', 'x', '--model', 'x', '-n', '2', '-o', '-'],
+      2,
+      /takes one image/,
+    ],
+    [
+      'a folder in the way',
+      ['generate', 'x', '--model', 'x', '-o', 'FOLDER/folder.png'],
+      1,
+      /there is a folder of that name/,
+    ],
+    [
+      'a file for a folder',
+      ['generate', 'x', '--model', 'x', '-o', 'FOLDER/text.png/x.png'],
+      1,
+      /is a file, not a folder/,
+    ],
+    ['a missing model', ['generate', 'x', '--model', 'FOLDER/none'], 5, /none/],
+    ['a folder that is no model', ['explain', '--model', 'FOLDER'], 5, /model_index\.json/],
+    ['an image without metadata', ['metadata', 'FOLDER/bare.png'], 1, /does not say what it was made from/],
+    ['a file that is no image', ['metadata', 'FOLDER/text.png'], 1, /is not an image/],
+    ['a missing image', ['generate', '--from', 'FOLDER/none.png', '--model', 'x'], 1, /Cannot read/],
+    [
+      'latents that are needed',
+      ['generate', '--from', 'FOLDER/given-latents.png', '--model', 'x'],
+      2,
+      /--latents FILE/,
+    ],
+  ];
+  describe('fails', () => {
+    const results: CliResult[] = [];
+    before(async () => {
+      // Four at once: nearly all of their time is the start of the process.
+      const there = await readdir(folder);
+      const calls = failures.entries();
+      const work = async () => {
+        for (const [i, [, args]] of calls)
+          results[i] = await sanaNative(args.map((arg) => arg.replace('FOLDER', folder)));
+      };
+      await Promise.all([work(), work(), work(), work()]);
+      assert.deepEqual(await readdir(folder), there); // nothing was made
+    });
+
+    for (const [i, [what, , code, message]] of failures.entries()) {
+      it(`with ${code} for ${what}`, () => {
+        const result = results[i];
+        assert.ok(result !== undefined);
+        assert.match(result.stderr, message);
+        assert.equal(result.code, code);
+        assert.equal(result.stdout.length, 0);
+        assert.doesNotMatch(result.stderr, /\n\s+at /); // no stack: it was foreseen
+      });
+    }
+  });
+
+  it('says errors as one JSON object on standard output with --json, and nothing on standard error', async () => {
+    for (const [args, code, errorCode] of [
+      [['generate', 'x', '--width', '7', '--json'], 2, 'ERR_SANA_ARGUMENT'],
+      [['generate', 'x', '--model', 'x', '-o', '-', '--json'], 2, 'ERR_SANA_ARGUMENT'],
+      [['generate', 'x', '--json', '--model', '/nonexistent'], 5, 'ERR_SANA_MODEL'],
+      [['metadata', '--json', '/nonexistent.png'], 1, 'ERR_SANA_FILE'],
+    ] as const) {
+      const result = await sanaNative(args);
+      const { error } = JSON.parse(result.stdout.toString());
+      assert.deepEqual(Object.keys(error), ['code', 'message', 'hint']);
+      assert.equal(error.code, errorCode);
+      assert.equal(result.code, code);
+      assert.equal(result.stderr, '');
+    }
+  });
+
+  it('prints the machine and its devices', async () => {
+    const { code, stdout, stderr } = await sanaNative(['info', '--json']);
+    const facts = JSON.parse(stdout.toString());
+    assert.equal(facts.node, process.version);
+    assert.equal(facts.platform, `${process.platform}-${process.arch}`);
+    assert.match(facts.libc, /^(glibc \d|musl|system)/);
+    assert.equal(stderr, '');
+    if (facts.devices.length === 0) {
+      assert.equal(code, 3);
+      assert.notEqual(facts.error.message, '');
+    } else {
+      assert.equal(code, 0);
+      assert.ok(facts.devices.some(({ id, path }: { id: string; path: string }) => id === 'cpu' && path !== ''));
+    }
+    const text = await sanaNative(['info']);
+    assert.equal(text.code, code);
+    assert.match(text.stdout.toString(), /^sana-native {2}\d/);
+  });
+
+  it('prints what an image was made from, exact as JSON', async () => {
+    const prompt = 'a fox\nSteps: 1, Seed: 2';
+    await sampleImage({ prompt }).save(join(folder, 'fox.webp'));
+    const { code, stdout } = await sanaNative(['metadata', join(folder, 'fox.webp'), '--json']);
+    assert.equal(code, 0);
+    assert.deepEqual(JSON.parse(stdout.toString()), { source: 'sana-native', ...PARAMETERS, prompt });
+  });
+
+  it('does not let a prompt drive the terminal', async () => {
+    const prompt = 'a\u001b[31m\u009b2J\u0007\u202efox\0 žluť 🦊';
+    await sampleImage({ prompt }).save(join(folder, 'fox.png'));
+    const { code, stdout } = await sanaNative(['metadata', join(folder, 'fox.png')]);
+    assert.equal(code, 0);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: that is the point
+    assert.doesNotMatch(stdout.toString(), /[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]/);
+    assert.match(stdout.toString(), /^prompt {2,}a\[31m2Jfox žluť 🦊$/m);
+  });
+});

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { PassThrough } from 'node:stream';
+import { imagePaths } from '../../lib/cli/destination.ts';
+import { exitCodeOf } from '../../lib/cli/exit-codes.ts';
+import { explanationLines } from '../../lib/cli/explain.ts';
+import { requestOf } from '../../lib/cli/flags.ts';
+import { printable } from '../../lib/cli/output.ts';
+import { duration, progressBar } from '../../lib/cli/progress.ts';
+import { differences } from '../../lib/cli/repeat.ts';
+import { PARAMETERS, sampleImage } from '../image/sample.ts';
+
+/** What a progress bar writes to a terminal of so many columns. */
+function drawn(columns: number, show: (bar: ReturnType<typeof progressBar>) => void, isTTY = true): string {
+  const stream = Object.assign(new PassThrough(), { isTTY, columns });
+  show(progressBar(stream as unknown as NodeJS.WriteStream));
+  return String(stream.read() ?? '');
+}
+
+describe('the progress bar', () => {
+  const environment = process.env.NO_COLOR;
+  afterEach(() => {
+    if (environment === undefined) delete process.env.NO_COLOR;
+    else process.env.NO_COLOR = environment;
+  });
+
+  it('shows how much is done, and clears its line', () => {
+    process.env.NO_COLOR = '1';
+    const text = drawn(80, (bar) => {
+      bar.show('Drawing', 0);
+      bar.show('Drawing', 1);
+      bar.clear();
+    });
+    const [none, all] = ['░'.repeat(24), '█'.repeat(24)];
+    assert.equal(text, `\rDrawing ${none}   0 %\x1b[K\rDrawing ${all} 100 %  0 s left\x1b[K\r\x1b[K`);
+  });
+
+  it('has colour unless NO_COLOR says otherwise', () => {
+    delete process.env.NO_COLOR;
+    assert.ok(drawn(80, (bar) => bar.show('Drawing', 0.5)).includes('\x1b[36m'));
+    process.env.NO_COLOR = '1';
+    assert.ok(!drawn(80, (bar) => bar.show('Drawing', 0.5)).includes('\x1b[36m'));
+  });
+
+  it('writes nothing when it is not on a terminal', () => {
+    const show = (bar: ReturnType<typeof progressBar>) => {
+      bar.show('Drawing', 0.5);
+      bar.clear();
+    };
+    assert.equal(drawn(80, show, false), '');
+  });
+
+  it('never fills a line, which would make the terminal scroll', () => {
+    process.env.NO_COLOR = '1';
+    for (const columns of [10, 20, 36]) {
+      const [line] = drawn(columns, (bar) => bar.show('Drawing', 0.5))
+        .slice(1)
+        .split('\x1b[K');
+      assert.equal(line?.length, columns - 1);
+    }
+  });
+
+  it('says times as people do', () => {
+    assert.deepEqual([400, 59_000, 61_000, 3_720_000].map(duration), ['0 s', '59 s', '1 min 1 s', '1 h 2 min']);
+  });
+});
+
+describe('the names of the images', () => {
+  it('are numbered when there are several', () => {
+    const image = sampleImage({ seed: '7' });
+    assert.deepEqual(imagePaths('a.b/fox.png', [image]), ['a.b/fox.png']);
+    assert.deepEqual(imagePaths('a.b/fox.png', [image, image]), ['a.b/fox-0.png', 'a.b/fox-1.png']);
+    assert.deepEqual(imagePaths(undefined, [image]), ['sana-7.png']);
+    assert.deepEqual(imagePaths(undefined, [image, image]), ['sana-7-0.png', 'sana-7-1.png']);
+  });
+});
+
+describe('flags', () => {
+  it('become the fields of a request, those that were given', () => {
+    assert.deepEqual(requestOf({}), {});
+    assert.deepEqual(requestOf({ steps: 3, seed: [7n], complexHumanInstruction: false, useResolutionBinning: false }), {
+      numInferenceSteps: 3,
+      seed: 7n,
+      complexHumanInstruction: null,
+      useResolutionBinning: false,
+    });
+    assert.deepEqual(requestOf({ seed: [7n, 9n], complexHumanInstruction: 'a\nb' }), {
+      seed: [7n, 9n],
+      complexHumanInstruction: ['a', 'b'],
+    });
+  });
+});
+
+describe('repeating an image', () => {
+  it('names what was different then', () => {
+    const now = { source: 'sana-native', ...PARAMETERS } as const;
+    assert.deepEqual(differences(now, now), []);
+    assert.deepEqual(differences({ ...now, dtype: 'bfloat16', modelFingerprint: 'x' }, now), [
+      'the model is not the same: x then, 0123456789abcdef now',
+      'the dtype is not the same: bfloat16 then, float32 now',
+    ]);
+    assert.deepEqual(differences({ source: 'a1111', prompt: 'x' }, now), []);
+  });
+});
+
+describe('printed text', () => {
+  it('has no control characters, and no marks that turn the direction of writing', () => {
+    assert.equal(printable('a\x00\x1b[0m\x7f\x9b\u202eb\u2066\tc\nd'), 'a[0mb\tc\nd');
+    assert.equal(printable('žluťoučký 雪 🦊 👩‍👩‍👧 مرحبا'), 'žluťoučký 雪 🦊 👩‍👩‍👧 مرحبا');
+  });
+});
+
+describe('exit codes', () => {
+  it('tell the kinds of failure apart', () => {
+    const codes = ['ARGUMENT', 'DEVICE', 'ADDON', 'MEMORY', 'MODEL', 'INTEGRITY', 'FILE', 'NUMERICS', 'CANCELLED'];
+    assert.deepEqual(
+      codes.map((code) => exitCodeOf(`ERR_SANA_${code}`)),
+      [2, 3, 3, 4, 5, 5, 1, 1, 130],
+    );
+    assert.equal(exitCodeOf('ERR_UNEXPECTED'), 1);
+    assert.equal(exitCodeOf('constructor'), 1);
+  });
+});
+
+describe('an explanation', () => {
+  it('is one table per stage, with like operators together', () => {
+    const linear = { op: 'linear', scope: 'block.0', shapes: '[2, 4] x [8, 4]', flops: 128e6, bytes: 1e3 };
+    const lines = explanationLines({
+      model: 'sana-tiny',
+      device: 'cpu',
+      devicePath: 'avx2',
+      dtype: 'float32',
+      batch: 1,
+      width: 512,
+      height: 512,
+      stages: [
+        {
+          name: 'step',
+          runs: 20,
+          operators: [linear, { ...linear, scope: 'block.1' }, { ...linear, op: 'rmsNorm', flops: 0 }],
+          flops: 256e6,
+          bytes: 3000,
+          arenaBytes: 4096,
+          peakBytes: 1.5e9,
+        },
+      ],
+      flops: 5.12e9,
+      memory: { weightsBytes: 1e9, stateBytes: 0, arenaBytes: 4096, peakBytes: 1.5e9 },
+    });
+    assert.deepEqual(lines, [
+      'sana-tiny on cpu (avx2), float32: 1 x 512 x 512 pixels, 5.12 GFLOP',
+      '',
+      'step: 20 times, 3 operators, 256 MFLOP, 3 kB moved, arena 4.1 kB, peak 1.5 GB',
+      '  operator  times   FLOP  bytes  shapes',
+      '  linear        2  256 M    2 k  [2, 4] x [8, 4]',
+      '  rmsNorm       1     0     1 k  [2, 4] x [8, 4]',
+      '',
+      'weights 1 GB, state 0 B, arena 4.1 kB, peak 1.5 GB',
+    ]);
+  });
+});

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { SanaError } from '../../lib/errors.ts';
+import { checkLoadOptions } from '../../lib/pipeline/load-options.ts';
+import type { LoadOptions } from '../../lib/pipeline/types.ts';
+
+describe('the options of loading', () => {
+  it('have defaults', () => {
+    assert.deepEqual(checkLoadOptions(), {
+      device: 'auto',
+      dtype: 'auto',
+      variant: null,
+      threads: 0,
+      offload: 'none',
+      onProgress: undefined,
+      signal: undefined,
+    });
+  });
+
+  it('are kept when they are given', () => {
+    const given = {
+      device: 'cuda:1',
+      dtype: 'bfloat16',
+      variant: 'fp16',
+      threads: 3,
+      offload: 'sequential',
+      onProgress: () => {},
+      signal: new AbortController().signal,
+    } as const;
+    assert.deepEqual(checkLoadOptions(given), given);
+  });
+
+  const rejected: readonly [object | null, RegExp, RegExp?][] = [
+    [{ device: 'gpu' }, /`device` to be 'auto', 'cpu', 'cuda' or 'cuda:0', got 'gpu'/],
+    [{ device: 'cuda:' }, /`device`/],
+    [{ device: 0 }, /`device`/],
+    [{ dtype: 'fp16' }, /`dtype` to be 'auto' or 'float32'/],
+    [{ variant: '../x' }, /`variant`/],
+    [{ variant: '' }, /`variant`/],
+    [{ threads: 0 }, /`threads` to be an integer from 1 to 1024/],
+    [{ threads: 2.5 }, /`threads`/],
+    [{ offload: 'all' }, /`offload`/],
+    [{ onProgress: true }, /`onProgress` to be a function/],
+    [{ signal: 'abort' }, /`signal` to be an AbortSignal/],
+    [{ token: 'secret' }, /`token` cannot be used here: this version loads folders/],
+    [{ revision: 'main' }, /`revision` cannot be used here/],
+    [{ controlnet: 'x' }, /`controlnet` cannot be used here/],
+    [{ torchDtype: 'x' }, /unknown key, `torchDtype`/],
+    [{ Device: 'cpu' }, /unknown key/, /`device`/],
+    [{ numThreads: 2 }, /unknown key/, /`threads`/],
+    [null, /`options` to be an object, got null/],
+    [[], /`options` to be an object/],
+  ];
+  for (const [options, message, hint] of rejected) {
+    it(`are rejected when they are ${JSON.stringify(options)}`, () => {
+      assert.throws(
+        () => checkLoadOptions(options as LoadOptions),
+        (error) => {
+          assert.ok(error instanceof SanaError, String(error));
+          assert.equal(error.code, 'ERR_SANA_ARGUMENT');
+          assert.match(error.message, message);
+          assert.match(error.hint, hint ?? /./);
+          assert.doesNotMatch(error.message, /secret/);
+          return true;
+        },
+      );
+    });
+  }
+});
