@@ -16,6 +16,7 @@
 
 #include "binding/error.h"
 #include "binding/ops.h"
+#include "cpu/ceilings.h"
 #include "cpu/host.h"
 #include "cpu/pack.h"
 #include "cpu/pages.h"
@@ -127,6 +128,13 @@ int device_open(uint32_t index, const SanaDeviceOptions* options, SanaDevice** d
 
 int device_describe(SanaDevice* device, SanaDeviceInfo* info, SanaFailure* failure) {
   return attempt(failure, [&] { describe(device->path, device->team.count(), info); });
+}
+
+int device_ceilings(SanaDevice* device, SanaCeilings* ceilings, SanaFailure* failure) {
+  return attempt(failure, [&] {
+    device->enter();
+    *ceilings = measure_ceilings(device->path, device->team);
+  });
 }
 
 void device_close(SanaDevice* device) {
@@ -245,22 +253,9 @@ void program_destroy(SanaDevice*, SanaProgram* program) {
 }  // namespace
 
 const SanaBackend kBackend = {
-    kSanaBackendVersion,
-    "cpu",
-    device_count,
-    device_info,
-    device_open,
-    device_describe,
-    device_close,
-    memory_allocate,
-    memory_free,
-    memory_write,
-    memory_read,
-    tensor_bytes,
-    pack,
-    program_create,
-    program_run,
-    program_destroy,
+    kSanaBackendVersion, "cpu",        device_count,    device_info, device_open,     device_describe,
+    device_ceilings,     device_close, memory_allocate, memory_free, memory_write,    memory_read,
+    tensor_bytes,        pack,         program_create,  program_run, program_destroy,
 };
 
 }  // namespace sana::cpu
