@@ -66,6 +66,13 @@ typedef struct SanaDeviceInfo {
   uint64_t workspace_bytes;  // what an open device holds for itself, beside its buffers
 } SanaDeviceInfo;
 
+// What the device can do at most, measured: the floor under any time is flops or bytes divided by these.
+typedef struct SanaCeilings {
+  double f32_flops;         // per second
+  double bf16_flops;        // per second, f32 accumulation
+  double bytes_per_second;  // of a large copy, bytes read plus bytes written
+} SanaCeilings;
+
 typedef struct SanaDeviceOptions {
   uint32_t threads;  // CPU only; 0 lets the backend choose
   const char* path;  // CPU only; forces a code path by name, null lets the backend choose
@@ -83,6 +90,7 @@ typedef struct SanaBackend {
   int (*device_info)(uint32_t index, SanaDeviceInfo*, SanaFailure*);
   int (*device_open)(uint32_t index, const SanaDeviceOptions*, SanaDevice**, SanaFailure*);
   int (*device_describe)(SanaDevice*, SanaDeviceInfo*, SanaFailure*);
+  int (*device_ceilings)(SanaDevice*, SanaCeilings*, SanaFailure*);
   void (*device_close)(SanaDevice*);
 
   int (*memory_allocate)(SanaDevice*, uint64_t bytes, SanaMemory**, SanaFailure*);  // zero-filled, 64-byte aligned

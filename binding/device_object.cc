@@ -64,6 +64,7 @@ Napi::Function DeviceObject::define(Napi::Env env) {
                          InstanceMethod("gather", &Self::rejecting<&Self::gather_rows>),
                          InstanceMethod("createProgram", &Self::throwing<&Self::create_program>),
                          InstanceMethod("run", &Self::throwing<&Self::run>),
+                         InstanceMethod("ceilings", &Self::rejecting<&Self::ceilings>),
                          InstanceMethod("dispose", &Self::throwing<&Self::dispose>),
                      });
 }
@@ -228,6 +229,24 @@ Napi::Value DeviceObject::run(const Napi::CallbackInfo& info) {
   run.Set("promise", instance_->submit(*executor_, std::move(job)));
   run.Set("cancel", Napi::Function::New(env, [flag](const Napi::CallbackInfo&) { flag->raise(); }, "cancel"));
   return run;
+}
+
+Napi::Value DeviceObject::ceilings(const Napi::CallbackInfo&) {
+  device();
+  auto ceilings = std::make_shared<SanaCeilings>();
+  return instance_->submit(
+      *executor_,
+      [device = device_, ceilings](const CancelFlag&) {
+        SanaFailure failure;
+        check(device->backend().device_ceilings(device->handle(), ceilings.get(), &failure), failure);
+      },
+      [ceilings](napi_env env) {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("f32Flops", ceilings->f32_flops);
+        object.Set("bf16Flops", ceilings->bf16_flops);
+        object.Set("bytesPerSecond", ceilings->bytes_per_second);
+        return object;
+      });
 }
 
 Napi::Value DeviceObject::dispose(const Napi::CallbackInfo& info) {

@@ -36,6 +36,7 @@ class DeviceObject : public NativeObject<DeviceObject> {
   Napi::Value gather_rows(const Napi::CallbackInfo&);
   Napi::Value create_program(const Napi::CallbackInfo&);
   Napi::Value run(const Napi::CallbackInfo&);
+  Napi::Value ceilings(const Napi::CallbackInfo&);
   Napi::Value dispose(const Napi::CallbackInfo&);
 
   std::shared_ptr<Instance> instance_;

@@ -5,19 +5,21 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <memory>
 #include <new>
 #include <vector>
 
 #include "binding/error.h"
 #include "binding/ops.h"
+#include "cpu/ceilings.h"
 #include "cpu/host.h"
 #include "cpu/pack.h"
+#include "cpu/pages.h"
 #include "cpu/paths.h"
 #include "cpu/thread_team.h"
 
@@ -57,7 +59,6 @@ struct SanaProgram {
 namespace sana::cpu {
 namespace {
 
-constexpr uint64_t kHugePageFrom = 4 << 20;
 constexpr uint64_t kCheckFreeFrom = 16 << 20;  // asking the system takes longer than allocating less than this
 
 // Runs `body` and turns what it throws into a failure: nothing is thrown across the table.
@@ -129,6 +130,13 @@ int device_describe(SanaDevice* device, SanaDeviceInfo* info, SanaFailure* failu
   return attempt(failure, [&] { describe(device->path, device->team.count(), info); });
 }
 
+int device_ceilings(SanaDevice* device, SanaCeilings* ceilings, SanaFailure* failure) {
+  return attempt(failure, [&] {
+    device->enter();
+    *ceilings = measure_ceilings(device->path, device->team);
+  });
+}
+
 void device_close(SanaDevice* device) {
   delete device;
 }
@@ -148,21 +156,16 @@ int memory_allocate(SanaDevice* device, uint64_t bytes, SanaMemory** memory, San
       const uint64_t free = host_memory().free_bytes;
       if (bytes > free) refuse(free, "not enough left");
     }
-    auto* owner = new SanaMemory{nullptr, bytes};
-    void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (data == MAP_FAILED) {
-      delete owner;
-      refuse(host_memory().free_bytes, strerror(errno));
-    }
-    if (bytes >= kHugePageFrom) madvise(data, bytes, MADV_HUGEPAGE);
-    owner->data = static_cast<char*>(data);
+    auto owner = std::make_unique<SanaMemory>(SanaMemory{nullptr, bytes});
+    owner->data = static_cast<char*>(map_pages(bytes));
+    if (!owner->data) refuse(host_memory().free_bytes, strerror(errno));
     device->allocated_bytes += bytes;
-    *memory = owner;
+    *memory = owner.release();
   });
 }
 
 void memory_free(SanaDevice* device, SanaMemory* memory) {
-  munmap(memory->data, memory->bytes);
+  unmap_pages(memory->data, memory->bytes);
   device->allocated_bytes -= memory->bytes;
   delete memory;
 }
@@ -250,22 +253,9 @@ void program_destroy(SanaDevice*, SanaProgram* program) {
 }  // namespace
 
 const SanaBackend kBackend = {
-    kSanaBackendVersion,
-    "cpu",
-    device_count,
-    device_info,
-    device_open,
-    device_describe,
-    device_close,
-    memory_allocate,
-    memory_free,
-    memory_write,
-    memory_read,
-    tensor_bytes,
-    pack,
-    program_create,
-    program_run,
-    program_destroy,
+    kSanaBackendVersion, "cpu",        device_count,    device_info, device_open,     device_describe,
+    device_ceilings,     device_close, memory_allocate, memory_free, memory_write,    memory_read,
+    tensor_bytes,        pack,         program_create,  program_run, program_destroy,
 };
 
 }  // namespace sana::cpu

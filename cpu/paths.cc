@@ -11,17 +11,25 @@ namespace sana::cpu {
 
 namespace portable {
 extern const Kernel kKernels[];
-}
+double run_peak_f32(Workers&);
+double run_peak_bf16(Workers&);
+}  // namespace portable
 #if SANA_X86
 namespace avx2 {
 extern const Kernel kKernels[];
-}
+double run_peak_f32(Workers&);
+double run_peak_bf16(Workers&);
+}  // namespace avx2
 namespace avx512 {
 extern const Kernel kKernels[];
-}
+double run_peak_f32(Workers&);
+double run_peak_bf16(Workers&);
+}  // namespace avx512
 namespace avx512bf16 {
 extern const Kernel kKernels[];
-}
+double run_peak_f32(Workers&);
+double run_peak_bf16(Workers&);
+}  // namespace avx512bf16
 #endif
 
 namespace {
@@ -48,11 +56,11 @@ bool has_avx512_bf16() {
 constexpr Path kPaths[] = {
 // best first
 #if SANA_X86
-    {"avx512-bf16", avx512bf16::kKernels, has_avx512_bf16},
-    {"avx512", avx512::kKernels, has_avx512},
-    {"avx2", avx2::kKernels, has_avx2},
+    {"avx512-bf16", avx512bf16::kKernels, avx512bf16::run_peak_f32, avx512bf16::run_peak_bf16, has_avx512_bf16},
+    {"avx512", avx512::kKernels, avx512::run_peak_f32, avx512::run_peak_bf16, has_avx512},
+    {"avx2", avx2::kKernels, avx2::run_peak_f32, avx2::run_peak_bf16, has_avx2},
 #endif
-    {"portable", portable::kKernels, always},
+    {"portable", portable::kKernels, portable::run_peak_f32, portable::run_peak_bf16, always},
 };
 
 }  // namespace

@@ -9,6 +9,8 @@ namespace sana::cpu {
 struct Path {
   const char* name;
   const Kernel* kernels;  // in the order of kOperators
+  double (*run_peak_f32)(Workers&);
+  double (*run_peak_bf16)(Workers&);
   bool (*supported)();
 };
 

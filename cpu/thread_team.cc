@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,6 +10,7 @@
 #include <system_error>
 
 #include "binding/error.h"
+#include "cpu/pages.h"
 
 namespace sana::cpu {
 namespace {
@@ -45,20 +45,23 @@ void yield_to_event_loop() {
 }
 
 ThreadTeam::ThreadTeam(int count) : count_(count) {
-  void* memory =
-      mmap(nullptr, int64_t(count) * kWorkspaceBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) {
-    throw Error("ERR_SANA_MEMORY", "cannot allocate %lld bytes of workspace for %d threads",
-                static_cast<long long>(int64_t(count) * kWorkspaceBytes), count);
-  }
-  workspaces_ = static_cast<char*>(memory);
-  madvise(workspaces_, int64_t(count) * kWorkspaceBytes, MADV_HUGEPAGE);
   try {
+    for (int worker = 0; worker < count; ++worker) {
+      void* workspace = map_pages(kWorkspaceBytes);
+      if (!workspace) {
+        throw Error("ERR_SANA_MEMORY", "cannot allocate %lld bytes of workspace for each of %d threads",
+                    static_cast<long long>(kWorkspaceBytes), count);
+      }
+      workspaces_.push_back(workspace);
+    }
     for (int worker = 1; worker < count; ++worker) threads_.emplace_back([this, worker] { work(worker); });
   } catch (const std::system_error& error) {
-    const int started = static_cast<int>(threads_.size());
+    const size_t started = threads_.size();
     stop();
-    throw Error("ERR_SANA_DEVICE", "cannot start thread %d of %d: %s", started + 2, count, error.what());
+    throw Error("ERR_SANA_DEVICE", "cannot start thread %zu of %d: %s", started + 2, count, error.what());
+  } catch (...) {
+    stop();
+    throw;
   }
 }
 
@@ -71,7 +74,7 @@ void ThreadTeam::stop() {
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   for (std::thread& thread : threads_) thread.join();
-  munmap(workspaces_, int64_t(count_) * kWorkspaceBytes);
+  for (void* workspace : workspaces_) unmap_pages(workspace, kWorkspaceBytes);
 }
 
 void ThreadTeam::run(int64_t tasks, Task task, void* context) {

@@ -23,7 +23,7 @@ class ThreadTeam final : public Workers {
 
   int count() const override { return count_; }
   void run(int64_t tasks, Task task, void* context) override;
-  void* workspace(int worker) override { return workspaces_ + int64_t(worker) * kWorkspaceBytes; }
+  void* workspace(int worker) override { return workspaces_[size_t(worker)]; }
 
   // While *flag is non-zero run() hands out no further tasks, so that a long operator stops too. What the operator
   // was to compute is then undefined, and so is what follows: the caller must check the flag after each operator.
@@ -36,7 +36,7 @@ class ThreadTeam final : public Workers {
   bool cancelled() const { return cancel_ && __atomic_load_n(cancel_, __ATOMIC_RELAXED) != 0; }
 
   const int count_;
-  char* workspaces_ = nullptr;
+  std::vector<void*> workspaces_;
   std::vector<std::thread> threads_;
   const volatile int32_t* cancel_ = nullptr;
 

@@ -106,6 +106,8 @@ export interface NativeDevice {
   gather(request: GatherRequest): Promise<void>;
   createProgram(description: ProgramDescription): NativeProgram; // ERR_SANA_PROGRAM names the call and what is wrong
   run(program: NativeProgram, arena: NativeBuffer | null, options?: { profile?: boolean }): NativeRun;
+  /** What the device does at most, measured for a few tenths of a second: the floor under every time. */
+  ceilings(): Promise<{ f32Flops: number; bf16Flops: number; bytesPerSecond: number }>;
   dispose(): void; // cancels, waits for nothing; queued work rejects with ERR_SANA_DISPOSED
 }
 

@@ -3,6 +3,7 @@
 
 import { Command, CommanderError } from 'commander';
 import { version } from '../version.ts';
+import { benchCommand } from './bench.ts';
 import { EXIT } from './exit-codes.ts';
 import { explainCommand } from './explain.ts';
 import { generateCommand } from './generate.ts';
@@ -17,7 +18,7 @@ const program = new Command('sana-native')
   // Errors are reported below, in one way for all.
   .configureOutput({ outputError: () => {} })
   .showSuggestionAfterError();
-for (const command of [generateCommand(), infoCommand(), explainCommand(), metadataCommand()]) {
+for (const command of [generateCommand(), infoCommand(), explainCommand(), metadataCommand(), benchCommand()]) {
   program.addCommand(command.copyInheritedSettings(program));
 }
 

@@ -1,6 +1,6 @@
 /** Statistics of repeated and of alternating runs. */
 
-import { argumentError } from '../../lib/errors.ts';
+import { argumentError } from '../errors.ts';
 
 export interface TimeSummary {
   readonly median: number;

@@ -31,7 +31,7 @@ export interface Machine {
 
 export interface BenchmarkCase {
   readonly stage: Stage;
-  readonly model?: '0.6B' | '1.6B' | '4.8B';
+  readonly model?: string;
   readonly res?: readonly [height: number, width: number];
   readonly batch: number;
   readonly steps?: number;

@@ -1,0 +1,64 @@
+// The most multiply-adds this instruction set does: independent accumulators in registers, no memory. What a kernel's
+// time is measured against.
+
+#include "cpu/kernels/kernels.h"
+#include "cpu/simd.h"
+
+namespace sana::cpu::SANA_ISA {
+namespace {
+
+// Enough independent chains to hide the latency of an fma on two pipes, few enough to stay in registers.
+#if defined(SANA_AVX512)
+constexpr int kChains = 24;
+#else
+constexpr int kChains = 12;
+#endif
+constexpr int64_t kRounds = 1 << 20;
+
+volatile float sink;
+
+void f32_task(void*, int64_t, int) {
+  Vec sums[kChains];
+  for (int i = 0; i < kChains; ++i) sums[i] = Vec::splat(float(i));
+  const Vec a = Vec::splat(0.999f), b = Vec::splat(1e-3f);
+  for (int64_t round = 0; round < kRounds; ++round) {
+#pragma GCC unroll 24
+    for (int i = 0; i < kChains; ++i) sums[i] = fma(sums[i], a, b);
+  }
+  Vec total = sums[0];
+  for (int i = 1; i < kChains; ++i) total = total + sums[i];
+  sink = sum(total);
+}
+
+#if defined(SANA_ISA_avx512bf16)
+void bf16_task(void*, int64_t, int) {
+  __m512 sums[kChains];
+  for (int i = 0; i < kChains; ++i) sums[i] = _mm512_set1_ps(float(i));
+  const __m512bh a = (__m512bh)_mm512_set1_epi32(0x3a833a83), b = a;
+  for (int64_t round = 0; round < kRounds; ++round) {
+#pragma GCC unroll 24
+    for (int i = 0; i < kChains; ++i) sums[i] = _mm512_dpbf16_ps(sums[i], a, b);
+  }
+  __m512 total = sums[0];
+  for (int i = 1; i < kChains; ++i) total = _mm512_add_ps(total, sums[i]);
+  sink = _mm512_reduce_add_ps(total);
+}
+#endif
+
+}  // namespace
+
+double run_peak_f32(Workers& workers) {
+  workers.run(workers.count(), f32_task, nullptr);
+  return 2.0 * kLanes * kChains * kRounds * workers.count();
+}
+
+double run_peak_bf16(Workers& workers) {
+#if defined(SANA_ISA_avx512bf16)
+  workers.run(workers.count(), bf16_task, nullptr);
+  return 4.0 * kLanes * kChains * kRounds * workers.count();
+#else
+  return run_peak_f32(workers);  // bf16 is widened and multiplied in f32
+#endif
+}
+
+}  // namespace sana::cpu::SANA_ISA

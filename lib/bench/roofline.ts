@@ -1,0 +1,29 @@
+/**
+ * The least time a piece of work can take on a machine: the larger of its FLOPs over the peak and its bytes over the
+ * memory bandwidth. A time is good or bad relative to this floor, whatever the machine. The ceilings are measured by
+ * the device itself (`NativeDevice.ceilings`): register-only multiply-adds and a large copy, on all its threads.
+ */
+
+/** What a device does at most. */
+export interface Ceilings {
+  readonly f32Flops: number; // per second
+  readonly bf16Flops: number; // per second, with f32 accumulation
+  readonly bytesPerSecond: number; // read plus written
+}
+
+/** Work of one run: floating-point operations (2 per multiply-add) and least bytes moved to and from memory. */
+export interface OperatorWork {
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+/** Milliseconds that `work` takes at the ceilings, whichever binds. */
+export function floorMs(work: OperatorWork, dtype: 'f32' | 'bf16', ceilings: Ceilings): number {
+  const flops = dtype === 'f32' ? ceilings.f32Flops : ceilings.bf16Flops;
+  return 1000 * Math.max(work.flops / flops, work.bytes / ceilings.bytesPerSecond);
+}
+
+/** The floor of a sequence: each part is bound by its own ceiling, so floors add up; sums of work do not. */
+export function totalFloorMs(parts: readonly OperatorWork[], dtype: 'f32' | 'bf16', ceilings: Ceilings): number {
+  return parts.reduce((sum, part) => sum + floorMs(part, dtype, ceilings), 0);
+}

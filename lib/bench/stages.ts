@@ -1,0 +1,87 @@
+/** Times the stages of a generation through the public pipeline, and holds each against its floor. */
+
+import { SanaError } from '../errors.ts';
+import type { SanaPipeline } from '../pipeline/pipeline.ts';
+import type { Explanation } from '../pipeline/types.ts';
+import { openDevice } from '../runtime/devices.ts';
+import type { Work } from './record.ts';
+import { type Ceilings, totalFloorMs } from './roofline.ts';
+
+export const stageNames = ['text_encode', 'denoise_step', 'decode', 'generate'] as const;
+export type StageName = (typeof stageNames)[number];
+
+/** Milliseconds of every run of each stage. */
+export type StageTimes = Record<StageName, number[]>;
+
+/** What is timed: the protocol's prompt of about 40 tokens, an empty negative prompt, guidance on. */
+export const benchRequest = {
+  prompt:
+    'a red fox sitting in deep snow at the edge of a pine forest, soft morning light, detailed fur, shallow depth of ' +
+    'field, photograph, gentle falling snowflakes, calm and quiet mood',
+  negativePrompt: '',
+  seed: 7,
+} as const;
+
+/** Steps of a generation that are not timed: the first ones find caches and branch predictors cold. */
+const coldSteps = 2;
+
+/** Runs one generation of `steps` steps and adds its stages' times. */
+export async function timeGeneration(
+  pipe: SanaPipeline,
+  times: StageTimes,
+  options: { steps: number; size?: number | undefined; signal?: AbortSignal | undefined },
+): Promise<{ peakBytes: number }> {
+  const { steps, size, signal } = options;
+  const { timings, memory } = await pipe.generate({
+    ...benchRequest,
+    numInferenceSteps: steps,
+    ...(size !== undefined && { width: size, height: size, useResolutionBinning: false }),
+    ...(signal && { signal }),
+  });
+  times.text_encode.push(timings.textMs);
+  times.denoise_step.push(...timings.stepMs.slice(Math.min(coldSteps, steps - 1)));
+  times.decode.push(timings.decodeMs);
+  times.generate.push(timings.totalMs);
+  return memory;
+}
+
+export function emptyTimes(): StageTimes {
+  return { text_encode: [], denoise_step: [], decode: [], generate: [] };
+}
+
+/** FLOPs, bytes and floor of each stage; what is cached from an earlier run (the instruction) is not counted. */
+export function workOf(explanation: Explanation, ceilings: Ceilings): Record<StageName, Work> {
+  const dtype = explanation.dtype === 'float32' ? 'f32' : 'bf16';
+  const sum = (names: readonly string[], repeated: boolean): Work => {
+    const stages = explanation.stages.filter(({ name }) => names.includes(name));
+    const total = (of: (stage: (typeof stages)[number]) => number) =>
+      stages.reduce((all, stage) => all + of(stage) * (repeated ? stage.runs : 1), 0);
+    return {
+      tflop: total(({ flops }) => flops) / 1e12,
+      gb: total(({ bytes }) => bytes) / 1e9,
+      floor_ms: total(({ operators }) => totalFloorMs(operators, dtype, ceilings)),
+    };
+  };
+  const text = ['text_encode', 'text_encode negative'];
+  return {
+    text_encode: sum(text, true),
+    denoise_step: sum(['denoise_step'], false),
+    decode: sum(['decode'], true),
+    generate: sum([...text, 'text_context', 'denoise_step', 'decode'], true),
+  };
+}
+
+/** The ceilings of a pipeline's device, measured now. */
+export async function measureCeilings(device: string, threads?: number): Promise<Ceilings> {
+  const lease = openDevice(device, threads);
+  try {
+    return await lease.native.ceilings();
+  } catch (cause) {
+    throw new SanaError('ERR_SANA_DEVICE', `The ceilings of ${device} could not be measured`, {
+      hint: 'Run the benchmark on an idle machine with memory to spare.',
+      cause,
+    });
+  } finally {
+    lease.release();
+  }
+}

@@ -1,0 +1,25 @@
+// Builds the addon with the address and undefined-behaviour sanitizers into build-sanitize/ and runs the tests of the
+// addon, or those named as arguments, against it.
+import { execFileSync, spawnSync } from 'node:child_process';
+import { join, resolve } from 'node:path';
+
+const build = ['cmake-js', 'build', '--out', 'build-sanitize', '--CDSANA_SANITIZE=address,undefined'];
+const built = spawnSync('npx', build, { stdio: 'inherit' });
+if (built.status !== 0) process.exit(1);
+
+// The runtimes must be there before the process starts: node itself is built without them.
+const runtime = (name) => execFileSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).trim();
+const tests = process.argv.slice(2);
+const { status, signal } = spawnSync(join('node_modules', '.bin', 'mocha'), tests.length ? tests : ['test/binding'], {
+  stdio: 'inherit',
+  env: {
+    ...process.env,
+    SANA_NATIVE_ADDON: resolve('build-sanitize/Release/sana_native.node'),
+    LD_PRELOAD: [runtime('libasan.so'), runtime('libubsan.so')].join(' '),
+    // V8 keeps what it allocated when a process ends, which the leak checker reports by the megabyte.
+    ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1',
+    UBSAN_OPTIONS: 'print_stacktrace=1',
+  },
+});
+if (signal) console.error(`ended by ${signal}`);
+process.exit(status ?? 1);
