@@ -133,8 +133,10 @@ void transpose_group(const uint32_t (*in)[kRun], int64_t lanes, int columns, uin
       memcpy(&b, in[j + 1] + k, 16);
       memcpy(&c, in[j + 2] + k, 16);
       memcpy(&d, in[j + 3] + k, 16);
-      const Four ab_low = __builtin_shuffle(a, b, Four{0, 4, 1, 5}), ab_high = __builtin_shuffle(a, b, Four{2, 6, 3, 7});
-      const Four cd_low = __builtin_shuffle(c, d, Four{0, 4, 1, 5}), cd_high = __builtin_shuffle(c, d, Four{2, 6, 3, 7});
+      const Four ab_low = __builtin_shuffle(a, b, Four{0, 4, 1, 5}),
+                 ab_high = __builtin_shuffle(a, b, Four{2, 6, 3, 7});
+      const Four cd_low = __builtin_shuffle(c, d, Four{0, 4, 1, 5}),
+                 cd_high = __builtin_shuffle(c, d, Four{2, 6, 3, 7});
       const Four lines[4] = {
           __builtin_shuffle(ab_low, cd_low, Four{0, 1, 4, 5}), __builtin_shuffle(ab_low, cd_low, Four{2, 3, 6, 7}),
           __builtin_shuffle(ab_high, cd_high, Four{0, 1, 4, 5}), __builtin_shuffle(ab_high, cd_high, Four{2, 3, 6, 7})};
@@ -243,7 +245,9 @@ uint64_t pack_panels(const View& target, int64_t first_row, int64_t rows, const 
                          .data = target.as<uint32_t>(),
                          .dtype = target.dtype,
                          .panels = (columns + panel_columns - 1) / panel_columns,
-                         .taps = upsample ? 4 : convolution ? target.shape[1] * target.shape[2] : 1,
+                         .taps = upsample      ? 4
+                                 : convolution ? target.shape[1] * target.shape[2]
+                                               : 1,
                          .inputs = convolution ? target.shape[3] : target.shape[1],
                          .phases = upsample ? 4 : 1,
                          .gated = gated,
@@ -279,7 +283,8 @@ struct PackLines {
     const int64_t first = task * kTaskElements, end = std::min(first + kTaskElements, self.elements());
     self.non_finite.fetch_add(read_elements(self.source, self.source_dtype, first, end - first, buffer),
                               std::memory_order_relaxed);
-    self.target.layout == kSanaDepthwise ? self.write_depthwise(first, end, buffer) : self.write_dense(first, end, buffer);
+    self.target.layout == kSanaDepthwise ? self.write_depthwise(first, end, buffer)
+                                         : self.write_dense(first, end, buffer);
   }
 
   void write_dense(int64_t first, int64_t end, const float* x) const {
@@ -307,15 +312,8 @@ uint64_t pack_lines(const View& target, int64_t first_row, int64_t rows, const v
   const bool vector = target.rank == 1;  // its rows are single elements, side by side
   int64_t row_lines = 1;
   for (uint32_t i = 1; i + 1 < target.rank; ++i) row_lines *= target.shape[i];
-  PackLines task = {target,
-                    first_row,
-                    rows,
-                    row_lines,
-                    vector ? 1 : target.columns(),
-                    vector ? 1 : target.pitch,
-                    source,
-                    source_dtype,
-                    workers};
+  PackLines task = {target, first_row,    rows,   row_lines, vector ? 1 : target.columns(), vector ? 1 : target.pitch,
+                    source, source_dtype, workers};
   workers.run((task.elements() + PackLines::kTaskElements - 1) / PackLines::kTaskElements, PackLines::run, &task);
   return task.non_finite;
 }
@@ -348,16 +346,17 @@ uint64_t tensor_bytes(DType dtype, uint32_t layout, uint32_t rank, const int64_t
   SANA_CHECK(dtype == DType::kF32 || dtype == DType::kBF16, "tensor: packed weights are f32 or bf16");
   SANA_CHECK(layout != kSanaGatedLinear || shape[0] % 2 == 0, "gatedLinear: N = %lld must be even",
              static_cast<long long>(shape[0]));
-  SANA_CHECK(layout != kSanaUpsampleConv2d || (shape[1] == 3 && shape[2] == 3), "upsampleConv2d: the kernel must be 3x3");
+  SANA_CHECK(layout != kSanaUpsampleConv2d || (shape[1] == 3 && shape[2] == 3),
+             "upsampleConv2d: the kernel must be 3x3");
   const bool convolution = rank == 4;
   const uint64_t inputs = size[rank - 1];
   const uint64_t panels = layout == kSanaGatedLinear ? (size[0] / 2 + kGateColumns - 1) / kGateColumns
                                                      : (size[0] + kPanelColumns - 1) / kPanelColumns;
-  const uint64_t factors[] = {panels,
-                              layout == kSanaUpsampleConv2d ? 4u : 1u,
-                              layout == kSanaUpsampleConv2d ? 4u : convolution ? size[1] * size[2] : 1u,
-                              dtype == DType::kF32 ? inputs : (inputs + 1) / 2,
-                              uint64_t{kPanelColumns} * 4};
+  const uint64_t factors[] = {panels, layout == kSanaUpsampleConv2d ? 4u : 1u,
+                              layout == kSanaUpsampleConv2d ? 4u
+                              : convolution                 ? size[1] * size[2]
+                                                            : 1u,
+                              dtype == DType::kF32 ? inputs : (inputs + 1) / 2, uint64_t{kPanelColumns} * 4};
   return product(factors, 5);
 }
 

@@ -294,6 +294,16 @@ SANA_INLINE void store(T* p, Vec x, FirstLanes lanes) {
 
 #endif
 
+// The lanes named, the others zero.
+SANA_INLINE Vec keep(Vec x, AllLanes) {
+  return x;
+}
+SANA_INLINE Vec keep(Vec x, FirstLanes lanes) {
+  float all[kLanes] = {};
+  store(all, x, lanes);
+  return load(all);
+}
+
 // Calls f(i, lanes) for i = 0, kLanes, 2 kLanes ... < count: with AllLanes, and FirstLanes for what is left at the end.
 template <class F>
 SANA_INLINE void for_each_vector(int64_t count, const F& f) {
