@@ -1,6 +1,4 @@
 // How weights lie in memory on the CPU, for every instruction set alike, and the packing of checkpoint rows into it.
-//
-// depthwise [C, kh, kw] lies as [kh * kw, C]: the channels of one tap are consecutive, as those of a pixel are.
 
 #pragma once
 
