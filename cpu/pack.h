@@ -1,5 +1,4 @@
 // How weights lie in memory on the CPU, for every instruction set alike, and the packing of checkpoint rows into it.
-<<<<<<< HEAD
 //
 // The weights of matrix products stand in panels of 32 output columns, the order in which the kernels read them:
 //
@@ -15,8 +14,6 @@
 //   depthwise       [kh * kw][C]
 //
 // Columns beyond the last and the second half of an odd last pair are zero, as memory is when it is allocated.
-=======
->>>>>>> vector
 
 #pragma once
 
