@@ -43,6 +43,14 @@ Napi::Value open_file(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value make_errors_with(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    if (!info[0].IsFunction()) throw Error("ERR_SANA_ARGUMENT", "Expected `makeError` to be a function");
+    Instance::of(info.Env())->make_error = Napi::Persistent(info[0].As<Napi::Function>());
+    return info.Env().Undefined();
+  });
+}
+
 // "a|b" as ['a', 'b'].
 Napi::Array split(Napi::Env env, const char* names) {
   Napi::Array list = Napi::Array::New(env);
@@ -104,6 +112,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     exports.Set("operators", operator_table(env));
     exports.Set("listDevices", Napi::Function::New<list_devices>(env, "listDevices"));
     exports.Set("openDevice", Napi::Function::New<open_device>(env, "openDevice"));
+    exports.Set("makeErrorsWith", Napi::Function::New<make_errors_with>(env, "makeErrorsWith"));
     exports.Set("openFile", Napi::Function::New<open_file>(env, "openFile"));
     return env.Undefined();
   });

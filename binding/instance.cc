@@ -28,7 +28,8 @@ void Instance::tear_down(void* data) {
   for (const auto& executor : self.executors_) executor->stop();
   for (const auto& executor : self.executors_) executor->join();
   self.completions_.drop();
-  for (auto* reference : {&self.device, &self.buffer, &self.file, &self.program, &self.array_buffer_}) {
+  for (auto* reference :
+       {&self.device, &self.buffer, &self.file, &self.program, &self.make_error, &self.array_buffer_}) {
     reference->Reset();
   }
 }

@@ -37,6 +37,7 @@ class Instance {
   Napi::ArrayBuffer new_array_buffer(Napi::Env, uint64_t bytes);
 
   Napi::FunctionReference device, buffer, file, program;
+  Napi::FunctionReference make_error;  // (code, message) => Error; empty until JavaScript gives one
 
  private:
   explicit Instance(Napi::Env);

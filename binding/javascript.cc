@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "binding/instance.h"
 #include "binding/ops.h"
 
 namespace sana {
@@ -51,6 +52,14 @@ napi_value error_to_js(napi_env env, const Error& error) {
       napi_create_error(env, code, message, &result) != napi_ok) {
     return nullptr;
   }
+  // The package's own error class, once it has introduced itself.
+  const auto* instance = Napi::Env(env).GetInstanceData<std::shared_ptr<Instance>>();
+  if (!instance || (*instance)->make_error.IsEmpty()) return result;
+  napi_value undefined, made, ignored;
+  const napi_value arguments[] = {code, message};
+  napi_get_undefined(env, &undefined);
+  if (napi_call_function(env, undefined, (*instance)->make_error.Value(), 2, arguments, &made) == napi_ok) return made;
+  napi_get_and_clear_last_exception(env, &ignored);
   return result;
 }
 

@@ -37,6 +37,22 @@ export class SanaError extends Error {
   }
 }
 
+/** What to do about an error of the native side, by its code. */
+const nativeHints: Readonly<Record<string, string>> = {
+  ERR_SANA_ARGUMENT: 'Correct the argument.',
+  ERR_SANA_MODEL: 'The checkpoint is damaged: download it again.',
+  ERR_SANA_FILE: 'Check the path, that it is a regular file, and that you may read it.',
+  ERR_SANA_DEVICE: 'Use one of the devices and paths that `sana-native info` lists.',
+  ERR_SANA_MEMORY: "Free memory, ask for a smaller size, or load with offload: 'sequential'.",
+  ERR_SANA_DISPOSED: 'Do not use an object after its dispose().',
+};
+
+/** An error of the addon as the package's own class: what every rejected native call gives. */
+export function nativeError(code: string, message: string): SanaError {
+  const hint = nativeHints[code] ?? 'This is a fault of sana-native: please report it.';
+  return new SanaError(code as SanaErrorCode, message, { hint });
+}
+
 /** An `ERR_SANA_ARGUMENT`: ``Expected `width` to be a multiple of 32 from 32 to 8192, got 1000 (number)``. */
 export function argumentError(name: string, expected: string, given: unknown, hint?: string): SanaError {
   return new SanaError('ERR_SANA_ARGUMENT', `Expected \`${name}\` to be ${expected}, got ${describe(given)}`, {

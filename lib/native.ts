@@ -9,6 +9,7 @@
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { nativeError, SanaError } from './errors.ts';
 
 export type DType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u8';
 export type Layout = 'dense' | 'linear' | 'gatedLinear' | 'conv2d' | 'upsampleConv2d' | 'depthwise';
@@ -119,6 +120,8 @@ export interface OperatorTableEntry {
 }
 
 export interface Addon {
+  /** Errors are made by this function from here on. */
+  makeErrorsWith(makeError: (code: string, message: string) => Error): void;
   readonly operators: readonly OperatorTableEntry[];
   listDevices(): NativeDeviceInfo[];
   openDevice(options: { backend: string; index: number; threads: number; path?: string }): NativeDevice;
@@ -135,9 +138,25 @@ let loaded: Addon | undefined;
 /**
  * Loads the addon once: a prebuilt binary when one fits, else the local build. SANA_NATIVE_ADDON names another file to
  * load, as `npm run sanitize` does.
+ *
+ * @throws SanaError ERR_SANA_ADDON when none can be loaded.
  */
 export function addon(): Addon {
+  if (loaded !== undefined) return loaded;
   const file = process.env.SANA_NATIVE_ADDON;
-  loaded ??= (file ? require(file) : require('node-gyp-build')(packageRoot)) as Addon;
+  try {
+    loaded = (file ? require(file) : require('node-gyp-build')(packageRoot)) as Addon;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new SanaError(
+      'ERR_SANA_ADDON',
+      `The native addon could not be loaded${file ? ` from ${file}` : ''}: ${reason}`,
+      {
+        hint: 'Build it with `npm run build` in the package (needs CMake and a C++20 compiler).',
+        cause,
+      },
+    );
+  }
+  loaded.makeErrorsWith(nativeError);
   return loaded;
 }
