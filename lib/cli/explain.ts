@@ -1,45 +1,91 @@
 /** `sana-native explain`: what a generation would run and hold in memory, without running it. */
 
 import { Command } from 'commander';
-import { type ExplainedOperator, type ExplainedStage, type Explanation, readLatents, SanaPipeline } from '../index.ts';
+import {
+  type ExplainedOperator,
+  type ExplainedStage,
+  type Explanation,
+  type GenerateRequest,
+  type LoadOptions,
+  type ProfiledOperator,
+  type ProfiledStage,
+  readLatents,
+  SanaPipeline,
+} from '../index.ts';
 import { addModelFlags, addRequestFlags, type ModelFlags, modelOf, type RequestFlags, requestOf } from './flags.ts';
 import { interruptible } from './interrupt.ts';
 import { printJson, printLines } from './output.ts';
 import { progressBar } from './progress.ts';
 
-type Flags = ModelFlags & RequestFlags & { readonly json?: boolean };
+type Flags = ModelFlags & RequestFlags & { readonly json?: boolean; readonly profile?: boolean };
 
 export function explainCommand(): Command {
   const command = new Command('explain')
     .description('print what a generation would run: operators, FLOPs, bytes and memory')
     .argument('[prompt]', 'its length counts', 'a red fox in snow');
   addModelFlags(command);
-  return addRequestFlags(command).option('--json', 'print one JSON object on standard output').action(explain);
+  return addRequestFlags(command)
+    .option('--profile', 'run it, and add the time of every operator')
+    .option('--json', 'print one JSON object on standard output')
+    .action(explain);
 }
 
 async function explain(prompt: string, flags: Flags): Promise<void> {
   const { model, options } = modelOf(flags);
   const latents = flags.latents === undefined ? {} : { latents: await readLatents(flags.latents) };
+  const request = { ...requestOf(flags), ...latents, prompt };
+  const explanation = await interruptible((signal) =>
+    SanaPipeline.explain(model, { ...request, signal }, { ...options, signal }),
+  );
+  const profile = flags.profile === true ? await profiled(model, options, request) : undefined;
+  if (flags.json === true) await printJson(profile === undefined ? explanation : { ...explanation, profile });
+  else await printLines([...explanationLines(explanation), ...(profile?.flatMap(profileLines) ?? [])]);
+}
+
+async function profiled(model: string, options: LoadOptions, request: GenerateRequest): Promise<ProfiledStage[]> {
   const progress = progressBar();
-  const explanation = await interruptible(async (signal) => {
+  return await interruptible(async (signal) => {
     try {
-      const pipe = await SanaPipeline.fromPretrained(model, {
+      await using pipe = await SanaPipeline.fromPretrained(model, {
         ...options,
         signal,
         onProgress: ({ loadedBytes, totalBytes }) =>
           progress.show('Loading', totalBytes === 0 ? 0 : loadedBytes / totalBytes),
       });
-      try {
-        return await pipe.explain({ ...requestOf(flags), ...latents, prompt, signal });
-      } finally {
-        await pipe.dispose();
-      }
+      return await pipe.profile({
+        ...request,
+        signal,
+        onStep: ({ step, totalSteps }) => progress.show('Profiling', step / totalSteps),
+      });
     } finally {
       progress.clear();
     }
   });
-  if (flags.json === true) await printJson(explanation);
-  else await printLines(explanationLines(explanation));
+}
+
+/** One program that ran: a line per kind of operator, the slowest first. */
+function profileLines({ name, operators }: ProfiledStage): string[] {
+  const total = operators.reduce((sum, { ms }) => sum + ms, 0);
+  const rows = groups(operators)
+    .map((group) => {
+      const ms = group.reduce((sum, operator) => sum + operator.ms, 0);
+      const per = (of: (operator: ProfiledOperator) => number) =>
+        group.reduce((sum, operator) => sum + of(operator), 0) / ms / 1e6;
+      return { group, ms, gflops: per(({ flops }) => flops), gbps: per(({ bytes }) => bytes) };
+    })
+    .sort((a, b) => b.ms - a.ms)
+    .map(({ group, ms, gflops, gbps }) =>
+      [
+        `  ${(group[0]?.op ?? '').padEnd(18)}`,
+        String(group.length).padStart(4),
+        `${ms.toFixed(2)} ms`.padStart(12),
+        `${((100 * ms) / total).toFixed(1)} %`.padStart(7),
+        `${gflops.toFixed(0)} GFLOP/s`.padStart(13),
+        `${gbps.toFixed(1)} GB/s`.padStart(11),
+        group[0]?.shapes ?? '',
+      ].join('  '),
+    );
+  return ['', `${name}: ${total.toFixed(1)} ms`, ...rows];
 }
 
 /** The explanation as tables: one per stage, one line per operator and shapes. */
@@ -68,17 +114,21 @@ function stageLines(stage: ExplainedStage): string[] {
   ].map((line, i) => (i === 0 ? line : `  ${line}`));
 }
 
-/** Operators of the same kind and shapes as one row. */
-function grouped(operators: readonly ExplainedOperator[]): string[][] {
-  const groups = new Map<string, ExplainedOperator[]>();
+/** Operators of the same kind and shapes together. */
+function groups<T extends ExplainedOperator>(operators: readonly T[]): T[][] {
+  const found = new Map<string, T[]>();
   for (const operator of operators) {
     const key = `${operator.op} ${operator.shapes}`;
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [operator]);
+    const group = found.get(key);
+    if (group === undefined) found.set(key, [operator]);
     else group.push(operator);
   }
+  return [...found.values()];
+}
+
+function grouped(operators: readonly ExplainedOperator[]): string[][] {
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
-  return [...groups.values()].map((group) => [
+  return groups(operators).map((group) => [
     group[0]?.op ?? '',
     String(group.length),
     scaled(sum(group.map(({ flops }) => flops))),

@@ -182,7 +182,7 @@ export class Autoencoder {
   async #run(plan: Plan, signal?: AbortSignal): Promise<void> {
     const program = new Program(this.#engine.device, plan);
     try {
-      await program.run(this.#engine.arena, signal);
+      await this.#engine.run(program, signal);
     } finally {
       program.dispose();
     }

@@ -1,16 +1,23 @@
 /** What the parts of a pipeline share: the device, the arena, and the check that a plan fits before it starts. */
 
 import { SanaError } from '../errors.ts';
-import { Arena } from '../graph/program.ts';
+import { Arena, type CallProfile, type Program } from '../graph/program.ts';
 import type { NativeDevice } from '../native.ts';
 import type { DeviceLease } from '../runtime/devices.ts';
 
 export type ComputeDtype = 'f32' | 'bf16';
 
+/** A program that ran, and the time each of its operators took. */
+export interface ProfiledProgram {
+  readonly name: string;
+  readonly operators: readonly CallProfile[];
+}
+
 export class Engine {
   readonly device: NativeDevice;
   readonly arena: Arena;
   readonly #lease: DeviceLease;
+  #profiles: ProfiledProgram[] | undefined;
 
   constructor(lease: DeviceLease) {
     this.#lease = lease;
@@ -34,6 +41,24 @@ export class Engine {
       `${what} needs ${formatBytes(bytes)} of memory and ${this.deviceId} has ${formatBytes(free)} free`,
       { hint },
     );
+  }
+
+  /** Runs a program on the shared arena, timing every operator inside `profile`. */
+  async run(program: Program, signal?: AbortSignal): Promise<void> {
+    if (this.#profiles === undefined) await program.run(this.arena, signal);
+    else this.#profiles.push({ name: program.plan.name, operators: await program.profile(this.arena, signal) });
+  }
+
+  /** The programs that `body` runs, in order, with the time of every operator. */
+  async profile(body: () => Promise<unknown>): Promise<ProfiledProgram[]> {
+    const profiles: ProfiledProgram[] = [];
+    this.#profiles = profiles;
+    try {
+      await body();
+    } finally {
+      this.#profiles = undefined;
+    }
+    return profiles;
   }
 
   dispose(): void {

@@ -30,8 +30,12 @@ import type {
   GenerationParameters,
   ImageInput,
   LoadOptions,
+  ProfiledStage,
   TensorLike,
 } from './types.ts';
+
+/** What `explain` takes where no prompt is given: its length is all that counts. */
+const explainedPrompt = 'a red fox in snow';
 
 /** Sizes of latents (pixels / 32) for which there is a table of resolutions. */
 const binnedSampleSizes = [16, 32, 64, 128];
@@ -82,16 +86,46 @@ export class SanaPipeline {
    *   ERR_SANA_DEVICE for a device that is not there, ERR_SANA_MEMORY when the weights do not fit.
    */
   static async fromPretrained(model: string, options: LoadOptions = {}): Promise<SanaPipeline> {
-    if (typeof model !== 'string' || model === '')
-      throw argumentError('model', 'the path of a checkpoint folder', model);
     const checked = checkLoadOptions(options);
-    const { signal, onProgress } = checked;
+    const pipeline = await SanaPipeline.#open(model, checked);
+    try {
+      await pipeline.#load(checked);
+      return pipeline;
+    } catch (error) {
+      await pipeline.dispose();
+      throw error;
+    }
+  }
+
+  /**
+   * What a request would run on a model, without loading its weights: see `explain`.
+   *
+   * @throws SanaError as `fromPretrained` does, but for memory.
+   */
+  static async explain(
+    model: string,
+    request: string | GenerateRequest = explainedPrompt,
+    options: LoadOptions = {},
+  ): Promise<Explanation> {
+    const pipeline = await SanaPipeline.#open(model, checkLoadOptions(options));
+    try {
+      return await pipeline.explain(request);
+    } finally {
+      await pipeline.dispose();
+    }
+  }
+
+  /** Everything but the weights. */
+  static async #open(model: string, options: CheckedLoadOptions): Promise<SanaPipeline> {
+    if (typeof model !== 'string' || model === '') {
+      throw argumentError('model', 'the path of a checkpoint folder', model);
+    }
+    const { variant, signal, onProgress, offload } = options;
     signal?.throwIfAborted();
     onProgress?.({ phase: 'open', loadedBytes: 0, totalBytes: 0 });
-    const checkpoint = await openCheckpoint(model, checked.variant === null ? {} : { variant: checked.variant });
+    const checkpoint = await openCheckpoint(model, variant === null ? {} : { variant });
     let engine: Engine | undefined;
-    let tokenizer: Promise<Tokenizer> | undefined;
-    let pipeline: SanaPipeline | undefined;
+    let tokenizer: Tokenizer | undefined;
     try {
       if (checkpoint.className !== 'SanaPipeline') {
         throw new SanaError(
@@ -102,21 +136,14 @@ export class SanaPipeline {
           },
         );
       }
-      engine = new Engine(openDevice(checked.device, checked.threads === 0 ? undefined : checked.threads));
-      const dtype = computeDtype(checked.dtype, engine);
-      tokenizer = Tokenizer.load(checkpoint.tokenizerFolder, signal === undefined ? {} : { signal });
-      tokenizer.catch(() => {}); // awaited below; a failure meanwhile must not count as unhandled
-      signal?.throwIfAborted();
-      pipeline = new SanaPipeline(engine, checkpoint, await tokenizer, dtype, checked.offload);
-      await pipeline.#load(checked);
-      return pipeline;
+      engine = new Engine(openDevice(options.device, options.threads === 0 ? undefined : options.threads));
+      const dtype = computeDtype(options.dtype, engine);
+      tokenizer = await Tokenizer.load(checkpoint.tokenizerFolder, signal === undefined ? {} : { signal });
+      return new SanaPipeline(engine, checkpoint, tokenizer, dtype, offload);
     } catch (error) {
-      if (pipeline !== undefined) await pipeline.dispose();
-      else {
-        void tokenizer?.then((loaded) => loaded.dispose()).catch(() => {});
-        engine?.dispose();
-        checkpoint.close();
-      }
+      tokenizer?.dispose();
+      engine?.dispose();
+      checkpoint.close();
       throw error;
     }
   }
@@ -177,9 +204,15 @@ export class SanaPipeline {
   }
 
   /** What a request would run, without running it: operators, FLOPs, bytes and memory of every stage. */
-  async explain(request: string | GenerateRequest = 'a prompt of about this many tokens'): Promise<Explanation> {
+  async explain(request: string | GenerateRequest = explainedPrompt): Promise<Explanation> {
     const checked = checkRequest(request, this.#traits);
     return await this.#queue.run(() => this.#explain(checked), checked.signal);
+  }
+
+  /** Runs a request and gives every program that ran, in order, with the time of each operator. */
+  async profile(request: string | GenerateRequest): Promise<ProfiledStage[]> {
+    const checked = checkRequest(request, this.#traits);
+    return await this.#queue.run(() => this.#engine.profile(() => this.#generate(checked)), checked.signal);
   }
 
   /** Waits for the running call, rejects those that wait, and gives all memory back. May be called twice. */

@@ -206,7 +206,7 @@ export class TextEncoder {
     options: { prefix?: readonly Tensor[] | undefined; capture?: readonly Tensor[] },
     signal?: AbortSignal,
   ): Promise<Float32Array> {
-    const { device, arena } = this.#engine;
+    const { device } = this.#engine;
     const graph = this.#record(
       sequences.map((ids) => ids.length),
       options.prefix,
@@ -231,7 +231,7 @@ export class TextEncoder {
       await write(device, graph.sin, angles.sin);
       const program = new Program(device, graph.plan);
       try {
-        await program.run(arena, signal);
+        await this.#engine.run(program, signal);
       } finally {
         program.dispose();
       }

@@ -88,7 +88,7 @@ export class Transformer {
     const embeds = realTokens(inputs.embeds, inputs.mask);
     await this.load(inputs.signal);
 
-    const { device, arena } = this.#engine;
+    const { device } = this.#engine;
     const pixels = height * width;
     const block = new Block(device, 'transformer forward');
     const context = new TextContextGraph(
@@ -114,7 +114,7 @@ export class Transformer {
       for (const each of [context.plan, plan]) {
         const program = new Program(device, each);
         try {
-          await program.run(arena, inputs.signal);
+          await this.#engine.run(program, inputs.signal);
         } finally {
           program.dispose();
         }
@@ -214,14 +214,14 @@ export class Denoiser {
 
   /** Takes the memory, writes the start latents [B, N, channels] and computes the prompts' keys and values. */
   async start(latents: Float32Array, embeds: readonly PromptEmbeds[], signal?: AbortSignal): Promise<void> {
-    const { device, arena } = this.#engine;
+    const { device } = this.#engine;
     this.#block.allocate();
     this.#contextProgram ??= new Program(device, this.contextPlan);
     this.#stepProgram ??= new Program(device, this.stepPlan);
     await write(device, this.#latents, latents);
     await write(device, this.#previous, new Float32Array(latents.length));
     await this.#context.write(embeds);
-    await this.#contextProgram.run(arena, signal);
+    await this.#engine.run(this.#contextProgram, signal);
   }
 
   /** One step. `step` is only for the error message. */
@@ -232,11 +232,11 @@ export class Denoiser {
     { p, q, a, b, c }: StepCoefficients,
     signal?: AbortSignal,
   ): Promise<void> {
-    const { device, arena } = this.#engine;
+    const { device } = this.#engine;
     if (this.#stepProgram === undefined) throw new Error('start() comes first');
     await write(device, this.#timestep, Float32Array.of(timestep));
     await write(device, this.#coefficients, Float32Array.of(guidanceScale, p, q, a, b, c));
-    await this.#stepProgram.run(arena, signal);
+    await this.#engine.run(this.#stepProgram, signal);
     const [count = 0] = new Int32Array(await read(device, this.#nonFinite));
     if (count > 0) {
       throw new SanaError(
@@ -252,11 +252,6 @@ export class Denoiser {
   /** The current latents, or the estimate of the clean ones, [B, N, channels]. */
   async latents(which: 'current' | 'clean' = 'current'): Promise<Float32Array> {
     return new Float32Array(await read(this.#engine.device, which === 'current' ? this.#latents : this.#previous));
-  }
-
-  async profileStep(signal?: AbortSignal): Promise<ReturnType<Program['profile']>> {
-    if (this.#stepProgram === undefined) throw new Error('start() comes first');
-    return await this.#stepProgram.profile(this.#engine.arena, signal);
   }
 
   dispose(): void {

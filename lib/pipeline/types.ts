@@ -192,6 +192,17 @@ export interface ExplainedStage {
   readonly peakBytes: number;
 }
 
+/** An operator that ran, and how long it took. */
+export interface ProfiledOperator extends ExplainedOperator {
+  readonly ms: number;
+}
+
+/** A program that ran, once. */
+export interface ProfiledStage {
+  readonly name: string;
+  readonly operators: readonly ProfiledOperator[];
+}
+
 /** What a request would run, found without running it. */
 export interface Explanation {
   readonly model: string;
