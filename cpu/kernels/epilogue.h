@@ -14,10 +14,10 @@
 namespace sana::cpu::SANA_ISA {
 
 struct Epilogue {
-  int64_t columns;     // of out
-  const float* bias;   // [columns] or null
-  const float* gate;   // [B, columns] or null
-  int64_t gate_rows;   // rows of out that share a row of gate
+  int64_t columns;       // of out
+  const float* bias;     // [columns] or null
+  const float* gate;     // [B, columns] or null
+  int64_t gate_rows;     // rows of out that share a row of gate
   const void* residual;  // [rows, columns], dtype of out, or null
   int64_t residual_pitch;
   void* out;  // [rows, columns]
@@ -42,6 +42,19 @@ SANA_INLINE Vec activate(Activation activation, Vec x) {
   }
 }
 
+// Fetches what finish_row will read and write: a store into a line that is not in cache stalls the ones behind it.
+template <class Out>
+SANA_INLINE void prefetch_row(const Epilogue& e, int64_t row, int64_t column) {
+  const char* out = reinterpret_cast<const char*>(static_cast<Out*>(e.out) + row * e.out_pitch + column);
+  __builtin_prefetch(out, 1);
+  if (sizeof(Out) == 4) __builtin_prefetch(out + 64, 1);
+  if (!e.residual || e.residual == e.out) return;
+  const char* residual =
+      reinterpret_cast<const char*>(static_cast<const Out*>(e.residual) + row * e.residual_pitch + column);
+  __builtin_prefetch(residual);
+  if (sizeof(Out) == 4) __builtin_prefetch(residual + 64);
+}
+
 // Finishes the sums of one row and one panel, columns column.. of out.
 template <class Out>
 static void finish_row(const Epilogue& e, int64_t row, int64_t column, const float* sums) {  // sums [32]
@@ -55,8 +68,7 @@ static void finish_row(const Epilogue& e, int64_t row, int64_t column, const flo
   }
   const float* bias = e.bias ? e.bias + column : nullptr;
   const float* gate = e.gate ? e.gate + row / e.gate_rows * e.columns + column : nullptr;
-  const Out* residual =
-      e.residual ? static_cast<const Out*>(e.residual) + row * e.residual_pitch + column : nullptr;
+  const Out* residual = e.residual ? static_cast<const Out*>(e.residual) + row * e.residual_pitch + column : nullptr;
   for_each_vector(left < kPanelColumns ? left : kPanelColumns, [&](int64_t j, auto lanes) {
     Vec x = load(sums + j);
     if (bias) x = x + load(bias + j, lanes);

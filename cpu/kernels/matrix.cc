@@ -2,11 +2,11 @@
 //
 // A task is a rectangle of output pixels by a range of weight panels. It copies the input pixels that it needs, with
 // their zero padding, into its worker's workspace (staging: aligned, pairs of bf16 complete, no power-of-two pitch) and
-// runs tiles over them; the epilogue follows each tile. Tiles run across the ends of the rectangle's lines, over the few
-// staged pixels that are there for the kernel's overlap only: their sums are not used. Nothing is gathered per tap.
+// runs tiles over them; the epilogue follows each tile. Tiles run across the ends of the rectangle's lines, over the
+// few staged pixels that are there for the kernel's overlap only: their sums are not used. Nothing is gathered per tap.
 //
-// Bound by arithmetic: a worker reads 128 bytes of weights per kTileRows x 32 products, from its second-level cache. For
-// few rows (M < 30 or so) it is bound by reading the weights, each once.
+// Bound by arithmetic: a worker reads 128 bytes of weights per kTileRows x 32 products, from its second-level cache.
+// For few rows (M < 30 or so) it is bound by reading the weights, each once.
 
 #include "cpu/kernels/matrix.h"
 
@@ -14,29 +14,45 @@
 
 namespace sana::cpu::SANA_ISA {
 
-// How the product is cut into tasks. No bit of the result depends on it, but for `lanes` with several taps.
+static int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+static int64_t smaller(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+static int64_t larger(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
+// ---- cutting into tasks --------------------------------------------------------------------------------------------
+
+inline constexpr int64_t kStagedBytes = 448 << 10;  // leaves half of a 1 MiB second-level cache to weights and sums
+inline constexpr int64_t kSumsBytes = 1 << 20;
+inline constexpr int64_t kMatrixRows = 192;  // pixels of a task: a panel of weights is fetched once for so many
+inline constexpr int64_t kImageWidth = 128, kImagePixels = 512;
+inline constexpr int64_t kTapLanes = 2304;  // staged floats of all taps: 256 channels of a 3x3 kernel
+inline constexpr int kSplits[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128};
+
+// How the product is cut. No bit of the result depends on it: with one tap a sum runs over the channels in any case,
+// with several `lanes` follows from the shape of the weights alone.
 struct Blocks {
-  int64_t lanes;          // of a tap that are staged at a time
-  int64_t height, width;  // output pixels of a task
-  int64_t panels;         // weight panels of a task, over all phases
-  // what follows from these
-  int64_t columns;        // staged pixels of a line that a tile's row may start at: width + overlap
-  int64_t lines;          // staged lines in a plane
-  int64_t pixel;          // floats between staged pixels
+  int64_t height, width;        // output pixels of a task
+  int64_t panels;               // weight panels of a task, over all phases
+  int64_t lanes;                // of a tap that are staged and multiplied in one pass
+  int64_t columns;              // staged pixels of a line, over the stride: width and the kernel's overlap
+  int64_t lines;                // staged lines, over the stride
+  int64_t pixel;                // floats between staged pixels
   int64_t down, across, along;  // tasks per image, per line, over the panels
+
+  int64_t rows() const { return (height - 1) * columns + width; }  // from the first to the last that tiles run over
+  int64_t staged_floats(int64_t stride) const { return stride * lines * stride * columns * pixel; }
 };
 
-inline constexpr int64_t kStagedBytes = 448 << 10;   // leaves half of a 1 MiB second-level cache to weights and sums
-inline constexpr int64_t kBlockRows = 192;           // weights are read once for so many pixels
-inline constexpr int64_t kBlockPanels = 32;
-inline constexpr int64_t kTasksPerWorker = 8;
-
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-
 template <class Product>
-static void measure(const MatrixProduct& p, int64_t panels, Blocks& b) {
+static void measure(const MatrixProduct& p, int64_t lanes, int64_t panels, Blocks& b) {
+  const int64_t taps = p.kernel_height * p.kernel_width;
+  const int64_t most = taps == 1 ? larger(512, kStagedBytes / 4 / (b.height * b.width)) : larger(16, kTapLanes / taps);
+  b.lanes = ceil_div(lanes, ceil_div(lanes, most / Product::kStaged));
   b.columns = b.width - 1 + ceil_div(p.window_width, p.stride);
   b.lines = b.height - 1 + ceil_div(p.window_height, p.stride);
   // An odd number of cache lines: the rows of a tile fall into different sets of the first-level cache.
@@ -46,51 +62,64 @@ static void measure(const MatrixProduct& p, int64_t panels, Blocks& b) {
   b.along = ceil_div(panels, b.panels);
 }
 
-static int64_t staged_floats(const MatrixProduct& p, const Blocks& b) {
-  return p.stride * b.lines * p.stride * b.columns * b.pixel;
+// The time of the whole product in quarters of a cycle of AVX-512, with all workers alike: to choose between cuts.
+template <class Product>
+static int64_t cost(const MatrixProduct& p, int64_t lanes, const Blocks& b, int workers) {
+  const int64_t taps = p.kernel_height * p.kernel_width;
+  const int64_t multiply = ceil_div(b.rows(), kTileRows) * kTileRows * 8 + 64;  // 64: fetching the weights
+  const int64_t finish = b.rows() * 100;
+  const int64_t stage = p.stride * b.lines * p.stride * b.columns * (lanes * Product::kStaged * 2 + 100);
+  const int64_t task = b.panels * (taps * lanes * multiply + finish) + stage + 10000;
+  const int64_t tasks = p.batch * b.down * b.across * b.along;
+  // Workers that do not keep step wait half a task at the end.
+  return task * larger(2 * ceil_div(tasks, workers), 2 * tasks / workers + 1);
 }
 
 template <class Product>
 static Blocks choose_blocks(const MatrixProduct& p, int64_t lanes, int64_t panels, int workers) {
-  const int64_t taps = p.kernel_height * p.kernel_width;
-  const bool matrix = taps == 1 && p.height == 1;
+  const bool matrix = p.kernel_height * p.kernel_width == 1 && p.height == 1;
+  const auto evenly = [](int64_t size, int64_t most) { return ceil_div(size, ceil_div(size, most)); };
   Blocks b;
-  b.panels = smaller(panels, kBlockPanels);
-  b.width = ceil_div(p.out_width, ceil_div(p.out_width, matrix ? kBlockRows : 128));
-  if (matrix) b.width = ceil_div(b.width, kTileRows) * kTileRows;
-  b.height = larger(1, smaller(p.out_height, kBlockRows / b.width));
+  b.panels = panels;
+  b.width = evenly(p.out_width, matrix ? kMatrixRows : kImageWidth);
+  b.height = evenly(p.out_height, larger(1, kImagePixels / b.width));
+  measure<Product>(p, lanes, panels, b);
+  while (b.height * b.width > 1 && b.staged_floats(p.stride) * 4 > kStagedBytes) {
+    (b.height > 1 ? b.height : b.width) = ceil_div(b.height > 1 ? b.height : b.width, 2);
+    measure<Product>(p, lanes, panels, b);
+  }
 
-  // One tap: a sum's order does not depend on the cut. Several: a constant of the weights' shape.
-  int64_t most = taps == 1 ? larger(512, kStagedBytes / 4 / (b.width * b.height)) : larger(16, 2304 / taps);
-  most = larger(1, most / Product::kStaged);
-  b.lanes = ceil_div(lanes, ceil_div(lanes, most));
-  measure<Product>(p, panels, b);
-  while (b.height > 1 && staged_floats(p, b) * 4 > kStagedBytes) {
-    b.height = ceil_div(b.height, 2);
-    measure<Product>(p, panels, b);
-  }
-  while (b.width > 8 && staged_floats(p, b) * 4 > kStagedBytes) {
-    b.width = ceil_div(b.width, 2);
-    measure<Product>(p, panels, b);
-  }
-  // Enough tasks that no worker waits long for the last ones.
-  while (p.batch * b.down * b.across * b.along < kTasksPerWorker * workers) {
-    const int64_t pixels = b.height * b.width;
-    if (b.panels > 1 && (pixels <= 8 * kTileRows || b.panels > 8)) {
-      b.panels = ceil_div(b.panels, 2);
-    } else if (pixels > 2 * kTileRows) {
-      if (b.height > 1) {
-        b.height = ceil_div(b.height, 2);
-      } else {
-        b.width = ceil_div(ceil_div(b.width, 2), kTileRows) * kTileRows;
-      }
+  Blocks best = b;
+  int64_t least = INT64_MAX;
+  for (const int pixels : kSplits) {
+    Blocks cut = b;
+    if (b.height > 1) {
+      cut.height = ceil_div(b.height, pixels);
     } else {
-      break;
+      cut.width = smaller(b.width, ceil_div(ceil_div(b.width, pixels), kTileRows) * kTileRows);
     }
-    measure<Product>(p, panels, b);
+    for (const int along : kSplits) {
+      cut.panels = ceil_div(panels, along);
+      measure<Product>(p, lanes, panels, cut);
+      if (cut.lanes < lanes && cut.panels > 1 && cut.rows() * cut.panels * kPanelColumns * 4 > kSumsBytes) continue;
+      const int64_t time = cost<Product>(p, lanes, cut, workers);
+      if (time < least) {
+        least = time;
+        best = cut;
+      }
+      if (cut.panels == 1) break;
+    }
+    if (cut.height * cut.width <= kTileRows || (b.height > 1 && cut.height == 1)) break;
   }
-  return b;
+  return best;
 }
+
+// ---- staging -------------------------------------------------------------------------------------------------------
+
+// A task's output pixels.
+struct Rectangle {
+  int64_t batch, y, x, height, width;
+};
 
 // Copies `count` channels of a pixel into lanes, completing the last pair with a zero.
 template <class Product>
@@ -104,20 +133,20 @@ static SANA_INLINE void stage_pixel(float* lanes, const typename Product::Elemen
   }
 }
 
-// Stages channels first.. of the pixels that output pixels (y0.., x0..) of an image read:
+// Stages channels first.. of the pixels that a rectangle of output pixels reads:
 // [stride][lines][stride * columns][pixel], line r of the rectangle being line r / stride of plane r % stride.
 template <class Product>
-static void stage(const MatrixProduct& p, const Blocks& b, int64_t batch, int64_t y0, int64_t x0, int64_t first,
-                  int64_t count, float* staged) {
+static void stage(const MatrixProduct& p, const Blocks& b, const Rectangle& at, int64_t first, int64_t count,
+                  float* staged) {
   using Element = typename Product::Element;
   const int64_t lanes = ceil_div(count, Product::kElements) * Product::kStaged;
   const int64_t width = p.stride * b.columns;
-  const Element* image = static_cast<const Element*>(p.image) + batch * p.height * p.width * p.pitch + first;
+  const Element* image = static_cast<const Element*>(p.image) + at.batch * p.height * p.width * p.pitch + first;
   for (int64_t r = 0; r < p.stride * b.lines; ++r) {
     float* line = staged + (r % p.stride * b.lines + r / p.stride) * width * b.pixel;
-    const int64_t y = y0 * p.stride - p.pad_y + r;
+    const int64_t y = at.y * p.stride - p.pad_y + r;
     for (int64_t c = 0; c < width; ++c) {
-      const int64_t x = x0 * p.stride - p.pad_x + c;
+      const int64_t x = at.x * p.stride - p.pad_x + c;
       if (y >= 0 && y < p.height && x >= 0 && x < p.width) {
         stage_pixel<Product>(line + c * b.pixel, image + (y * p.width + x) * p.pitch, count);
       } else {
@@ -126,6 +155,8 @@ static void stage(const MatrixProduct& p, const Blocks& b, int64_t batch, int64_
     }
   }
 }
+
+// ---- multiplying ---------------------------------------------------------------------------------------------------
 
 template <class Product, class Out>
 struct MatrixTask {
@@ -142,58 +173,74 @@ struct MatrixTask {
 
   void multiply(int64_t task, float* workspace) const {
     const int64_t first_panel = task % b.along * b.panels;
-    const int64_t x0 = task / b.along % b.across * b.width;
-    const int64_t y0 = task / b.along / b.across % b.down * b.height;
-    const int64_t batch = task / b.along / b.across / b.down;
+    Rectangle at;
+    at.x = task / b.along % b.across * b.width;
+    at.y = task / b.along / b.across % b.down * b.height;
+    at.batch = task / b.along / b.across / b.down;
+    at.width = smaller(b.width, p.out_width - at.x);
+    at.height = smaller(b.height, p.out_height - at.y);
     const int64_t end_panel = smaller(first_panel + b.panels, p.phases * panels);
-    const int64_t width = smaller(b.width, p.out_width - x0), height = smaller(b.height, p.out_height - y0);
-    const int64_t end = (height - 1) * b.columns + width;  // behind the last row of the last tile
+    const int64_t end = (at.height - 1) * b.columns + at.width;  // behind the last row of the last tile
 
     const int64_t line = p.stride * b.columns * b.pixel;
     const Taps taps = {p.kernel_height, p.kernel_width, p.stride, b.pixel, line, b.lines * line};
     const int64_t tap_floats = lanes * kPanelColumns;
     const int64_t panel_floats = p.kernel_height * p.kernel_width * tap_floats;
     float* staged = workspace;
-    float* sums = workspace + staged_floats(p, b);
+    float* sums = workspace + b.staged_floats(p.stride);
     const bool one_pass = b.lanes == lanes;
 
     for (int64_t k = 0; k < lanes; k += b.lanes) {
       const int64_t count = smaller(b.lanes, lanes - k);
       const int64_t channel = k * Product::kElements;
-      stage<Product>(p, b, batch, y0, x0, channel, smaller(count * Product::kElements, p.channels - channel), staged);
+      stage<Product>(p, b, at, channel, smaller(count * Product::kElements, p.channels - channel), staged);
       for (int64_t panel = first_panel; panel < end_panel; ++panel) {
         const int64_t phase = panel / panels;
         const int64_t column = panel % panels * p.epilogue.panel_columns();
         const int64_t used = p.epilogue.gated ? kPanelColumns : smaller(kPanelColumns, p.epilogue.columns - column);
-        const float* rows = staged + taps.offset(phase / 2, phase % 2);
+        const float* rows = staged + phase / 2 * line + phase % 2 * b.pixel;
         const float* weights = p.weights + panel * panel_floats + k * kPanelColumns;
         const char* next = reinterpret_cast<const char*>(weights + panel_floats);
         float* panel_sums = one_pass ? sums : sums + (panel - first_panel) * end * kPanelColumns;
         for (int64_t q = 0; q < end;) {
           const int64_t count_rows = smaller(kTileRows, end - q);
           float* tile_sums = one_pass ? sums : panel_sums + q * kPanelColumns;
+          const bool last = k + count == lanes;
+          if (last) {  // the tile's part of out comes into cache while it is being summed
+            each_pixel(at, phase, q, count_rows,
+                       [&](int64_t, int64_t row) { prefetch_row<Out>(p.epilogue, row, column); });
+          }
           for (int64_t j = 0; j < used; j += kTileColumns) {
             kMultiplyTile<Product>[count_rows](taps, {rows + q * p.stride * b.pixel, p.stride * b.pixel, weights + j,
                                                       tap_floats, count, tile_sums + j, k == 0, next, 64});
           }
           next += count / 4 * 64;
-          if (k + count == lanes) finish(tile_sums, q, count_rows, phase, column, batch, y0, x0, width);
+          if (last) {
+            each_pixel(at, phase, q, count_rows, [&](int64_t i, int64_t row) {
+              finish_row<Out>(p.epilogue, row, column, tile_sums + i * kPanelColumns);
+            });
+          }
           q += count_rows;
-          while (q < end && q % b.columns >= width) ++q;
+          while (q < end && q % b.columns >= at.width) ++q;
         }
       }
     }
   }
 
-  void finish(const float* sums, int64_t first, int64_t rows, int64_t phase, int64_t column, int64_t batch, int64_t y0,
-              int64_t x0, int64_t width) const {
+  // Calls f(i, row of out) for rows first + i of the task that are pixels of it.
+  template <class F>
+  SANA_INLINE void each_pixel(const Rectangle& at, int64_t phase, int64_t first, int64_t rows, const F& f) const {
+    const int64_t scale = p.phases == 1 ? 1 : 2;
+    const int64_t line_step = scale * scale * p.out_width;
+    int64_t x = first % b.columns;
+    int64_t line = at.batch * p.out_height * line_step + (at.y + first / b.columns) * line_step + at.x * scale +
+                   phase / 2 * scale * p.out_width + phase % 2;
     for (int64_t i = 0; i < rows; ++i) {
-      const int64_t x = (first + i) % b.columns, y = (first + i) / b.columns + y0;
-      if (x >= width) continue;
-      const int64_t row =
-          p.phases == 1 ? (batch * p.out_height + y) * p.out_width + x0 + x
-                        : (batch * 2 * p.out_height + 2 * y + phase / 2) * 2 * p.out_width + 2 * (x0 + x) + phase % 2;
-      finish_row<Out>(p.epilogue, row, column, sums + i * kPanelColumns);
+      if (x < at.width) f(i, line + x * scale);
+      if (++x == b.columns) {
+        x = 0;
+        line += line_step;
+      }
     }
   }
 };
@@ -203,8 +250,8 @@ static void run_product(const MatrixProduct& p, Workers& workers) {
   if (p.batch * p.out_height * p.out_width * p.epilogue.columns == 0) return;
   const int64_t lanes = ceil_div(p.channels, Product::kElements);
   const int64_t panels = ceil_div(p.epilogue.columns, p.epilogue.panel_columns());
-  MatrixTask<Product, Out> task = {
-      p, choose_blocks<Product>(p, lanes, p.phases * panels, workers.count()), lanes, panels, workers};
+  MatrixTask<Product, Out> task = {p, choose_blocks<Product>(p, lanes, p.phases * panels, workers.count()), lanes,
+                                   panels, workers};
   const Blocks& b = task.b;
   workers.run(p.batch * b.down * b.across * b.along, MatrixTask<Product, Out>::run, &task);
 }

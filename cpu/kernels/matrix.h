@@ -13,7 +13,7 @@ namespace sana::cpu::SANA_ISA {
 struct MatrixProduct {
   const void* image;  // [batch, height, width, channels]
   int64_t batch, height, width, channels;
-  int64_t pitch;             // elements between pixels
+  int64_t pitch;                  // elements between pixels
   int64_t out_height, out_width;  // of the output, or of each of its phases
   int64_t kernel_height, kernel_width, stride;
   int64_t window_height, window_width;  // pixels that an output pixel sees: the kernel's, over all phases

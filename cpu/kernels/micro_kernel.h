@@ -98,8 +98,6 @@ struct BF16Product {
 struct Taps {
   int64_t height, width, stride;
   int64_t pixel, line, plane;
-
-  int64_t offset(int64_t y, int64_t x) const { return y % stride * plane + y / stride * line + x * pixel; }
 };
 
 struct Tile {
@@ -127,11 +125,12 @@ static void multiply_tile(const Taps& taps, const Tile& tile) {
   const int64_t pitch = tile.row_pitch;
   const char* prefetch = tile.prefetch;
   const float* tap_weights = tile.weights;
+  const float* line = tile.rows;
   for (int64_t y = 0; y < taps.height; ++y) {
     for (int64_t x = 0; x < taps.width; ++x, tap_weights += tile.tap_pitch) {
       const float* rows[kGroups];
 #pragma GCC unroll 4
-      for (int g = 0; g < kGroups; ++g) rows[g] = tile.rows + taps.offset(y, x) + 3 * g * pitch;
+      for (int g = 0; g < kGroups; ++g) rows[g] = line + x * taps.pixel + 3 * g * pitch;
       const float* w = tap_weights;
       int64_t left = tile.lanes;
       for (; left >= kUnroll; left -= kUnroll) {
@@ -149,6 +148,8 @@ static void multiply_tile(const Taps& taps, const Tile& tile) {
         for (int g = 0; g < kGroups; ++g) rows[g] += Product::kStaged;
       }
     }
+    line += taps.plane;  // the next image line: in the next plane, or the next line of the first one
+    if (y % taps.stride == taps.stride - 1) line += taps.line - taps.stride * taps.plane;
   }
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
