@@ -5,14 +5,13 @@ namespace sana {
 // The garbage collector learns of the bytes behind the small object, so that it does not wait for a dispose() that
 // never comes.
 Buffer::Buffer(Napi::BasicEnv env, std::shared_ptr<Device> device, uint64_t bytes)
-    : env_(env), device_(std::move(device)), bytes_(bytes), memory_(std::make_shared<Memory>(device_, bytes)) {
-  device_->buffers.insert(this);
+    : Resource(device), env_(env), bytes_(bytes), memory_(std::make_shared<Memory>(std::move(device), bytes)) {
   Napi::MemoryManagement::AdjustExternalMemory(env_, int64_t(bytes_));
 }
 
-Buffer::~Buffer() {
-  dispose();
-  device_->buffers.erase(this);
+void Buffer::release() {
+  memory_.reset();
+  Napi::MemoryManagement::AdjustExternalMemory(env_, -int64_t(bytes_));
 }
 
 const std::shared_ptr<Memory>& Buffer::memory() const {
@@ -20,10 +19,10 @@ const std::shared_ptr<Memory>& Buffer::memory() const {
   return memory_;
 }
 
-void Buffer::dispose() {
-  if (!memory_) return;
-  memory_.reset();
-  Napi::MemoryManagement::AdjustExternalMemory(env_, -int64_t(bytes_));
+const std::shared_ptr<Memory>& Buffer::memory_on(const Device& device) const {
+  const std::shared_ptr<Memory>& memory = this->memory();
+  if (!on(device)) throw Error("ERR_SANA_ARGUMENT", "Expected a buffer of this device, got one of another");
+  return memory;
 }
 
 Napi::Function BufferObject::define(Napi::Env env) {
@@ -45,13 +44,13 @@ BufferObject::BufferObject(const Napi::CallbackInfo& info) : NativeObject(info) 
 std::shared_ptr<Memory> BufferObject::read_range(Napi::Value value, const Device& device, uint64_t offset,
                                                  uint64_t bytes) {
   const Buffer& buffer = *read(value, "buffer").buffer();
-  if (!buffer.on(device)) throw Error("ERR_SANA_ARGUMENT", "Expected `buffer` to be on this device");
+  const std::shared_ptr<Memory>& memory = buffer.memory_on(device);
   if (offset > buffer.bytes() || bytes > buffer.bytes() - offset) {
     throw Error("ERR_SANA_ARGUMENT", "Expected `offset` + `bytes` to be at most the buffer's %llu, got %llu + %llu",
                 static_cast<unsigned long long>(buffer.bytes()), static_cast<unsigned long long>(offset),
                 static_cast<unsigned long long>(bytes));
   }
-  return buffer.memory();
+  return memory;
 }
 
 Napi::Value BufferObject::dispose(const Napi::CallbackInfo& info) {

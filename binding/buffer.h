@@ -9,23 +9,20 @@
 
 namespace sana {
 
-// Shared by the JavaScript object and the programs that use it; for the JavaScript thread only. Work holds the Memory
-// itself, so that it outlives dispose() for as long as it is used.
-class Buffer {
+// Shared by the JavaScript object and the programs that use it.
+class Buffer final : public Resource {
  public:
   Buffer(Napi::BasicEnv, std::shared_ptr<Device>, uint64_t bytes);
-  ~Buffer();
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer() { dispose(); }
 
   uint64_t bytes() const { return bytes_; }
-  bool on(const Device& device) const { return device_.get() == &device; }
-  const std::shared_ptr<Memory>& memory() const;  // ERR_SANA_DISPOSED
-  void dispose();
+  const std::shared_ptr<Memory>& memory() const;                  // ERR_SANA_DISPOSED
+  const std::shared_ptr<Memory>& memory_on(const Device&) const;  // or ERR_SANA_ARGUMENT if on another device
 
  private:
+  void release() override;
+
   const Napi::BasicEnv env_;
-  const std::shared_ptr<Device> device_;
   const uint64_t bytes_;
   std::shared_ptr<Memory> memory_;
 };

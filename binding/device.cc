@@ -85,4 +85,16 @@ CompiledProgram::~CompiledProgram() {
   device_->backend().program_destroy(device_->handle(), handle_);
 }
 
+// Still holding the device here means that a constructor threw.
+Resource::~Resource() {
+  if (device_) device_->resources.erase(this);
+}
+
+void Resource::dispose() {
+  if (!device_) return;
+  release();
+  device_->resources.erase(this);
+  device_.reset();
+}
+
 }  // namespace sana

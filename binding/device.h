@@ -12,7 +12,7 @@
 
 namespace sana {
 
-class Buffer;
+class Resource;
 
 // The backends this addon can reach.
 std::span<const SanaBackend* const> backends();
@@ -39,8 +39,8 @@ class Device {
   void enter(uint64_t bytes);
   void leave(uint64_t bytes) { bytes_ -= bytes; }
 
-  // The buffers that JavaScript holds on this device; for its thread only.
-  std::set<Buffer*> buffers;
+  // What JavaScript holds on this device; for its thread only.
+  std::set<Resource*> resources;
 
  private:
   const SanaBackend& backend_;
@@ -79,6 +79,25 @@ class CompiledProgram {
  private:
   const std::shared_ptr<Device> device_;
   SanaProgram* handle_ = nullptr;
+};
+
+// Something that JavaScript holds on a device: it lets go of the device when it is disposed, at the latest with it. For
+// the JavaScript thread only; queued work holds the Memory or CompiledProgram behind it.
+class Resource {
+ public:
+  explicit Resource(std::shared_ptr<Device> device) : device_(std::move(device)) { device_->resources.insert(this); }
+  Resource(const Resource&) = delete;
+  Resource& operator=(const Resource&) = delete;
+
+  bool on(const Device& device) const { return device_.get() == &device; }
+  void dispose();  // idempotent; every destructor calls it
+
+ protected:
+  ~Resource();
+  virtual void release() = 0;
+
+ private:
+  std::shared_ptr<Device> device_;
 };
 
 }  // namespace sana

@@ -31,7 +31,7 @@ RowSource read_source(Napi::Object request, const char* rows_name) {
 RowTarget read_target(Napi::Object request, const Device& device) {
   RowTarget target;
   target.tensor = read_tensor(read_object(request.Get("target"), "target"));
-  target.memory = BufferObject::read_range(request.Get("buffer"), device, 0, 0);
+  target.memory = BufferObject::read(request.Get("buffer"), "buffer").buffer()->memory_on(device);
   return target;
 }
 
@@ -94,30 +94,30 @@ DeviceObject::~DeviceObject() {
   if (executor_) executor_->finish();
 }
 
-Device& DeviceObject::device() const {
+std::shared_ptr<Device> DeviceObject::device() const {
   if (!device_) throw Error("ERR_SANA_DISPOSED", "the device has been disposed");
-  return *device_;
+  return device_;
 }
 
 Napi::Value DeviceObject::info(const Napi::CallbackInfo& info) {
-  return device_info(info.Env(), device().backend(), device().index(), device().describe());
+  const auto device = this->device();
+  return device_info(info.Env(), device->backend(), device->index(), device->describe());
 }
 
 Napi::Value DeviceObject::memory(const Napi::CallbackInfo& info) {
   Napi::Object usage = Napi::Object::New(info.Env());
-  usage.Set("bytes", double(device().bytes()));
-  usage.Set("peakBytes", double(device().peak_bytes()));
+  usage.Set("bytes", double(device()->bytes()));
+  usage.Set("peakBytes", double(device()->peak_bytes()));
   return usage;
 }
 
 Napi::Value DeviceObject::reset_peak(const Napi::CallbackInfo& info) {
-  device().reset_peak();
+  device()->reset_peak();
   return info.Env().Undefined();
 }
 
 Napi::Value DeviceObject::allocate(const Napi::CallbackInfo& info) {
-  device();
-  return BufferObject::create(info.Env(), *instance_, device_, read_bytes(info[0], "bytes", 1));
+  return BufferObject::create(info.Env(), *instance_, device(), read_bytes(info[0], "bytes", 1));
 }
 
 Napi::Value DeviceObject::tensor_bytes(const Napi::CallbackInfo& info) {
@@ -127,18 +127,18 @@ Napi::Value DeviceObject::tensor_bytes(const Napi::CallbackInfo& info) {
   tensor.rank = read_shape(info[2], "shape", tensor.shape);
   tensor.pitch = columns(tensor);
   check_shape(tensor);
-  return Napi::Number::New(info.Env(), double(span_bytes(device().backend(), tensor)));
+  return Napi::Number::New(info.Env(), double(span_bytes(device()->backend(), tensor)));
 }
 
 Napi::Value DeviceObject::write(const Napi::CallbackInfo& info) {
-  device();
+  const auto device = this->device();
   const uint64_t offset = read_bytes(info[1], "offset");
   if (!info[2].IsTypedArray() || info[2].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
     throw Error("ERR_SANA_ARGUMENT", "Expected `data` to be a Uint8Array");
   }
   const Napi::Uint8Array data = info[2].As<Napi::Uint8Array>();
   const uint64_t bytes = data.ByteLength();
-  const auto memory = BufferObject::read_range(info[0], *device_, offset, bytes);
+  const auto memory = BufferObject::read_range(info[0], *device, offset, bytes);
   const std::shared_ptr<char[]> copy = std::make_unique_for_overwrite<char[]>(bytes);
   if (bytes) std::memcpy(copy.get(), data.Data(), bytes);
   return instance_->submit(*executor_, [memory, offset, copy, bytes](const CancelFlag&) {
@@ -150,10 +150,10 @@ Napi::Value DeviceObject::write(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value DeviceObject::read_memory(const Napi::CallbackInfo& info) {
-  device();
+  const auto device = this->device();
   const uint64_t offset = read_bytes(info[1], "offset");
   const auto bytes = uint64_t(read_integer(info[2], "bytes", 0, kMostBytesAtOnce));
-  const auto memory = BufferObject::read_range(info[0], *device_, offset, bytes);
+  const auto memory = BufferObject::read_range(info[0], *device, offset, bytes);
   Napi::ArrayBuffer target = instance_->new_array_buffer(info.Env(), bytes);
   auto kept = std::make_shared<Napi::Reference<Napi::ArrayBuffer>>(Napi::Persistent(target));
   return instance_->submit(
@@ -167,10 +167,11 @@ Napi::Value DeviceObject::read_memory(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value DeviceObject::pack_rows(const Napi::CallbackInfo& info) {
+  const auto device = this->device();
   const Napi::Object request = read_object(info[0], "request");
   const RowSource source = read_source(request, "rows");
   const int64_t first_row = read_integer(request.Get("firstRow"), "firstRow", 0, kMostElements);
-  RowTarget target = read_target(request, device());
+  RowTarget target = read_target(request, *device);
   check_pack(source, target, first_row);
   auto non_finite = std::make_shared<uint64_t>(0);
   return instance_->submit(
@@ -182,13 +183,14 @@ Napi::Value DeviceObject::pack_rows(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value DeviceObject::gather_rows(const Napi::CallbackInfo& info) {
+  const auto device = this->device();
   const Napi::Object request = read_object(info[0], "request");
   const RowSource source = read_source(request, "fileRows");
   const Napi::Array rows = read_array(request.Get("rows"), "rows", 1 << 20);
   std::vector<int64_t> chosen(rows.Length());
   if (chosen.empty()) throw Error("ERR_SANA_ARGUMENT", "Expected `rows` to name at least one row");
   for (uint32_t i = 0; i < chosen.size(); ++i) chosen[i] = read_integer(rows.Get(i), "rows", 0, source.rows - 1);
-  RowTarget target = read_target(request, device());
+  RowTarget target = read_target(request, *device);
   check_gather(source, target, int64_t(chosen.size()));
   return instance_->submit(*executor_, [source, target, chosen = std::move(chosen)](const CancelFlag& cancel) {
     gather(source, target, chosen, cancel);
@@ -196,19 +198,19 @@ Napi::Value DeviceObject::gather_rows(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value DeviceObject::create_program(const Napi::CallbackInfo& info) {
-  device();
-  return ProgramObject::create(info.Env(), *instance_, device_, info[0]);
+  return ProgramObject::create(info.Env(), *instance_, device(), info[0]);
 }
 
 Napi::Value DeviceObject::run(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
+  const auto device = this->device();
   bool profile = false;
   if (!info[2].IsUndefined()) profile = read_object(info[2], "options").Get("profile").ToBoolean();
-  auto prepared = ProgramObject::read(info[0], "program").prepare(device(), info[1]);
+  auto prepared = ProgramObject::read(info[0], "program").program().prepare(*device, info[1]);
   auto milliseconds = std::make_shared<std::vector<double>>(profile ? prepared.call_count : 0);
 
   auto job = std::make_unique<Job>();
-  job->work = [device = device_, prepared = std::move(prepared), profile, milliseconds](const CancelFlag& cancel) {
+  job->work = [device, prepared = std::move(prepared), profile, milliseconds](const CancelFlag& cancel) {
     SanaFailure failure;
     check(device->backend().program_run(device->handle(), prepared.program->handle(),
                                         prepared.arena ? prepared.arena->handle() : nullptr, cancel.address(),
@@ -252,11 +254,7 @@ Napi::Value DeviceObject::ceilings(const Napi::CallbackInfo&) {
 Napi::Value DeviceObject::dispose(const Napi::CallbackInfo& info) {
   if (device_) {
     executor_->stop();
-    while (!device_->buffers.empty()) {
-      Buffer* buffer = *device_->buffers.begin();
-      device_->buffers.erase(device_->buffers.begin());
-      buffer->dispose();
-    }
+    while (!device_->resources.empty()) (*device_->resources.begin())->dispose();
     device_.reset();
   }
   return info.Env().Undefined();

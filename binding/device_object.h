@@ -23,7 +23,8 @@ class DeviceObject : public NativeObject<DeviceObject> {
   ~DeviceObject();
 
  private:
-  Device& device() const;  // ERR_SANA_DISPOSED
+  // ERR_SANA_DISPOSED. Held while a method reads its arguments: a getter among them may dispose this object.
+  std::shared_ptr<Device> device() const;
 
   Napi::Value info(const Napi::CallbackInfo&);
   Napi::Value memory(const Napi::CallbackInfo&);

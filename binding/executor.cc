@@ -88,6 +88,7 @@ Executor::~Executor() {
 
 void Executor::submit(std::unique_ptr<Job> job) {
   std::lock_guard lock(mutex_);
+  if (finishing_) throw Error("ERR_SANA_DISPOSED", "the device has been disposed");
   if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
   queue_.push_back(std::move(job));
   completions_.expect();

@@ -107,8 +107,7 @@ Description read_description(Napi::Object object, const Device& device) {
   const Napi::Array buffers = read_array(object.Get("buffers"), "buffers", kMostBuffers);
   for (uint32_t i = 0; i < buffers.Length(); ++i) {
     const std::shared_ptr<Buffer>& buffer = BufferObject::read(buffers.Get(i), "buffers").buffer();
-    if (!buffer->on(device)) throw Error("ERR_SANA_ARGUMENT", "Expected `buffers` to be on this device");
-    buffer->memory();  // not disposed
+    buffer->memory_on(device);
     description.buffers.push_back(buffer);
     description.buffer_bytes.push_back(buffer->bytes());
   }
@@ -133,41 +132,31 @@ Description read_description(Napi::Object object, const Device& device) {
 
 }  // namespace
 
-Napi::Function ProgramObject::define(Napi::Env env) {
-  return DefineClass(env, "NativeProgram",
-                     {InstanceMethod("dispose", &ProgramObject::throwing<&ProgramObject::dispose>)});
-}
-
-Napi::Object ProgramObject::create(Napi::Env env, Instance& instance, const std::shared_ptr<Device>& device,
-                                   Napi::Value value) {
-  Description description = read_description(read_object(value, "description"), *device);
+Program::Program(std::shared_ptr<Device> device, Napi::Object object) : Resource(device) {
+  Description description = read_description(object, *device);
   validate(device->backend(), description.calls, description.buffer_bytes);
   // Reading the description ran the caller's getters: only now is it certain what has not been disposed.
   std::vector<std::shared_ptr<Memory>> memories;
   for (const auto& buffer : description.buffers) memories.push_back(buffer->memory());
-  auto program = std::make_shared<CompiledProgram>(device, description.calls, memories);
-
-  Napi::Object object = instance.construct(instance.program);
-  object.DefineProperty(Napi::PropertyDescriptor::Value(
-      "arenaBytes", Napi::Number::New(env, double(description.buffer_bytes[0])), napi_enumerable));
-  ProgramObject& self = *Unwrap(object);
-  self.program_ = std::move(program);
-  self.buffers_ = std::move(description.buffers);
-  self.device_ = device.get();
-  self.arena_bytes_ = description.buffer_bytes[0];
-  self.call_count_ = description.calls.size();
-  return object;
+  if (!on(*device)) throw Error("ERR_SANA_DISPOSED", "the device has been disposed");
+  compiled_ = std::make_shared<CompiledProgram>(device, description.calls, memories);
+  buffers_ = std::move(description.buffers);
+  arena_bytes_ = description.buffer_bytes[0];
+  call_count_ = description.calls.size();
 }
 
-ProgramObject::ProgramObject(const Napi::CallbackInfo& info) : NativeObject(info) {}
+void Program::release() {
+  compiled_.reset();
+  buffers_.clear();
+}
 
-ProgramObject::Prepared ProgramObject::prepare(const Device& device, Napi::Value arena) const {
-  if (!program_) throw Error("ERR_SANA_DISPOSED", "the program has been disposed");
-  if (device_ != &device) throw Error("ERR_SANA_ARGUMENT", "Expected `program` to be of this device");
-  Prepared prepared{program_, nullptr, {}, call_count_};
+Program::Prepared Program::prepare(const Device& device, Napi::Value arena) const {
+  if (!compiled_) throw Error("ERR_SANA_DISPOSED", "the program has been disposed");
+  if (!on(device)) throw Error("ERR_SANA_ARGUMENT", "Expected `program` to be of this device");
+  Prepared prepared{compiled_, nullptr, {}, call_count_};
   for (const auto& buffer : buffers_) prepared.memories.push_back(buffer->memory());
   if (!arena.IsNull() && !arena.IsUndefined()) {
-    prepared.arena = BufferObject::read_range(arena, device, 0, 0);
+    prepared.arena = BufferObject::read(arena, "arena").buffer()->memory_on(device);
     if (std::find(prepared.memories.begin(), prepared.memories.end(), prepared.arena) != prepared.memories.end()) {
       throw Error("ERR_SANA_ARGUMENT", "Expected `arena` to be no other buffer of the program");
     }
@@ -180,9 +169,25 @@ ProgramObject::Prepared ProgramObject::prepare(const Device& device, Napi::Value
   return prepared;
 }
 
+Napi::Function ProgramObject::define(Napi::Env env) {
+  return DefineClass(env, "NativeProgram",
+                     {InstanceMethod("dispose", &ProgramObject::throwing<&ProgramObject::dispose>)});
+}
+
+Napi::Object ProgramObject::create(Napi::Env env, Instance& instance, std::shared_ptr<Device> device,
+                                   Napi::Value description) {
+  auto program = std::make_unique<Program>(std::move(device), read_object(description, "description"));
+  Napi::Object object = instance.construct(instance.program);
+  object.DefineProperty(Napi::PropertyDescriptor::Value(
+      "arenaBytes", Napi::Number::New(env, double(program->arena_bytes())), napi_enumerable));
+  Unwrap(object)->program_ = std::move(program);
+  return object;
+}
+
+ProgramObject::ProgramObject(const Napi::CallbackInfo& info) : NativeObject(info) {}
+
 Napi::Value ProgramObject::dispose(const Napi::CallbackInfo& info) {
-  program_.reset();
-  buffers_.clear();
+  program_->dispose();
   return info.Env().Undefined();
 }
 

@@ -11,14 +11,12 @@
 
 namespace sana {
 
-class ProgramObject : public NativeObject<ProgramObject> {
+class Program final : public Resource {
  public:
-  static constexpr napi_type_tag kTag = {0x73616e6170726f67, 0x72616d0000000003};
-  static constexpr const char* kName = "program";
-  static Napi::Function define(Napi::Env);
-  static Napi::Object create(Napi::Env, Instance&, const std::shared_ptr<Device>&, Napi::Value description);
+  Program(std::shared_ptr<Device>, Napi::Object description);  // ERR_SANA_PROGRAM, ERR_SANA_ARGUMENT
+  ~Program() { dispose(); }
 
-  explicit ProgramObject(const Napi::CallbackInfo&);
+  uint64_t arena_bytes() const { return arena_bytes_; }
 
   // What a run needs, held for as long as it takes.
   struct Prepared {
@@ -31,13 +29,29 @@ class ProgramObject : public NativeObject<ProgramObject> {
   Prepared prepare(const Device&, Napi::Value arena) const;
 
  private:
-  Napi::Value dispose(const Napi::CallbackInfo&);
+  void release() override;
 
-  std::shared_ptr<CompiledProgram> program_;
+  std::shared_ptr<CompiledProgram> compiled_;
   std::vector<std::shared_ptr<Buffer>> buffers_;
-  const Device* device_ = nullptr;  // compared only
   uint64_t arena_bytes_ = 0;
   size_t call_count_ = 0;
+};
+
+class ProgramObject : public NativeObject<ProgramObject> {
+ public:
+  static constexpr napi_type_tag kTag = {0x73616e6170726f67, 0x72616d0000000003};
+  static constexpr const char* kName = "program";
+  static Napi::Function define(Napi::Env);
+  static Napi::Object create(Napi::Env, Instance&, std::shared_ptr<Device>, Napi::Value description);
+
+  explicit ProgramObject(const Napi::CallbackInfo&);
+
+  const Program& program() const { return *program_; }
+
+ private:
+  Napi::Value dispose(const Napi::CallbackInfo&);
+
+  std::unique_ptr<Program> program_;
 };
 
 }  // namespace sana

@@ -55,7 +55,7 @@ describe('binding/buffer', () => {
   it('refuses a buffer of another device', async () => {
     const other = openCpu(1);
     const buffer = other.allocate(64);
-    await assert.rejects(device.read(buffer, 0, 4), { code: 'ERR_SANA_ARGUMENT', message: /on this device/ });
+    await assert.rejects(device.read(buffer, 0, 4), { code: 'ERR_SANA_ARGUMENT', message: /of this device/ });
     assert.throws(() => device.createProgram({ calls: [], buffers: [buffer], arenaBytes: 0 }), {
       code: 'ERR_SANA_ARGUMENT',
     });

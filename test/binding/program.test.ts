@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { CallDescription, NativeBuffer, NativeDevice, ProgramDescription } from '../../lib/native.ts';
 import { addon } from '../../lib/native.ts';
-import { bufferBytes, openCpu, random, type tensor, wellFormed } from './support.ts';
+import { atTheLimits, bufferBytes, limitBytes, openCpu, random, tensor, wellFormed } from './support.ts';
 
 /** A description that a test may break in any way. */
 interface Draft {
@@ -48,6 +48,16 @@ describe('binding/program', () => {
       await device.run(program, null).promise;
       program.dispose();
     }
+  });
+
+  it('runs calls at the limits of their contracts', async () => {
+    const large = device.allocate(limitBytes);
+    for (const call of atTheLimits) {
+      const program = device.createProgram({ calls: [call], buffers: [large], arenaBytes: 0 });
+      await device.run(program, null).promise;
+      program.dispose();
+    }
+    large.dispose();
   });
 
   // One line per way to be wrong: the operator, what is wrong, how to make it so, and what the error must say.
@@ -432,6 +442,32 @@ describe('binding/program', () => {
     assert.throws(() => device.createProgram(hostile as unknown as ProgramDescription), { code: 'ERR_SANA_DISPOSED' });
   });
 
+  it('survives getters that dispose the device', async () => {
+    const disposing = <T extends object>(victim: NativeDevice, object: T, name: keyof T): T =>
+      Object.defineProperty({ ...object }, name, {
+        get() {
+          victim.dispose();
+          return object[name];
+        },
+      });
+    const disposed = { code: 'ERR_SANA_DISPOSED' };
+    for (const name of ['calls', 'buffers', 'arenaBytes'] as const) {
+      const victim = openCpu(1);
+      const description = { ...draft(callOf('convert')), buffers: [victim.allocate(bufferBytes)] };
+      assert.throws(() => victim.createProgram(disposing(victim, description, name) as never), disposed, name);
+    }
+    const file = addon().openFile(process.execPath);
+    const request = { file, fileOffset: 0, fileDtype: 'f32', rows: 1, rowElements: 4, firstRow: 0 };
+    for (const name of ['rows', 'target', 'buffer', 'file'] as const) {
+      const victim = openCpu(1);
+      const whole = { ...request, target: tensor([1, 4]), buffer: victim.allocate(64) };
+      await assert.rejects(victim.pack(disposing(victim, whole, name) as never), disposed, name);
+    }
+    const victim = openCpu(1);
+    const program = victim.createProgram({ calls: [], buffers: [], arenaBytes: 0 });
+    assert.throws(() => victim.run(program, null, disposing(victim, { profile: true }, 'profile')), disposed);
+  });
+
   it('lets an output replace the input that the operator allows, and share its rows as other columns', () => {
     const inPlace = { ...draft(callOf('linear')), buffers: [buffer] };
     const [call] = inPlace.calls;
@@ -442,8 +478,8 @@ describe('binding/program', () => {
     const columns = { ...draft(callOf('multiScaleProject')), buffers: [buffer] };
     const [other] = columns.calls;
     assert.ok(other);
-    const x = Object.assign(operand(other, 'x'), { pitch: 24 });
-    Object.assign(operand(other, 'out'), { offset: Number(x.offset) + 48, pitch: 24 });
+    Object.assign(operand(other, 'x'), { offset: 65_536, pitch: 24 });
+    Object.assign(operand(other, 'out'), { offset: 65_536 + 48, pitch: 24 });
     create(columns);
   });
 
@@ -549,7 +585,7 @@ describe('binding/program', () => {
     await device.write(buffer, 0, new Uint8Array(bufferBytes).fill(canary));
     const pattern = Buffer.alloc(bufferBytes, canary);
     let accepted = 0;
-    for (let i = 0; i < 4000; ++i) {
+    for (let i = 0; i < 3000; ++i) {
       const program = { ...draft(pick(wellFormed)), buffers: [buffer] };
       const [call] = program.calls;
       assert.ok(call);
@@ -581,7 +617,7 @@ describe('binding/program', () => {
       if (dirty) await device.write(buffer, 0, pattern);
       made.dispose();
     }
-    assert.ok(accepted > 300, `only ${accepted} of the mutants were well-formed`);
+    assert.ok(accepted > 200, `only ${accepted} of the mutants were well-formed`);
   });
 
   function outputs(call: DraftCall): Record<string, unknown>[] {

@@ -36,15 +36,22 @@ export const bufferBytes = 128 << 10;
 type Shapes = Readonly<Record<string, readonly number[] | OperandDescription>>;
 
 /** The operands one after another in the first buffer, 64-byte aligned, with gaps between them. */
-function call(op: string, operands: Shapes, attributes: CallDescription['attributes'] = {}): CallDescription {
+function call(
+  op: string,
+  operands: Shapes,
+  attributes: CallDescription['attributes'] = {},
+  capacity = bufferBytes,
+): CallDescription {
   let end = 64;
   const place = (name: string, value: readonly number[] | OperandDescription): OperandDescription => {
     const given = 'shape' in value ? value : tensor(value);
-    const rows = given.shape.slice(0, -1).reduce((a, b) => a * b, 1);
     const offset = end;
-    // Packed layouts may pad; no weight here takes more than four times its elements.
-    end += Math.ceil((rows * given.pitch * 4 * (given.layout === 'dense' ? 1 : 4)) / 64 + 64) * 64;
-    if (end > bufferBytes) throw new Error(`${op}.${name} does not fit the test's buffer`);
+    // Room for what packing adds: rows up to a multiple of 64, and 16 taps for 9.
+    const [first = 1, ...rest] = given.shape;
+    const rows = given.layout === 'dense' ? first : 2 * Math.ceil(first / 64) * 64;
+    const bytes = 4 * [rows, ...rest].reduce((a, b) => a * b, given.pitch / (given.shape.at(-1) ?? 1));
+    end += Math.ceil(bytes / 64 + 1) * 64;
+    if (end > capacity) throw new Error(`${op}.${name} does not fit the test's buffer`);
     return { ...given, offset };
   };
   return { op, operands: Object.fromEntries(Object.entries(operands).map(([k, v]) => [k, place(k, v)])), attributes };
@@ -131,6 +138,98 @@ export const wellFormed: readonly CallDescription[] = [
   call('resizeCrop', { x: [1, 5, 4, 3], out: [1, 7, 6, 3] }, { resizedHeight: 8, resizedWidth: 6 }),
   call('toRgb8', { x: [1, 4, 5, 3], out: tensor([1, 4, 5, 3], { dtype: 'u8' }) }),
   call('countNonFinite', { x: [4, 5], out: tensor([1], { dtype: 'i32' }) }),
+];
+
+export const limitBytes = 96 << 20;
+
+const limit = (op: string, operands: Shapes, attributes: CallDescription['attributes'] = {}) =>
+  call(op, operands, attributes, limitBytes);
+const plain = { activation: 'none', clip: 0 };
+
+/** Calls as wide, deep or uneven as their contracts allow, in a first buffer of `limitBytes`: workspaces must do. */
+export const atTheLimits: readonly CallDescription[] = [
+  limit('linear', { x: [3, 100_003], weight: packed('linear', [33, 100_003]), out: [3, 33] }, plain),
+  limit('linear', { x: bf16([2, 70_001]), weight: packed('gatedLinear', [34, 70_001], 'bf16'), out: [2, 17] }, plain),
+  limit('linear', { x: [70_001, 3], weight: packed('linear', [5, 3]), out: [70_001, 5] }, plain),
+  limit('linear', { x: [2, 3], weight: packed('linear', [100_003, 3]), out: [2, 100_003] }, plain),
+  limit(
+    'conv2d',
+    { x: [1, 17, 18, 40], weight: packed('conv2d', [33, 15, 15, 40]), out: [1, 9, 9, 33] },
+    { stride: 2, activation: 'none' },
+  ),
+  limit(
+    'conv2d',
+    { x: bf16([1, 2, 3, 16_384]), weight: packed('conv2d', [9, 1, 3, 16_384], 'bf16'), out: [1, 2, 3, 9] },
+    { stride: 1, activation: 'none' },
+  ),
+  limit(
+    'conv2d',
+    { x: [1, 1, 16_384, 3], weight: packed('conv2d', [5, 15, 1, 3]), out: [1, 1, 16_384, 5] },
+    { stride: 1, activation: 'none' },
+  ),
+  limit('upsampleConv2d', {
+    x: [1, 2, 3, 4096],
+    weight: packed('upsampleConv2d', [9, 3, 3, 4096]),
+    out: [1, 4, 6, 9],
+  }),
+  limit('depthwiseConvGlu', {
+    x: bf16([1, 3, 5, 16_384]),
+    weight: packed('depthwise', [16_384, 3, 3]),
+    bias: [16_384],
+    out: [1, 3, 5, 8192],
+  }),
+  limit('multiScaleProject', {
+    x: [1, 6, 131, 768],
+    depthwise: packed('depthwise', [768, 5, 5]),
+    pointwise: [768, 256],
+    out: [1, 6, 131, 768],
+  }),
+  limit(
+    'layerNormModulate',
+    { x: [2, 3, 16_384], shift: [2, 16_384], scale: [2, 16_384], out: [2, 3, 16_384] },
+    { epsilon: 0 },
+  ),
+  limit(
+    'rmsNorm',
+    { x: bf16([5, 16_383]), weight: [16_383], out: [5, 16_383] },
+    { epsilon: 0, offset: 1, activation: 'none' },
+  ),
+  limit('linearAttention', { qkv: [1, 700, 1536], out: [1, 700, 512] }, { headDim: 256, order: 'split', epsilon: 0 }),
+  limit(
+    'linearAttention',
+    { qkv: bf16([2, 300, 765]), out: [2, 300, 255] },
+    { headDim: 255, order: 'interleaved', epsilon: 0 },
+  ),
+  limit(
+    'linearAttention',
+    { qkv: [1, 3, 3 * 16_384], out: [1, 3, 16_384] },
+    { headDim: 1, order: 'interleaved', epsilon: 0 },
+  ),
+  limit(
+    'crossAttention',
+    { q: [2, 65, 512], k: [9001, 512], v: [9001, 512], out: [2, 65, 512] },
+    { heads: 2, scale: 1, lengths: [8192, 809] },
+  ),
+  limit(
+    'causalAttention',
+    { qkv: [8193, 24], prefix: [8192, 16], out: [8193, 8] },
+    { heads: 1, kvHeads: 1, scale: 1, softcap: 0, window: 512, lengths: [8192, 1] },
+  ),
+  limit(
+    'causalAttention',
+    { qkv: bf16([200, 1024]), prefix: bf16([131, 512]), out: [200, 512] },
+    { heads: 2, kvHeads: 1, scale: 1, softcap: 1e-30, window: 2 ** 31 - 1, lengths: [67, 133] },
+  ),
+  limit('rotaryEmbedding', { x: [5, 16_389], cos: [5, 128], sin: [5, 128], out: [5, 16_389] }, { heads: 64 }),
+  limit('timestepEmbedding', { timestep: [3], out: bf16([3, 16_384]) }),
+  limit('modulation', { table: [5, 3000], embedding: [2, 9000], out: [5, 2, 3000] }),
+  limit('transpose', { x: [1, 16_385, 67], out: [1, 67, 16_385] }),
+  limit('pixelShuffle', { x: [1, 2, 3, 16_384], out: [1, 4, 6, 16_384] }, { factor: 2 }),
+  limit('pixelShuffle', { x: [1, 2, 3, 1], out: [1, 2, 3, 16_384] }, { factor: 1 }),
+  limit('pixelUnshuffle', { x: [1, 4, 6, 16_384], out: [1, 2, 3, 16_384] }, { factor: 2 }),
+  limit('pixelUnshuffle', { x: bf16([1, 4, 6, 16_384]), out: [1, 2, 3, 1] }, { factor: 2 }),
+  limit('resizeCrop', { x: [1, 1, 16_384, 3], out: [1, 64, 1024, 3] }, { resizedHeight: 16_384, resizedWidth: 16_384 }),
+  limit('countNonFinite', { x: [3_000_017], out: tensor([1], { dtype: 'i32' }) }),
 ];
 
 /** A program that keeps every thread busy for seconds: `calls` products of [512, 512] matrices. */
