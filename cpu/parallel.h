@@ -85,4 +85,19 @@ void load_rows(const T* x, int64_t pitch, int64_t rows, int64_t columns, float* 
   }
 }
 
+// out[c, r] = x[r, c] for f32 tiles of whole vectors both ways, rows `pitch` and `out_pitch` apart.
+inline void transpose_tile(const float* x, int64_t pitch, int64_t rows, int64_t columns, float* out,
+                           int64_t out_pitch) {
+  for (int64_t r = 0; r < rows; r += kLanes) {
+    for (int64_t c = 0; c < columns; c += kLanes) {
+      Vec block[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) block[i] = load(x + (r + i) * pitch + c);
+      transpose_lanes(block);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) store(out + (c + i) * out_pitch + r, block[i]);
+    }
+  }
+}
+
 }  // namespace sana::cpu::SANA_ISA

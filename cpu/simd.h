@@ -73,6 +73,15 @@ struct Vec {
   friend SANA_INLINE Mask operator<(Vec a, Vec b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ); }
   friend SANA_INLINE Mask is_nan(Vec a) { return _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q); }
   friend SANA_INLINE Vec select(Mask m, Vec yes, Vec no) { return {_mm512_mask_blend_ps(m, no.v, yes.v)}; }
+  // a0 b0 a1 b1 ... of the lower halves, and of the upper halves
+  friend SANA_INLINE Vec zip_low(Vec a, Vec b) {
+    return {
+        _mm512_permutex2var_ps(a.v, _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), b.v)};
+  }
+  friend SANA_INLINE Vec zip_high(Vec a, Vec b) {
+    return {_mm512_permutex2var_ps(a.v, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
+                                   b.v)};
+  }
 };
 
 #elif defined(SANA_AVX2)
@@ -107,6 +116,13 @@ struct Vec {
   friend SANA_INLINE Mask operator<(Vec a, Vec b) { return _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ); }
   friend SANA_INLINE Mask is_nan(Vec a) { return _mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q); }
   friend SANA_INLINE Vec select(Mask m, Vec yes, Vec no) { return {_mm256_blendv_ps(no.v, yes.v, m)}; }
+  // a0 b0 a1 b1 ... of the lower halves, and of the upper halves
+  friend SANA_INLINE Vec zip_low(Vec a, Vec b) {
+    return {_mm256_permute2f128_ps(_mm256_unpacklo_ps(a.v, b.v), _mm256_unpackhi_ps(a.v, b.v), 0x20)};
+  }
+  friend SANA_INLINE Vec zip_high(Vec a, Vec b) {
+    return {_mm256_permute2f128_ps(_mm256_unpacklo_ps(a.v, b.v), _mm256_unpackhi_ps(a.v, b.v), 0x31)};
+  }
 };
 
 #else
@@ -144,6 +160,9 @@ struct Vec {
   friend SANA_INLINE Mask operator<(Vec a, Vec b) { return a.v < b.v; }
   friend SANA_INLINE Mask is_nan(Vec a) { return a.v != a.v; }
   friend SANA_INLINE Vec select(Mask m, Vec yes, Vec no) { return {m ? yes.v : no.v}; }
+  // a0 b0 a1 b1 ... of the lower halves, and of the upper halves
+  friend SANA_INLINE Vec zip_low(Vec a, Vec b) { return {__builtin_shufflevector(a.v, b.v, 0, 4, 1, 5)}; }
+  friend SANA_INLINE Vec zip_high(Vec a, Vec b) { return {__builtin_shufflevector(a.v, b.v, 2, 6, 3, 7)}; }
 };
 
 #endif
@@ -327,46 +346,64 @@ SANA_INLINE void set(float* p, float x) {
   *p = x;
 }
 SANA_INLINE void set(bf16* p, float x) {
-  store(p, splat(x), FirstLanes{1});
+  uint32_t b;
+  memcpy(&b, &x, sizeof b);
+  p->bits = static_cast<uint16_t>(x != x ? b >> 16 | 0x40 : (b + 0x7fff + (b >> 16 & 1)) >> 16);
 }
 
-SANA_INLINE float lane0(Vec x) {
-  float all[kLanes];
-  store(all, x);
-  return all[0];
-}
-
-// ---- over the lanes of one vector ----------------------------------------------------------------------------------
+// ---- across lanes ---------------------------------------------------------------------------------------------------
 
 // Halves are folded onto each other: lane i + lane i + n/2, then n/4 ...
 SANA_INLINE float sum(Vec x) {
-  float lane[kLanes];
-  store(lane, x);
-  for (int n = kLanes / 2; n > 0; n /= 2) {
-    for (int i = 0; i < n; ++i) lane[i] += lane[i + n];
-  }
-  return lane[0];
+#if defined(SANA_AVX512) || defined(SANA_AVX2)
+#if defined(SANA_AVX512)
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1));
+#else
+  const __m256 eight = x.v;
+#endif
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+#else
+  return (x.v[0] + x.v[2]) + (x.v[1] + x.v[3]);
+#endif
 }
 
-SANA_INLINE float largest(Vec x) {
-  float lane[kLanes];
-  store(lane, x);
-  float most = lane[0];
-  for (int i = 1; i < kLanes; ++i) most = lane[i] > most ? lane[i] : most;
-  return most;
+// rows[i] lane j becomes rows[j] lane i. Zipping the first half of the rows with the second brings the top bit of the
+// row number to the bottom of the lane number; after log2(kLanes) times all bits have changed places.
+SANA_INLINE void transpose_lanes(Vec (&rows)[kLanes]) {
+#pragma GCC unroll 4
+  for (int bits = 1; bits < kLanes; bits *= 2) {
+    Vec zipped[kLanes];
+#pragma GCC unroll 8
+    for (int i = 0; i < kLanes / 2; ++i) {
+      zipped[2 * i] = zip_low(rows[i], rows[i + kLanes / 2]);
+      zipped[2 * i + 1] = zip_high(rows[i], rows[i + kLanes / 2]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) rows[i] = zipped[i];
+  }
 }
 
 // ---- elementary functions ------------------------------------------------------------------------------------------
 
-// 2^n for a whole n in [-126, 127].
-SANA_INLINE Vec power_of_two(Vec n) {
-  // Adding 2^23 + 127 leaves n + 127 in the low bits of the significand: the exponent field of 2^n.
-  return Vec::of(bits(n + splat(8388608.0f + 127.0f)) << 23);
-}
-
 SANA_INLINE Vec round_to_integer(Vec x) {  // |x| < 2^22
   const Vec shift = splat(12582912.0f);    // 1.5 * 2^23: what lies right of the point is rounded off
   return (x + shift) - shift;
+}
+
+// x 2^n for a whole n in [-150, 128], rounded once also where the result is subnormal.
+SANA_INLINE Vec times_power_of_two(Vec x, Vec n) {
+#if defined(SANA_AVX512)
+  return {_mm512_scalef_ps(x.v, n.v)};
+#else
+  // In two factors, as 2^n itself may not be a normal number. Adding 2^23 + 127 leaves n + 127 in the low bits of the
+  // significand: the exponent field of 2^n.
+  const Vec half = round_to_integer(n * splat(0.5f));
+  const Vec first = Vec::of(bits(half + splat(8388608.0f + 127.0f)) << 23);
+  const Vec second = Vec::of(bits(n - half + splat(8388608.0f + 127.0f)) << 23);
+  return x * first * second;
+#endif
 }
 
 SANA_INLINE Vec exp(Vec x) {
@@ -382,9 +419,7 @@ SANA_INLINE Vec exp(Vec x) {
   p = fma(p, r, splat(1.6666665459e-1f));
   p = fma(p, r, splat(5.0000001201e-1f));
   p = fma(p, r * r, r) + splat(1.0f);
-  // n reaches from -150 to 128: two factors stay in range, and the second product rounds into the subnormal numbers.
-  const Vec half = round_to_integer(n * splat(0.5f));
-  return p * power_of_two(half) * power_of_two(n - half);
+  return times_power_of_two(p, n);
 }
 
 SANA_INLINE Vec tanh(Vec x) {
@@ -420,23 +455,6 @@ SANA_INLINE Vec gelu_tanh(Vec x) {
 
 SANA_INLINE Vec relu(Vec x) {
   return max(zero(), x);
-}
-
-// The scalar functions are lanes of the vector ones: the same bits.
-SANA_INLINE float exp(float x) {
-  return lane0(exp(splat(x)));
-}
-SANA_INLINE float tanh(float x) {
-  return lane0(tanh(splat(x)));
-}
-SANA_INLINE float sigmoid(float x) {
-  return lane0(sigmoid(splat(x)));
-}
-SANA_INLINE float silu(float x) {
-  return lane0(silu(splat(x)));
-}
-SANA_INLINE float gelu_tanh(float x) {
-  return lane0(gelu_tanh(splat(x)));
 }
 
 }  // namespace sana::cpu::SANA_ISA

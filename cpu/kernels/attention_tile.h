@@ -20,9 +20,9 @@ class AttentionTile {
   static constexpr int64_t kKeys = 128;  // of a chunk
 
   AttentionTile(Workspace workspace, int64_t depth, int64_t rows)
-      : depth_(depth), padded_(round_up(depth, kLanes)), lanes_(round_up(rows, kLanes)) {
-    queries_ = workspace.floats(depth * kRows);
-    out_ = workspace.floats(depth * kRows);
+      : depth_(depth), padded_(round_up(depth, kLanes)), rows_(rows), lanes_(round_up(rows, kLanes)) {
+    queries_ = workspace.floats(padded_ * kRows);
+    out_ = workspace.floats(padded_ * kRows);
     most_ = workspace.floats(kRows);
     total_ = workspace.floats(kRows);
     scores_ = workspace.floats(kKeys * kRows);
@@ -31,14 +31,16 @@ class AttentionTile {
     for (int64_t r = 0; r < lanes_; r += kLanes) {
       store(most_ + r, splat(-3e38f));
       store(total_ + r, zero());
-      for (int64_t d = 0; d < depth; ++d) store(queries_ + d * kRows + r, zero());
       for (int64_t d = 0; d < depth; ++d) store(out_ + d * kRows + r, zero());
     }
   }
 
+  // Takes the tile's query rows of D, before any keys are set.
   template <class T>
-  void set_query(int64_t r, const T* query) {  // [D]
-    for (int64_t d = 0; d < depth_; ++d) queries_[d * kRows + r] = to_float(query[d]);
+  void set_queries(const T* queries, int64_t pitch) {
+    load_rows(queries, pitch, rows_, depth_, keys_, padded_);
+    for (int64_t i = rows_ * padded_; i < lanes_ * padded_; i += kLanes) store(keys_ + i, zero());
+    transpose_tile(keys_, padded_, lanes_, padded_, queries_, kRows);
   }
 
   // Puts `count` rows of D at place `at` of the chunk.
@@ -98,26 +100,28 @@ class AttentionTile {
                   .add = true});
   }
 
-  // out[d] = out[d, r] / total[r]; zero where no key was seen
+  // Writes the tile's rows: out[d, r] / total[r], zero where no key was seen.
   template <class T>
-  void get_output(int64_t r, T* out) const {  // [D]
-    const Vec scale = splat(total_[r] == 0.0f ? 0.0f : 1.0f / total_[r]);
-    for_each_vector(depth_, [&](int64_t first, auto lanes) {
-      float column[kLanes] = {};
-      for (int64_t d = first; d < smaller(first + kLanes, depth_); ++d) column[d - first] = out_[d * kRows + r];
-      store(out + first, load(column) * scale, lanes);
-    });
+  void get_output(T* out, int64_t pitch) {
+    transpose_tile(out_, kRows, padded_, lanes_, keys_, padded_);
+    for (int64_t r = 0; r < rows_; ++r) {
+      const Vec scale = splat(total_[r] == 0.0f ? 0.0f : 1.0f / total_[r]);
+      for_each_vector(depth_, [&](int64_t d, auto lanes) {
+        store(out + r * pitch + d, load(keys_ + r * padded_ + d) * scale, lanes);
+      });
+    }
   }
 
  private:
-  int64_t depth_, padded_, lanes_;
-  float* queries_;  // [D, kRows]
-  float* out_;      // [D, kRows]
-  float* most_;     // [kRows]
-  float* total_;    // [kRows]
-  float* scores_;   // [kKeys, kRows]
-  float* keys_;     // [kKeys, D]
-  float* values_;   // [kKeys, D]
+  int64_t depth_, padded_;  // D, and D in whole vectors
+  int64_t rows_, lanes_;    // query rows, and those in whole vectors
+  float* queries_;          // [D, kRows]
+  float* out_;              // [D, kRows]
+  float* most_;             // [kRows]
+  float* total_;            // [kRows]
+  float* scores_;           // [kKeys, kRows]
+  float* keys_;             // [kKeys, D]; first and last the tile's queries and outputs as rows
+  float* values_;           // [kKeys, D]
 };
 
 }  // namespace sana::cpu::SANA_ISA

@@ -42,10 +42,8 @@ void causal_attention(const Arguments& arguments, Workers& workers) {
     const int64_t position = prefix_length + first;  // of the tile's first token
 
     AttentionTile tile(Workspace(workers, worker), depth, rows);
-    with_types(qkv, [&](const auto* from) {
-      const auto* row = from + (start + first) * qkv.pitch + head * depth;
-      for (int64_t r = 0; r < rows; ++r) tile.set_query(r, row + r * qkv.pitch);
-    });
+    with_types(
+        qkv, [&](const auto* from) { tile.set_queries(from + (start + first) * qkv.pitch + head * depth, qkv.pitch); });
     const int64_t end_key = position + rows;
     int64_t key = window > 0 && position >= window ? position - window + 1 : 0;
     key -= key % AttentionTile::kKeys;
@@ -79,10 +77,8 @@ void causal_attention(const Arguments& arguments, Workers& workers) {
         return window > 0 ? select(distance < splat(static_cast<float>(window)), score, hidden) : score;
       });
     }
-    with_types(out, [&](auto* to) {
-      auto* row = to + (start + first) * out.columns() + head * depth;
-      for (int64_t r = 0; r < rows; ++r) tile.get_output(r, row + r * out.columns());
-    });
+    with_types(out,
+               [&](auto* to) { tile.get_output(to + (start + first) * out.columns() + head * depth, out.columns()); });
   });
 }
 

@@ -32,8 +32,7 @@ void cross_attention(const Arguments& arguments, Workers& workers) {
 
     AttentionTile tile(Workspace(workers, worker), depth, rows);
     with_types(q, [&](const auto* from) {
-      const auto* row = from + (item * tokens + first_row) * q.pitch + channel;
-      for (int64_t r = 0; r < rows; ++r) tile.set_query(r, row + r * q.pitch);
+      tile.set_queries(from + (item * tokens + first_row) * q.pitch + channel, q.pitch);
     });
     for (int64_t key = first_key; key < end_key; key += AttentionTile::kKeys) {
       const int64_t count = smaller(AttentionTile::kKeys, end_key - key);
@@ -43,10 +42,8 @@ void cross_attention(const Arguments& arguments, Workers& workers) {
       });
       tile.attend(count, [&](Vec product, int64_t, int64_t) { return product * scale; });
     }
-    with_types(out, [&](auto* to) {
-      auto* row = to + (item * tokens + first_row) * channels + channel;
-      for (int64_t r = 0; r < rows; ++r) tile.get_output(r, row + r * channels);
-    });
+    with_types(out,
+               [&](auto* to) { tile.get_output(to + (item * tokens + first_row) * channels + channel, channels); });
   });
 }
 

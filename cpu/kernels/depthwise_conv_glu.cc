@@ -16,10 +16,9 @@ namespace sana::cpu::SANA_ISA {
 
 namespace {
 
-// Channels of a task: long enough runs of memory, and three rows of 16 pixels nearly fit the first-level cache.
-constexpr int64_t kChannels = 64;
-constexpr int64_t kColumns = 128;  // of pixels; three rows of them fit the second-level cache
-constexpr int64_t kRows = 32;      // an image row is read again by the next task only
+constexpr int64_t kChannels = 256;  // of a task: runs of memory that the processor fetches ahead
+constexpr int64_t kColumns = 64;    // of pixels: three rows of values and gates fit the second-level cache
+constexpr int64_t kRows = 32;       // of pixels, fewer where that gives every worker something to do
 
 struct Taps {
   Vec weight[9];
@@ -57,17 +56,23 @@ void depthwise_conv_glu(const Arguments& arguments, Workers& workers) {
   const int64_t hidden = out.columns();  // F
   const int64_t channel_tasks = (hidden + kChannels - 1) / kChannels;
   const int64_t column_tasks = (width + kColumns - 1) / kColumns;
-  const int64_t row_tasks = (height + kRows - 1) / kRows;
+  int64_t rows_per_task = kRows;
+  const auto row_tasks_of = [&](int64_t rows) { return (height + rows - 1) / rows; };
+  while (rows_per_task > 4 &&
+         batch * row_tasks_of(rows_per_task) * column_tasks * channel_tasks < 4 * workers.count()) {
+    rows_per_task /= 2;
+  }
+  const int64_t row_tasks = row_tasks_of(rows_per_task);
 
   with_types(x, out, [&](const auto* from, auto* to) {
     parallel(workers, batch * row_tasks * column_tasks * channel_tasks, [&](int64_t task, int worker) {
       const int64_t channel = task % channel_tasks * kChannels;
       const int64_t column = task / channel_tasks % column_tasks * kColumns;
-      const int64_t first_row = task / channel_tasks / column_tasks % row_tasks * kRows;
+      const int64_t first_row = task / channel_tasks / column_tasks % row_tasks * rows_per_task;
       const int64_t item = task / channel_tasks / column_tasks / row_tasks;
       const int64_t channels = smaller(kChannels, hidden - channel);
       const int64_t columns = smaller(kColumns, width - column);
-      const int64_t end_row = smaller(first_row + kRows, height);
+      const int64_t end_row = smaller(first_row + rows_per_task, height);
 
       // [3 rows, columns + 2, values | gates], image row y in y mod 3
       const int64_t padded = round_up(channels, kLanes);

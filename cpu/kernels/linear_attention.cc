@@ -41,23 +41,25 @@ struct Shape {
   }
 };
 
-// Rows of relu(x) or x, `count` tokens of one head: [count, padded], zero beyond D.
+// relu(x), or x for v, of `count` tokens of neighbouring heads: tiles [heads, kBlock, padded], zero beyond D. Token by
+// token, as the heads of a token lie side by side.
 template <class T>
-void load_tokens(const Shape& shape, const T* qkv, int64_t head, int64_t token, int part, int64_t count, float* tile) {
-  load_rows(qkv + shape.offset(head, token, part), 3 * shape.heads * shape.depth, count, shape.depth, tile,
-            shape.padded);
-  if (part == 2) return;
-  for (int64_t i = 0; i < count * shape.padded; i += kLanes) store(tile + i, relu(load(tile + i)));
+void load_tokens(const Shape& shape, const T* qkv, int64_t head, int64_t end_head, int64_t token, int part,
+                 int64_t count, float* tiles) {
+  for (int64_t n = 0; n < count; ++n) {
+    for (int64_t h = head; h < end_head; ++h) {
+      const T* x = qkv + shape.offset(h, token + n, part);
+      float* row = tiles + ((h - head) * kBlock + n) * shape.padded;
+      for_each_vector(shape.depth, [&](int64_t d, auto lanes) {
+        const Vec v = load(x + d, lanes);
+        store(row + d, part == 2 ? v : relu(v));
+      });
+    }
+  }
 }
 
-// Adds tokens first .. end-1 of one head to its state, block after block; the first block sets it.
-template <class T>
-void sum_block(const Shape& shape, const T* qkv, int64_t head, int64_t token, int64_t count, bool add, float* state,
-               Workspace workspace) {
-  float* keys = workspace.floats(kBlock * shape.padded);    // [count, D]
-  float* values = workspace.floats(kBlock * shape.padded);  // [count, D]
-  load_tokens(shape, qkv, head, token, 1, count, keys);
-  load_tokens(shape, qkv, head, token, 2, count, values);
+// Adds `count` tokens of one head to its state; the first block of a span sets it.
+void sum_block(const Shape& shape, const float* keys, const float* values, int64_t count, bool add, float* state) {
   tile_product({.rows = shape.depth,
                 .depth = count,
                 .columns = shape.padded,
@@ -77,13 +79,10 @@ void sum_block(const Shape& shape, const T* qkv, int64_t head, int64_t token, in
   }
 }
 
-// out [B, N, C], `count` tokens of one head
-template <class T, class Out>
-void apply_block(const Shape& shape, const T* qkv, int64_t head, int64_t token, int64_t count, const float* state,
-                 float epsilon, Out* out, Workspace workspace) {
-  float* queries = workspace.floats(kBlock * shape.padded);     // [count, D]
-  float* numerators = workspace.floats(kBlock * shape.padded);  // [count, D]
-  load_tokens(shape, qkv, head, token, 0, count, queries);
+// out [B, N, C], `count` tokens of one head from their queries, with room for as many numerators
+template <class Out>
+void apply_block(const Shape& shape, const float* queries, int64_t head, int64_t token, int64_t count,
+                 const float* state, float epsilon, float* numerators, Out* out) {
   tile_product({.rows = count,
                 .depth = shape.depth,
                 .columns = shape.padded,
@@ -148,10 +147,16 @@ void linear_attention(const Arguments& arguments, Workers& workers) {
         const int64_t span = task / head_tasks;
         const int64_t first = span * shape.span_tokens;
         const int64_t end = smaller(first + shape.span_tokens, shape.tokens);
+        Workspace workspace(workers, worker);
+        float* keys = workspace.floats(shape.heads_per_task * kBlock * shape.padded);
+        float* values = workspace.floats(shape.heads_per_task * kBlock * shape.padded);
         for (int64_t token = first; token < end; token += kBlock) {
+          const int64_t count = smaller(kBlock, end - token);
+          load_tokens(shape, from, first_head + head, first_head + end_head, token, 1, count, keys);
+          load_tokens(shape, from, first_head + head, first_head + end_head, token, 2, count, values);
           for (int64_t h = head; h < end_head; ++h) {
-            sum_block(shape, from, first_head + h, token, smaller(kBlock, end - token), token > first,
-                      state_of(h, span), Workspace(workers, worker));
+            const int64_t tile = (h - head) * kBlock * shape.padded;
+            sum_block(shape, keys + tile, values + tile, count, token > first, state_of(h, span));
           }
         }
       });
@@ -162,17 +167,24 @@ void linear_attention(const Arguments& arguments, Workers& workers) {
         const int64_t end_head = smaller(head + shape.heads_per_task, heads);
         const int64_t first = task / head_tasks * kApplyTokens;
         const int64_t end = smaller(first + kApplyTokens, shape.tokens);
+        Workspace workspace(workers, worker);
+        float* queries = workspace.floats(shape.heads_per_task * kBlock * shape.padded);
+        float* numerators = workspace.floats(kBlock * shape.padded);
+        float* totals = workspace.floats(shape.heads_per_task * shape.state_floats);
         for (int64_t h = head; h < end_head; ++h) {
-          Workspace workspace(workers, worker);
-          float* state = workspace.floats(shape.state_floats);
+          float* state = totals + (h - head) * shape.state_floats;
           for (int64_t i = 0; i < (shape.depth + 1) * shape.padded; i += kLanes) {
             Vec total = load(state_of(h, 0) + i);
             for (int64_t span = 1; span < shape.spans; ++span) total = total + load(state_of(h, span) + i);
             store(state + i, total);
           }
-          for (int64_t token = first; token < end; token += kBlock) {
-            apply_block(shape, from, first_head + h, token, smaller(kBlock, end - token), state, epsilon, to,
-                        workspace);
+        }
+        for (int64_t token = first; token < end; token += kBlock) {
+          const int64_t count = smaller(kBlock, end - token);
+          load_tokens(shape, from, first_head + head, first_head + end_head, token, 0, count, queries);
+          for (int64_t h = head; h < end_head; ++h) {
+            apply_block(shape, queries + (h - head) * kBlock * shape.padded, first_head + h, token, count,
+                        totals + (h - head) * shape.state_floats, epsilon, numerators, to);
           }
         }
       });

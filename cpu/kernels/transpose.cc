@@ -29,8 +29,8 @@ void transpose(const Arguments& arguments, Workers& workers) {
       float tile[kTile * kTile];     // [rows, columns]
       float flipped[kTile * kTile];  // [columns, rows]
       load_rows(from + (item * rows + row) * columns + column, columns, tile_rows, tile_columns, tile, kTile);
+      transpose_tile(tile, kTile, round_up(tile_rows, kLanes), round_up(tile_columns, kLanes), flipped, kTile);
       for (int64_t c = 0; c < tile_columns; ++c) {
-        for (int64_t r = 0; r < tile_rows; ++r) flipped[c * kTile + r] = tile[r * kTile + c];
         auto* result = to + (item * columns + column + c) * rows + row;
         for_each_vector(tile_rows,
                         [&](int64_t r, auto lanes) { store(result + r, load(flipped + c * kTile + r), lanes); });
