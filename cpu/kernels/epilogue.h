@@ -42,19 +42,6 @@ SANA_INLINE Vec activate(Activation activation, Vec x) {
   }
 }
 
-// Fetches what finish_row will read and write: a store into a line that is not in cache stalls the ones behind it.
-template <class Out>
-SANA_INLINE void prefetch_row(const Epilogue& e, int64_t row, int64_t column) {
-  const char* out = reinterpret_cast<const char*>(static_cast<Out*>(e.out) + row * e.out_pitch + column);
-  __builtin_prefetch(out, 1);
-  if (sizeof(Out) == 4) __builtin_prefetch(out + 64, 1);
-  if (!e.residual || e.residual == e.out) return;
-  const char* residual =
-      reinterpret_cast<const char*>(static_cast<const Out*>(e.residual) + row * e.residual_pitch + column);
-  __builtin_prefetch(residual);
-  if (sizeof(Out) == 4) __builtin_prefetch(residual + 64);
-}
-
 // Finishes the sums of one row and one panel, columns column.. of out.
 template <class Out>
 static void finish_row(const Epilogue& e, int64_t row, int64_t column, const float* sums) {  // sums [32]

@@ -200,22 +200,15 @@ struct MatrixTask {
         const int64_t used = p.epilogue.gated ? kPanelColumns : smaller(kPanelColumns, p.epilogue.columns - column);
         const float* rows = staged + phase / 2 * line + phase % 2 * b.pixel;
         const float* weights = p.weights + panel * panel_floats + k * kPanelColumns;
-        const char* next = reinterpret_cast<const char*>(weights + panel_floats);
         float* panel_sums = one_pass ? sums : sums + (panel - first_panel) * end * kPanelColumns;
         for (int64_t q = 0; q < end;) {
           const int64_t count_rows = smaller(kTileRows, end - q);
           float* tile_sums = one_pass ? sums : panel_sums + q * kPanelColumns;
-          const bool last = k + count == lanes;
-          if (last) {  // the tile's part of out comes into cache while it is being summed
-            each_pixel(at, phase, q, count_rows,
-                       [&](int64_t, int64_t row) { prefetch_row<Out>(p.epilogue, row, column); });
-          }
           for (int64_t j = 0; j < used; j += kTileColumns) {
             kMultiplyTile<Product>[count_rows](taps, {rows + q * p.stride * b.pixel, p.stride * b.pixel, weights + j,
-                                                      tap_floats, count, tile_sums + j, k == 0, next, 64});
+                                                      tap_floats, count, tile_sums + j, k == 0});
           }
-          next += count / 4 * 64;
-          if (last) {
+          if (k + count == lanes) {
             each_pixel(at, phase, q, count_rows, [&](int64_t i, int64_t row) {
               finish_row<Out>(p.epilogue, row, column, tile_sums + i * kPanelColumns);
             });

@@ -108,8 +108,6 @@ struct Tile {
   int64_t lanes;
   float* sums;  // [rows][32] f32
   bool first;   // nothing has been summed yet
-  const char* prefetch;
-  int64_t prefetch_step;
 };
 
 template <class Product, int kRows>
@@ -123,7 +121,6 @@ static void multiply_tile(const Taps& taps, const Tile& tile) {
     sums[i][1] = tile.first ? zero() : load(tile.sums + i * kPanelColumns + kLanes);
   }
   const int64_t pitch = tile.row_pitch;
-  const char* prefetch = tile.prefetch;
   const float* tap_weights = tile.weights;
   const float* line = tile.rows;
   for (int64_t y = 0; y < taps.height; ++y) {
@@ -134,8 +131,6 @@ static void multiply_tile(const Taps& taps, const Tile& tile) {
       const float* w = tap_weights;
       int64_t left = tile.lanes;
       for (; left >= kUnroll; left -= kUnroll) {
-        __builtin_prefetch(prefetch, 0, 2);
-        prefetch += tile.prefetch_step;
 #pragma GCC unroll 4
         for (int k = 0; k < kUnroll; ++k) Product::step(rows, pitch, k, w + k * kPanelColumns, sums);
 #pragma GCC unroll 4
