@@ -171,12 +171,12 @@ void memory_free(SanaDevice* device, SanaMemory* memory) {
 }
 
 int memory_write(SanaDevice*, SanaMemory* memory, uint64_t offset, const void* source, uint64_t bytes, SanaFailure*) {
-  memcpy(memory->data + offset, source, bytes);
+  if (bytes) memcpy(memory->data + offset, source, bytes);
   return 0;
 }
 
 int memory_read(SanaDevice*, SanaMemory* memory, uint64_t offset, void* target, uint64_t bytes, SanaFailure*) {
-  memcpy(target, memory->data + offset, bytes);
+  if (bytes) memcpy(target, memory->data + offset, bytes);
   return 0;
 }
 

@@ -40,6 +40,8 @@ void wait_for_change(const std::atomic<T>& value, T old) {
 
 }  // namespace
 
+// Nice 5. Two threads computing on two processors, which other work kept busy as well: p99 of the event loop's delay
+// was 10 to 12 ms at equal priority, 5 to 8 ms so, and no better at 10 or 19; idle it was 2 to 4 ms.
 void yield_to_event_loop() {
   setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 5);
 }

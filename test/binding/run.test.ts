@@ -94,7 +94,8 @@ describe('binding/run', () => {
     const start = performance.now();
     run.cancel();
     await assert.rejects(run.promise, { code: 'ERR_SANA_CANCELLED' });
-    assert.ok(performance.now() - start < 500);
+    const ms = performance.now() - start;
+    assert.ok(ms < 1500, `${ms} ms`);
   });
 
   it('rejects running and queued work when the device is disposed', async () => {
