@@ -90,7 +90,7 @@ inline constexpr OperatorSpec kOperators[] = {
      ""},
 
     // DC-AE's second scale: out = grouped1x1(depthwise5x5(x)), groups of D consecutive channels
-    // x [B, H, W, C], depthwise [C, 5, 5], pointwise [C, D], out [B, H, W, C]
+    // x [B, H, W, C], depthwise [C, 5, 5], pointwise [C, D], D up to 256, out [B, H, W, C]
     {"multiScaleProject",
      {{"x", "in", kDTypeActivation, "pitched"},
       {"depthwise", "in", kDTypeF32, "depthwise"},
@@ -121,14 +121,15 @@ inline constexpr OperatorSpec kOperators[] = {
      "x|residual"},
 
     // Per head, in f32: S = [V; 1] relu(K)^T, then out = (S relu(q))[:D] / ((S relu(q))[D] + epsilon)
-    // qkv [B, N, 3C], out [B, N, C]. split: q, k, v are the thirds of the channels and a head is D channels of each;
+    // qkv [B, N, 3C], out [B, N, C], D up to 256. split: q, k, v are the thirds of the channels and a head is D
+    // channels of each;
     // interleaved: a head is 3D consecutive channels, its q, k and v.
     {"linearAttention",
      {{"qkv", "in", kDTypeActivation, "dense"}, {"out", "out", kDTypeActivation, "dense"}},
      {{"headDim", "integer"}, {"order", "split|interleaved"}, {"epsilon", "number"}},
      ""},
 
-    // softmax(q k^T * scale) v per head, batch item b over its own lengths[b] text tokens
+    // softmax(q k^T * scale) v per head (D = C / heads up to 1024), batch item b over its own lengths[b] text tokens
     // q [B, N, C], k and v [T, C] with the items' tokens one after another, T = sum(lengths), out [B, N, C]
     {"crossAttention",
      {{"q", "in", kDTypeActivation, "pitched"},
@@ -141,7 +142,7 @@ inline constexpr OperatorSpec kOperators[] = {
     // Causal attention of sequences that stand one after another (T = sum(lengths)), each preceded by the same prefix.
     // scores = softcap * tanh(q k^T * scale / softcap) (softcap 0: none); a token sees the last `window` tokens,
     // itself included (0: all); query head h reads key head h * kvHeads / heads.
-    // qkv [T, (heads + 2 kvHeads) D] = q | k | v, prefix [P, 2 kvHeads D] = k | v, out [T, heads D]
+    // qkv [T, (heads + 2 kvHeads) D] = q | k | v, prefix [P, 2 kvHeads D] = k | v, out [T, heads D], D up to 1024
     {"causalAttention",
      {{"qkv", "in", kDTypeActivation, "pitched"},
       {"prefix", "in?", kDTypeActivation, "pitched"},

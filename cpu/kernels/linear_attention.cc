@@ -125,7 +125,7 @@ void linear_attention(const Arguments& arguments, Workers& workers) {
   shape.span_tokens = round_up((shape.tokens + kSpans - 1) / kSpans, kBlock);
   if (shape.span_tokens < kSpanTokens) shape.span_tokens = kSpanTokens;
   shape.spans = (shape.tokens + shape.span_tokens - 1) / shape.span_tokens;
-  shape.heads_per_task = shape.depth < 128 ? 128 / shape.depth : 1;
+  shape.heads_per_task = shape.padded < 128 ? 128 / shape.padded : 1;
   shape.state_floats = round_up((shape.depth + 1) * shape.padded, 16);
 
   float* states = static_cast<float*>(workers.workspace(0)) + kStatesAt / sizeof(float);  // [wave, spans, D + 1, D]
