@@ -28,12 +28,13 @@ export function explain(given: {
   denoiser: Denoiser;
   transformerBytes: number;
   autoencoder: Autoencoder;
+  workspaceBytes: number;
   model: string;
   device: string;
   devicePath: string;
   dtype: Explanation['dtype'];
 }): Explanation {
-  const { request, model, device, devicePath, dtype } = given;
+  const { request, workspaceBytes, model, device, devicePath, dtype } = given;
   // The arena is kept at the largest size that has been needed so far.
   let arenaBytes = 0;
   const planned = stagesOf(given);
@@ -47,7 +48,7 @@ export function explain(given: {
       flops: operators.reduce((sum, { flops }) => sum + flops, 0),
       bytes: operators.reduce((sum, { bytes }) => sum + bytes, 0),
       arenaBytes: plan.arenaBytes,
-      peakBytes: weightsBytes + stateBytes + arenaBytes,
+      peakBytes: weightsBytes + stateBytes + arenaBytes + workspaceBytes,
     };
   });
   return {
@@ -64,6 +65,7 @@ export function explain(given: {
       weightsBytes: Math.max(...planned.map((stage) => stage.weightsBytes)),
       stateBytes: Math.max(...planned.map((stage) => stage.stateBytes)),
       arenaBytes,
+      workspaceBytes,
       peakBytes: Math.max(...stages.map(({ peakBytes }) => peakBytes)),
     },
   };

@@ -3,12 +3,15 @@
 import { SanaError } from '../errors.ts';
 
 export class Queue {
-  readonly #owner: string;
+  readonly #closedMessage: string;
+  readonly #closedHint: string;
   #tail: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  constructor(owner: string) {
-    this.#owner = owner;
+  /** What is said, and what to do, when a call comes after `close`. */
+  constructor(closedMessage: string, closedHint: string) {
+    this.#closedMessage = closedMessage;
+    this.#closedHint = closedHint;
   }
 
   /** Runs `task` after those before it. A signal that aborts while it waits takes it out of the queue. */
@@ -37,9 +40,7 @@ export class Queue {
 
   #demandOpen(): void {
     if (!this.#closed) return;
-    throw new SanaError('ERR_SANA_DISPOSED', `${this.#owner} has been disposed of`, {
-      hint: 'Load it again with SanaPipeline.fromPretrained.',
-    });
+    throw new SanaError('ERR_SANA_DISPOSED', this.#closedMessage, { hint: this.#closedHint });
   }
 }
 
