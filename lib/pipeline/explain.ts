@@ -86,16 +86,15 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
   const prefixBytes = prefixLength > 0 ? textEncoder.prefixBytes(prefixLength) : 0;
   const generation = prefixBytes + denoiser.stateBytes;
 
-  const text = (name: string, lengths: readonly number[], prefix: number): Stage => {
-    const { plan, stateBytes } = textEncoder.plan(lengths, prefix);
+  const text = (name: string, { plan, stateBytes }: ReturnType<TextEncoder['plan']>): Stage => {
     return { name, runs: 1, plan, weightsBytes: weights.text, stateBytes: prefixBytes + stateBytes };
   };
   const own = (prompts: readonly TextSelection[]) =>
     prompts.map(({ ids, prefixLength: shared }) => ids.length - shared);
   return [
-    ...(prefixLength > 0 ? [text('instruction', [prefixLength], 0)] : []),
-    text('text_encode', own(positive), prefixLength),
-    ...(negative.length > 0 ? [text('text_encode negative', own(negative), 0)] : []),
+    ...(prefixLength > 0 ? [text('instruction', textEncoder.planInstruction(prefixLength))] : []),
+    text('text_encode', textEncoder.plan(own(positive), prefixLength)),
+    ...(negative.length > 0 ? [text('text_encode negative', textEncoder.plan(own(negative), 0))] : []),
     {
       name: 'text_context',
       runs: 1,

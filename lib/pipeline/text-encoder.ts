@@ -137,6 +137,13 @@ export class TextEncoder {
     return { plan, stateBytes: block.bytes };
   }
 
+  /** Plans the pass that keeps an instruction's keys and values. */
+  planInstruction(tokens: number): { plan: Plan; stateBytes: number } {
+    const capture = this.#reservePrefix(new Block(this.#engine.device, 'instruction'), tokens);
+    const { plan, block } = this.#record([tokens], undefined, capture);
+    return { plan, stateBytes: block.bytes };
+  }
+
   /** Bytes that stay allocated for an instruction of that many tokens. */
   prefixBytes(prefixLength: number): number {
     const scratch = new Block(this.#engine.device, 'instruction');
