@@ -6,6 +6,7 @@ export class Queue {
   readonly #closedMessage: string;
   readonly #closedHint: string;
   #tail: Promise<unknown> = Promise.resolve();
+  #calls = 0; // running and waiting
   #closed = false;
 
   /** What is said, and what to do, when a call comes after `close`. */
@@ -19,15 +20,20 @@ export class Queue {
     this.#demandOpen();
     signal?.throwIfAborted();
     const turn = this.#tail;
+    const idle = this.#calls++ === 0;
     let done: () => void = () => {};
     this.#tail = new Promise<void>((resolve) => {
       done = resolve;
     });
     try {
-      await abortable(turn, signal);
-      this.#demandOpen();
+      // An idle queue begins at once, so that a call made before `close` is one that runs, not one that waits.
+      if (!idle) {
+        await abortable(turn, signal);
+        this.#demandOpen();
+      }
       return await task();
     } finally {
+      this.#calls--;
       void turn.then(done);
     }
   }
