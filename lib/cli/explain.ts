@@ -96,7 +96,8 @@ export function explanationLines(explanation: Explanation): string[] {
     ...explanation.stages.flatMap((stage) => ['', ...stageLines(stage)]),
     '',
     `weights ${scaled(memory.weightsBytes)}B, state ${scaled(memory.stateBytes)}B, ` +
-      `arena ${scaled(memory.arenaBytes)}B, peak ${scaled(memory.peakBytes)}B`,
+      `arena ${scaled(memory.arenaBytes)}B, workspace ${scaled(memory.workspaceBytes)}B, ` +
+      `peak ${scaled(memory.peakBytes)}B`,
   ];
 }
 

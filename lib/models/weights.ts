@@ -104,6 +104,14 @@ export class Weights {
   }
 
   /**
+   * Compares the headers of the component's files with what is expected; reads no weights.
+   * @throws SanaError ERR_SANA_MODEL listing missing, extra and misshapen tensors.
+   */
+  check(component: Component<unknown>, others?: RegExp): void {
+    checkTensors(component, this.expected(), others === undefined ? {} : { ignore: others });
+  }
+
+  /**
    * Allocates the block and fills it. `others` are tensors of the component that belong to somebody else.
    * @throws SanaError ERR_SANA_MODEL listing missing, extra and misshapen tensors, or naming one with a NaN or infinity.
    */
@@ -116,7 +124,7 @@ export class Weights {
     } = {},
   ): Promise<void> {
     const { others, signal, onProgress } = options;
-    checkTensors(component, this.expected(), others === undefined ? {} : { ignore: others });
+    this.check(component, others);
     const sizes = this.#sources.map(({ name }) => component.tensors.get(name)?.bytes ?? 0);
     const total = sizes.reduce((a, b) => a + b, 0);
     this.block.allocate();

@@ -56,6 +56,11 @@ export class Autoencoder {
     return this.#decoder.weights.bytes;
   }
 
+  /** Throws ERR_SANA_MODEL when the decoder's tensors are not those of the configuration. */
+  check(): void {
+    this.#decoder.weights.check(this.#component, /^encoder\./);
+  }
+
   async load(signal?: AbortSignal, onProgress?: (progress: WeightsProgress) => void): Promise<void> {
     if (this.#decoder.weights.block.allocated) return;
     await this.#decoder.weights.load(this.#component, {

@@ -29,6 +29,11 @@ export class Engine {
     return this.#lease.id;
   }
 
+  /** What the device holds beside every buffer. */
+  get workspaceBytes(): number {
+    return this.#lease.workspaceBytes;
+  }
+
   /**
    * Fails before work starts when `bytes` more than is allocated now do not fit.
    * @throws SanaError ERR_SANA_MEMORY with what is needed, what is free, and what to do.

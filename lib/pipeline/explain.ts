@@ -28,12 +28,13 @@ export function explain(given: {
   denoiser: Denoiser;
   transformerBytes: number;
   autoencoder: Autoencoder;
+  workspaceBytes: number;
   model: string;
   device: string;
   devicePath: string;
   dtype: Explanation['dtype'];
 }): Explanation {
-  const { request, model, device, devicePath, dtype } = given;
+  const { request, workspaceBytes, model, device, devicePath, dtype } = given;
   // The arena is kept at the largest size that has been needed so far.
   let arenaBytes = 0;
   const planned = stagesOf(given);
@@ -47,7 +48,7 @@ export function explain(given: {
       flops: operators.reduce((sum, { flops }) => sum + flops, 0),
       bytes: operators.reduce((sum, { bytes }) => sum + bytes, 0),
       arenaBytes: plan.arenaBytes,
-      peakBytes: weightsBytes + stateBytes + arenaBytes,
+      peakBytes: weightsBytes + stateBytes + arenaBytes + workspaceBytes,
     };
   });
   return {
@@ -64,6 +65,7 @@ export function explain(given: {
       weightsBytes: Math.max(...planned.map((stage) => stage.weightsBytes)),
       stateBytes: Math.max(...planned.map((stage) => stage.stateBytes)),
       arenaBytes,
+      workspaceBytes,
       peakBytes: Math.max(...stages.map(({ peakBytes }) => peakBytes)),
     },
   };
@@ -84,16 +86,15 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
   const prefixBytes = prefixLength > 0 ? textEncoder.prefixBytes(prefixLength) : 0;
   const generation = prefixBytes + denoiser.stateBytes;
 
-  const text = (name: string, lengths: readonly number[], prefix: number): Stage => {
-    const { plan, stateBytes } = textEncoder.plan(lengths, prefix);
+  const text = (name: string, { plan, stateBytes }: ReturnType<TextEncoder['plan']>): Stage => {
     return { name, runs: 1, plan, weightsBytes: weights.text, stateBytes: prefixBytes + stateBytes };
   };
   const own = (prompts: readonly TextSelection[]) =>
     prompts.map(({ ids, prefixLength: shared }) => ids.length - shared);
   return [
-    ...(prefixLength > 0 ? [text('instruction', [prefixLength], 0)] : []),
-    text('text_encode', own(positive), prefixLength),
-    ...(negative.length > 0 ? [text('text_encode negative', own(negative), 0)] : []),
+    ...(prefixLength > 0 ? [text('instruction', textEncoder.planInstruction(prefixLength))] : []),
+    text('text_encode', textEncoder.plan(own(positive), prefixLength)),
+    ...(negative.length > 0 ? [text('text_encode negative', textEncoder.plan(own(negative), 0))] : []),
     {
       name: 'text_context',
       runs: 1,

@@ -1,6 +1,9 @@
 /** Latents in a safetensors file of their own. */
 
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { SanaError } from '../errors.ts';
+import { fileError } from '../image/file.ts';
 import { readTensors, writeSafetensors } from '../runtime/tensor-file.ts';
 import type { TensorLike } from './types.ts';
 
@@ -19,7 +22,10 @@ export async function readLatents(path: string): Promise<TensorLike> {
   return { data: found.data, shape: found.shape };
 }
 
-/** Writes latents to a safetensors file that `readLatents` reads. It appears whole or not at all. */
+/** Writes latents to a safetensors file that `readLatents` reads, whole or not at all; missing folders are made. */
 export async function writeLatents(path: string, latents: TensorLike): Promise<void> {
+  await mkdir(dirname(path), { recursive: true }).catch((cause: unknown) => {
+    throw fileError(`Cannot write '${path}'`, cause);
+  });
   await writeSafetensors(path, new Map([[NAME, latents]]));
 }

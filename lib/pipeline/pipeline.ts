@@ -7,7 +7,8 @@ import { SanaImage } from '../image/image.ts';
 import { readImage } from '../image/input.ts';
 import { type Checkpoint, openCheckpoint } from '../runtime/checkpoint.ts';
 import { defaultDtype, openDevice } from '../runtime/devices.ts';
-import { SCHEDULERS, schedulerFor } from '../schedulers/index.ts';
+import { wasTrainedInFp16 } from '../runtime/fp16.ts';
+import { schedulerFor } from '../schedulers/index.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { version } from '../version.ts';
 import { Autoencoder } from './autoencoder.ts';
@@ -57,7 +58,7 @@ export class SanaPipeline {
   readonly #textEncoder: TextEncoder;
   readonly #transformer: Transformer;
   readonly #autoencoder: Autoencoder;
-  readonly #queue = new Queue('The pipeline');
+  readonly #queue = new Queue('The pipeline has been disposed of', 'Load it again with SanaPipeline.fromPretrained.');
   #denoiser: Denoiser | undefined;
   #fingerprint: string | undefined;
   #disposed: Promise<void> | undefined;
@@ -68,6 +69,7 @@ export class SanaPipeline {
     tokenizer: Tokenizer,
     dtype: ComputeDtype,
     offload: CheckedLoadOptions['offload'],
+    trainedInFp16: boolean,
   ) {
     this.#engine = engine;
     this.#checkpoint = checkpoint;
@@ -75,7 +77,7 @@ export class SanaPipeline {
     this.#offload = offload;
     this.#tokenizer = tokenizer;
     this.#textEncoder = new TextEncoder(engine, checkpoint.textEncoder, dtype);
-    this.#transformer = new Transformer(engine, checkpoint.transformer, dtype);
+    this.#transformer = new Transformer(engine, checkpoint.transformer, dtype, trainedInFp16);
     this.#autoencoder = new Autoencoder(engine, checkpoint.vae, dtype);
   }
 
@@ -139,7 +141,10 @@ export class SanaPipeline {
       engine = new Engine(openDevice(options.device, options.threads === 0 ? undefined : options.threads));
       const dtype = computeDtype(options.dtype, engine);
       tokenizer = await Tokenizer.load(checkpoint.tokenizerFolder, signal === undefined ? {} : { signal });
-      return new SanaPipeline(engine, checkpoint, tokenizer, dtype, offload);
+      const trainedInFp16 = await wasTrainedInFp16(checkpoint.transformer);
+      const pipeline = new SanaPipeline(engine, checkpoint, tokenizer, dtype, offload, trainedInFp16);
+      pipeline.#check();
+      return pipeline;
     } catch (error) {
       tokenizer?.dispose();
       engine?.dispose();
@@ -164,32 +169,28 @@ export class SanaPipeline {
       maxSequenceLength?: number;
       signal?: AbortSignal;
     }): Promise<{ embeds: TensorLike; mask: TensorLike }> => {
-      const { signal, ...rest } = request;
-      const checked = checkRequest(rest, this.#traits);
-      return await this.#queue.run(async () => {
+      const checked = checkRequest(request, this.#traits);
+      return await this.#run(async () => {
         const { positive } = await tokenize(this.#tokenizer, { ...checked, guidanceScale: 1 });
-        return padded(await this.#textEncoder.encode(positive, signal));
-      }, signal);
+        return padded(await this.#textEncoder.encode(positive, checked.signal));
+      }, checked.signal);
     },
   };
 
   /** The transformer alone: one forward, the predicted velocity. See `Transformer.forward`. */
   readonly transformer = {
     forward: (inputs: Parameters<Transformer['forward']>[0]): Promise<TensorLike> =>
-      this.#queue.run(() => this.#transformer.forward(inputs), inputs.signal),
+      this.#run(() => this.#transformer.forward(inputs), inputs.signal),
   };
 
   /** The autoencoder alone. */
   readonly autoencoder = {
     /** z = latents / scalingFactor, [B, 32, h, w] -> [B, 3, 32h, 32w] in about [-1, 1], not clamped. */
     decode: (z: TensorLike, options: { signal?: AbortSignal } = {}): Promise<TensorLike> =>
-      this.#queue.run(() => this.#autoencoder.decode(z, options.signal), options.signal),
+      this.#run(() => this.#autoencoder.decode(z, options.signal), options.signal),
     /** A picture, or [B, 3, H, W] in [-1, 1] -> z before scaling, [B, 32, H/32, W/32]. */
     encode: (image: ImageInput | TensorLike, options: { signal?: AbortSignal } = {}): Promise<TensorLike> =>
-      this.#queue.run(
-        async () => await this.#autoencoder.encode(await asTensor(image), options.signal),
-        options.signal,
-      ),
+      this.#run(async () => await this.#autoencoder.encode(await asTensor(image), options.signal), options.signal),
   };
 
   /**
@@ -200,25 +201,28 @@ export class SanaPipeline {
    */
   async generate(request: string | GenerateRequest): Promise<GenerateResult> {
     const checked = checkRequest(request, this.#traits);
-    return await this.#queue.run(() => this.#generate(checked), checked.signal);
+    return await this.#run(() => this.#generate(checked), checked.signal);
   }
 
-  /** What a request would run, without running it: operators, FLOPs, bytes and memory of every stage. */
+  /**
+   * What a request would run, without running it: operators, FLOPs, bytes and memory of every stage. Memory is that of
+   * a first call; later ones with offload 'none' find the intermediates' memory of the calls before, and keep it.
+   */
   async explain(request: string | GenerateRequest = explainedPrompt): Promise<Explanation> {
     const checked = checkRequest(request, this.#traits);
-    return await this.#queue.run(() => this.#explain(checked), checked.signal);
+    return await this.#run(() => this.#explain(checked), checked.signal);
   }
 
   /** Runs a request and gives every program that ran, in order, with the time of each operator. */
   async profile(request: string | GenerateRequest): Promise<ProfiledStage[]> {
     const checked = checkRequest(request, this.#traits);
-    return await this.#queue.run(() => this.#engine.profile(() => this.#generate(checked)), checked.signal);
+    return await this.#run(() => this.#engine.profile(() => this.#generate(checked)), checked.signal);
   }
 
   /** Waits for the running call, rejects those that wait, and gives all memory back. May be called twice. */
   async dispose(): Promise<void> {
     this.#disposed ??= this.#queue.close().then(() => {
-      this.#denoiser?.dispose();
+      this.#releaseDenoiser();
       this.#textEncoder.dispose();
       this.#transformer.dispose();
       this.#autoencoder.dispose();
@@ -233,16 +237,43 @@ export class SanaPipeline {
     await this.dispose();
   }
 
+  /** Runs a call after those before it, and gives back what `offload` does not keep, however it ends. */
+  async #run<T>(call: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    return await this.#queue.run(async () => {
+      try {
+        return await call();
+      } finally {
+        this.#offloadAll();
+      }
+    }, signal);
+  }
+
+  /** With the intermediates' memory, too: the next call needs the same as the first, which is what `explain` says. */
+  #offloadAll(): void {
+    if (this.#offload === 'none') return;
+    this.#textEncoder.release();
+    this.#releaseDenoiser();
+    this.#engine.arena.dispose();
+    if (this.#offload === 'text-encoder') return;
+    this.#transformer.dispose();
+    this.#autoencoder.dispose();
+  }
+
+  /** Are the tensors in the files those of the configurations? Finds out now what loading would find out later. */
+  #check(): void {
+    for (const model of [this.#textEncoder, this.#transformer, this.#autoencoder]) model.check();
+  }
+
   get #traits(): ModelTraits {
     const { transformer, textEncoder, scheduler } = this.#checkpoint;
     const { sampleSize } = transformer.config;
-    const own = scheduler.className === 'FlowMatchEulerDiscreteScheduler' ? 'flow-euler' : 'flow-dpm-solver';
+    const euler = scheduler.className === 'FlowMatchEulerDiscreteScheduler';
     return {
       kind: 'sana',
       nativeSize: sampleSize * this.#autoencoder.compression,
       latentChannels: transformer.config.inChannels,
       maxTextPositions: textEncoder.config.maxPositionEmbeddings,
-      schedulers: [own, ...SCHEDULERS.filter((name) => name !== own)],
+      schedulers: euler ? ['flow-euler', 'flow-dpm-solver'] : ['flow-dpm-solver', 'flow-euler'],
       ...(binnedSampleSizes.includes(sampleSize) && {
         bin: ({ width, height }: { width: number; height: number }) => binResolution(sampleSize, height, width),
       }),
@@ -306,7 +337,10 @@ export class SanaPipeline {
     const stepMs = await this.#denoise(denoiser, request, embeds, started);
     const latents = await denoiser.latents();
     const denoised = performance.now();
-    if (this.#offload === 'sequential') this.#releaseTransformer();
+    if (this.#offload === 'sequential') {
+      this.#releaseDenoiser();
+      this.#transformer.dispose();
+    }
 
     const images: SanaImage[] = [];
     if (request.outputType === 'image') {
@@ -314,7 +348,6 @@ export class SanaPipeline {
       for (let i = 0; i < request.batch; i++) {
         images.push(await this.#decode(latents, i, shape, request, common));
       }
-      if (this.#offload === 'sequential') this.#autoencoder.dispose();
     }
     const finished = performance.now();
     return {
@@ -337,15 +370,14 @@ export class SanaPipeline {
     if (this.#denoiser !== undefined && JSON.stringify(this.#denoiser.shape) === JSON.stringify(shape)) {
       return this.#denoiser;
     }
-    this.#denoiser?.dispose();
+    this.#releaseDenoiser();
     this.#denoiser = this.#transformer.denoiser(shape);
     return this.#denoiser;
   }
 
-  #releaseTransformer(): void {
+  #releaseDenoiser(): void {
     this.#denoiser?.dispose();
     this.#denoiser = undefined;
-    this.#transformer.dispose();
   }
 
   #demandMemoryFor(denoiser: Denoiser, request: CheckedRequest): void {
@@ -378,19 +410,33 @@ export class SanaPipeline {
       const before = performance.now();
       await denoiser.step(step, scaled, request.guidanceScale, schedule.coefficients(step), signal);
       stepMs.push(performance.now() - before);
-      await onStep?.({
-        step: step + 1,
-        totalSteps,
-        timestep,
-        sigma: schedule.sigmas[step] ?? 0,
-        elapsedMs: performance.now() - started,
-        latents: async () => this.#firstLayout(await denoiser.latents(), shape),
-        preview: async () =>
-          await this.#decode(await denoiser.latents('clean'), 0, shape, request, await this.#parameters(request)),
-      });
+      if (onStep !== undefined) {
+        // One at a time, and none beside the next step or after the call, awaited or not.
+        const work = new Queue('The step is over', 'Await latents() and preview() inside onStep.');
+        try {
+          await onStep({
+            step: step + 1,
+            totalSteps,
+            timestep,
+            sigma: schedule.sigmas[step] ?? 0,
+            elapsedMs: performance.now() - started,
+            latents: () => work.run(async () => this.#firstLayout(await denoiser.latents(), shape)),
+            preview: () => work.run(() => this.#preview(denoiser, request)),
+          });
+        } finally {
+          await work.run(async () => {});
+          await work.close();
+        }
+      }
       signal?.throwIfAborted();
     }
     return stepMs;
+  }
+
+  /** What the first image would be if its estimate of the clean latents were right. */
+  async #preview(denoiser: Denoiser, request: CheckedRequest): Promise<SanaImage> {
+    const clean = await denoiser.latents('clean');
+    return await this.#decode(clean, 0, denoiser.shape, request, await this.#parameters(request));
   }
 
   /** The caller's latents, or each image's own noise, [B, N, channels]. */
@@ -473,6 +519,7 @@ export class SanaPipeline {
       denoiser: this.#transformer.denoiser(this.#shapeOf(request, tokens)),
       transformerBytes: this.#transformer.weightBytes,
       autoencoder: this.#autoencoder,
+      workspaceBytes: this.#engine.workspaceBytes,
       model: this.#name,
       device: this.#engine.deviceId,
       devicePath: this.#engine.device.info.path,

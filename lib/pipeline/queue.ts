@@ -3,12 +3,16 @@
 import { SanaError } from '../errors.ts';
 
 export class Queue {
-  readonly #owner: string;
+  readonly #closedMessage: string;
+  readonly #closedHint: string;
   #tail: Promise<unknown> = Promise.resolve();
+  #calls = 0; // running and waiting
   #closed = false;
 
-  constructor(owner: string) {
-    this.#owner = owner;
+  /** What is said, and what to do, when a call comes after `close`. */
+  constructor(closedMessage: string, closedHint: string) {
+    this.#closedMessage = closedMessage;
+    this.#closedHint = closedHint;
   }
 
   /** Runs `task` after those before it. A signal that aborts while it waits takes it out of the queue. */
@@ -16,15 +20,20 @@ export class Queue {
     this.#demandOpen();
     signal?.throwIfAborted();
     const turn = this.#tail;
+    const idle = this.#calls++ === 0;
     let done: () => void = () => {};
     this.#tail = new Promise<void>((resolve) => {
       done = resolve;
     });
     try {
-      await abortable(turn, signal);
-      this.#demandOpen();
+      // An idle queue begins at once, so that a call made before `close` is one that runs, not one that waits.
+      if (!idle) {
+        await abortable(turn, signal);
+        this.#demandOpen();
+      }
       return await task();
     } finally {
+      this.#calls--;
       void turn.then(done);
     }
   }
@@ -37,9 +46,7 @@ export class Queue {
 
   #demandOpen(): void {
     if (!this.#closed) return;
-    throw new SanaError('ERR_SANA_DISPOSED', `${this.#owner} has been disposed of`, {
-      hint: 'Load it again with SanaPipeline.fromPretrained.',
-    });
+    throw new SanaError('ERR_SANA_DISPOSED', this.#closedMessage, { hint: this.#closedHint });
   }
 }
 

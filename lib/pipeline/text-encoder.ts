@@ -16,6 +16,9 @@ import type { Gemma2Config } from '../runtime/configs.ts';
 import type { TextSelection } from '../text/selection.ts';
 import type { ComputeDtype, Engine } from './engine.ts';
 
+/** Read row by row when a prompt needs it, or not at all. */
+const others = /^(embed_tokens\.weight|lm_head\.weight)$/;
+
 /** Embeddings of one prompt: its real tokens only. */
 export interface PromptEmbeds {
   readonly tokens: number; // T
@@ -68,8 +71,8 @@ export class TextEncoder {
     return this.#model.weights.block.allocated;
   }
 
-  async load(signal?: AbortSignal, onProgress?: (progress: WeightsProgress) => void): Promise<void> {
-    if (this.loaded) return;
+  /** Throws ERR_SANA_MODEL when the checkpoint's tensors are not those of its configuration. */
+  check(): void {
     const { config, tensors, configPath } = this.#component;
     const table = tensors.get(embeddingName);
     const shape = [config.vocabSize, config.hiddenSize];
@@ -83,8 +86,13 @@ export class TextEncoder {
         },
       );
     }
+    this.#model.weights.check(this.#component, others);
+  }
+
+  async load(signal?: AbortSignal, onProgress?: (progress: WeightsProgress) => void): Promise<void> {
+    if (this.loaded) return;
     await this.#model.weights.load(this.#component, {
-      others: /^(embed_tokens\.weight|lm_head\.weight)$/,
+      others,
       signal,
       ...(onProgress && { onProgress }),
     });
@@ -126,6 +134,13 @@ export class TextEncoder {
     const scratch = new Block(this.#engine.device, 'instruction');
     const prefix = prefixLength > 0 ? this.#reservePrefix(scratch, prefixLength) : undefined;
     const { plan, block } = this.#record(lengths, prefix);
+    return { plan, stateBytes: block.bytes };
+  }
+
+  /** Plans the pass that keeps an instruction's keys and values. */
+  planInstruction(tokens: number): { plan: Plan; stateBytes: number } {
+    const capture = this.#reservePrefix(new Block(this.#engine.device, 'instruction'), tokens);
+    const { plan, block } = this.#record([tokens], undefined, capture);
     return { plan, stateBytes: block.bytes };
   }
 
@@ -215,7 +230,7 @@ export class TextEncoder {
     graph.block.allocate();
     try {
       const table = this.#component.tensors.get(embeddingName);
-      if (table === undefined) throw new Error('load() checks the table');
+      if (table === undefined) throw new Error('check() demands the table');
       await device.gather({
         file: this.#component.file(table),
         fileOffset: table.offset,

@@ -9,7 +9,6 @@ import { fp16Clip, SanaTransformer } from '../models/sana-transformer.ts';
 import type { WeightsProgress } from '../models/weights.ts';
 import type { Component } from '../runtime/checkpoint.ts';
 import type { TransformerConfig } from '../runtime/configs.ts';
-import { wasTrainedInFp16 } from '../runtime/fp16.ts';
 import type { StepCoefficients } from '../schedulers/schedule.ts';
 import type { ComputeDtype, Engine } from './engine.ts';
 import { checkTensor, type TensorLike } from './layout.ts';
@@ -30,10 +29,12 @@ export class Transformer {
   readonly #component: Component<TransformerConfig>;
   readonly #model: SanaTransformer;
 
-  constructor(engine: Engine, component: Component<TransformerConfig>, dtype: ComputeDtype) {
+  /** `trainedInFp16`: see lib/runtime/fp16.ts. */
+  constructor(engine: Engine, component: Component<TransformerConfig>, dtype: ComputeDtype, trainedInFp16: boolean) {
     this.#engine = engine;
     this.#component = component;
     this.#model = new SanaTransformer(engine.device, component.config, dtype);
+    this.#model.attentionClip = trainedInFp16 ? fp16Clip : 0;
   }
 
   get config(): TransformerConfig {
@@ -48,9 +49,13 @@ export class Transformer {
     return this.#model.weights.block.allocated;
   }
 
+  /** Throws ERR_SANA_MODEL when the checkpoint's tensors are not those of its configuration. */
+  check(): void {
+    this.#model.weights.check(this.#component);
+  }
+
   async load(signal?: AbortSignal, onProgress?: (progress: WeightsProgress) => void): Promise<void> {
     if (this.loaded) return;
-    this.#model.attentionClip = (await wasTrainedInFp16(this.#component)) ? fp16Clip : 0;
     await this.#model.weights.load(this.#component, { signal, ...(onProgress && { onProgress }) });
   }
 

@@ -220,6 +220,8 @@ export interface Explanation {
     readonly weightsBytes: number;
     readonly stateBytes: number;
     readonly arenaBytes: number;
+    /** What the device's kernels keep for themselves. */
+    readonly workspaceBytes: number;
     readonly peakBytes: number;
   };
 }

@@ -33,13 +33,16 @@ function publicInfo(info: NativeDeviceInfo): DeviceInfo {
 export class DeviceLease {
   readonly id: string;
   readonly native: NativeDevice;
+  /** What the device holds for its kernels as long as it is open, beside every buffer. */
+  readonly workspaceBytes: number;
   readonly #key: string;
   #released = false;
 
-  constructor(id: string, key: string, native: NativeDevice) {
+  constructor(id: string, key: string, { native, workspaceBytes }: OpenDevice) {
     this.id = id;
     this.#key = key;
     this.native = native;
+    this.workspaceBytes = workspaceBytes;
   }
 
   /** Bytes of the device that are free now. */
@@ -57,7 +60,13 @@ export class DeviceLease {
   }
 }
 
-const open = new Map<string, { native: NativeDevice; users: number }>();
+interface OpenDevice {
+  readonly native: NativeDevice;
+  readonly workspaceBytes: number;
+  users: number;
+}
+
+const open = new Map<string, OpenDevice>();
 
 /**
  * Opens a device: `auto` takes the first GPU, else the CPU.
@@ -83,11 +92,12 @@ export function openDevice(device: string, threads?: number): DeviceLease {
   const key = [found.id, threads ?? 0, path ?? ''].join(' ');
   let shared = open.get(key);
   if (shared === undefined) {
-    shared = { native: addon().openDevice({ backend, index: Number(index), threads: threads ?? 0 }), users: 0 };
+    const native = addon().openDevice({ backend, index: Number(index), threads: threads ?? 0 });
+    shared = { native, workspaceBytes: native.memory().bytes, users: 0 }; // nothing else is allocated yet
     open.set(key, shared);
   }
   shared.users++;
-  return new DeviceLease(found.id, key, shared.native);
+  return new DeviceLease(found.id, key, shared);
 }
 
 /** The dtype that `auto` means on a device: bf16 where it computes that natively, else f32. */

@@ -7,26 +7,7 @@ import { SanaError } from '../errors.ts';
 import { modelError } from '../runtime/model-error.ts';
 import { ModelFolder } from '../runtime/model-folder.ts';
 import { checkTokenizerDefinition, MAX_TOKENIZER_BYTES } from './tokenizer-definition.ts';
-
-export interface WorkerInput {
-  readonly file: string; // tokenizer.json
-  readonly port: MessagePort; // for texts that the main thread waits for
-  readonly answered: SharedArrayBuffer; // one i32, set to 1 after each such answer
-}
-
-export interface EncodeRequest {
-  readonly id: number;
-  readonly texts: readonly string[];
-}
-
-/** What the worker says: once that it is ready, or why not; then one answer for each request. */
-export interface WorkerAnswer {
-  readonly id: number; // of the request; READY for the first
-  readonly ids?: readonly number[][];
-  readonly error?: { readonly code: SanaError['code']; readonly message: string; readonly hint: string };
-}
-
-export const READY = -1;
+import { type EncodeRequest, READY, type WorkerAnswer, type WorkerInput } from './tokenizer-messages.ts';
 
 async function load(file: string): Promise<Tokenizer> {
   const folder = await ModelFolder.open(dirname(file));
@@ -84,4 +65,5 @@ async function serve(main: MessagePort, { file, port, answered }: WorkerInput): 
   });
 }
 
-if (parentPort !== null) await serve(parentPort, workerData as WorkerInput);
+if (parentPort === null) throw new Error('this file is the code of a thread');
+await serve(parentPort, workerData as WorkerInput);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { argumentError, SanaError } from '../errors.ts';
 import { modelError } from '../runtime/model-error.ts';
-import { type EncodeRequest, READY, type WorkerAnswer, type WorkerInput } from './tokenizer-worker.ts';
+import { type EncodeRequest, READY, type WorkerAnswer, type WorkerInput } from './tokenizer-messages.ts';
 
 const MAX_CHARACTERS = 1_000_000;
 const PATIENCE_MS = 30_000; // a text of a million characters takes five seconds

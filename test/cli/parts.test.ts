@@ -144,7 +144,7 @@ describe('an explanation', () => {
         },
       ],
       flops: 5.12e9,
-      memory: { weightsBytes: 1e9, stateBytes: 0, arenaBytes: 4096, peakBytes: 1.5e9 },
+      memory: { weightsBytes: 1e9, stateBytes: 0, arenaBytes: 4096, workspaceBytes: 2e6, peakBytes: 1.5e9 },
     });
     assert.deepEqual(lines, [
       'sana-tiny on cpu (avx2), float32: 1 x 512 x 512 pixels, 5.12 GFLOP',
@@ -154,7 +154,7 @@ describe('an explanation', () => {
       '  linear        2  256 M    2 k  [2, 4] x [8, 4]',
       '  rmsNorm       1     0     1 k  [2, 4] x [8, 4]',
       '',
-      'weights 1 GB, state 0 B, arena 4.1 kB, peak 1.5 GB',
+      'weights 1 GB, state 0 B, arena 4.1 kB, workspace 2 MB, peak 1.5 GB',
     ]);
   });
 });

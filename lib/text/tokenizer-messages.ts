@@ -1,0 +1,24 @@
+/** What a tokenizer and its thread say to each other. Apart from the thread's own file, which acts when it is imported. */
+
+import type { MessagePort } from 'node:worker_threads';
+import type { SanaError } from '../errors.ts';
+
+export interface WorkerInput {
+  readonly file: string; // tokenizer.json
+  readonly port: MessagePort; // for texts that the main thread waits for
+  readonly answered: SharedArrayBuffer; // one i32, set to 1 after each such answer
+}
+
+export interface EncodeRequest {
+  readonly id: number;
+  readonly texts: readonly string[];
+}
+
+/** What the worker says: once that it is ready, or why not; then one answer for each request. */
+export interface WorkerAnswer {
+  readonly id: number; // of the request; READY for the first
+  readonly ids?: readonly number[][];
+  readonly error?: { readonly code: SanaError['code']; readonly message: string; readonly hint: string };
+}
+
+export const READY = -1;
