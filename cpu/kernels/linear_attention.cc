@@ -7,10 +7,9 @@
 // The sums over tokens have one order: blocks of 64 tokens, the blocks of a span, the spans of the sequence. A sequence
 // has at most eight spans, whose length depends on N alone; they are what is spread over the workers besides the heads.
 // Sums of some hundred terms keep f32 accurate for any N that fits in memory.
-// Bound by memory for large N, else by 2 D multiplications per element.
+// Bound by the 2 D multiplications of each element, and for large N by the short runs in which heads lie in memory.
 
 #include "cpu/kernels/kernels.h"
-#include "cpu/kernels/sum_over_row.h"
 #include "cpu/kernels/tile_product.h"
 #include "cpu/parallel.h"
 
