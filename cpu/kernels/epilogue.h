@@ -8,6 +8,7 @@
 #pragma once
 
 #include "binding/ops.h"
+#include "cpu/kernels/activate.h"
 #include "cpu/pack.h"
 #include "cpu/simd.h"
 
@@ -28,19 +29,6 @@ struct Epilogue {
 
   int panel_columns() const { return gated ? kGateColumns : kPanelColumns; }
 };
-
-SANA_INLINE Vec activate(Activation activation, Vec x) {
-  switch (activation) {
-    case Activation::kSilu:
-      return silu(x);
-    case Activation::kGeluTanh:
-      return gelu_tanh(x);
-    case Activation::kRelu:
-      return relu(x);
-    default:
-      return x;
-  }
-}
 
 // Finishes the sums of one row and one panel, columns column.. of out.
 template <class Out>
