@@ -9,7 +9,7 @@
 namespace sana::cpu {
 namespace {
 
-constexpr int kRuns = 5;                   // the best counts: a busy machine only ever slows a run down
+constexpr int kRuns = 20;                  // the best counts: a busy machine only ever slows a run down
 constexpr int64_t kCopyBytes = 128 << 20;  // several times the caches
 constexpr int64_t kChunkBytes = 1 << 20;
 
