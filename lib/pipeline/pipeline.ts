@@ -385,8 +385,11 @@ export class SanaPipeline {
     const picture = this.#autoencoder.planRgb(height, width, request);
     const arenaBytes = Math.max(denoiser.contextPlan.arenaBytes, denoiser.stepPlan.arenaBytes, picture.plan.arenaBytes);
     const growth = arenaBytes > this.#engine.arena.bytes ? arenaBytes - this.#engine.arena.bytes : 0;
+    // The CPU computes in the memory that the pictures are handed over in.
+    const inHostMemory = this.#engine.device.info.backend === 'cpu' && request.outputType === 'image';
+    const pictureBytes = inHostMemory ? request.batch * request.width * request.height * 3 : 0;
     this.#engine.demandMemory(
-      growth + denoiser.unallocatedBytes + picture.stateBytes,
+      growth + denoiser.unallocatedBytes + picture.stateBytes + pictureBytes,
       `Drawing ${request.batch} image(s) of ${request.drawnWidth} x ${request.drawnHeight}`,
       'Ask for a smaller size or fewer images at once, or free memory.',
     );
