@@ -54,7 +54,11 @@ export class SanaPipeline {
   readonly #checkpoint: Checkpoint;
   readonly #dtype: ComputeDtype;
   readonly #offload: CheckedLoadOptions['offload'];
-  readonly #tokenizer: Tokenizer;
+  /** Loading beside the weights, in a thread of its own; there once `fromPretrained` has resolved. */
+  #tokenizing: Promise<Tokenizer> | undefined;
+  #tokenizer: Tokenizer | undefined;
+  /** Ends what is still loading. */
+  readonly #stop = new AbortController();
   readonly #textEncoder: TextEncoder;
   readonly #transformer: Transformer;
   readonly #autoencoder: Autoencoder;
@@ -66,7 +70,6 @@ export class SanaPipeline {
   private constructor(
     engine: Engine,
     checkpoint: Checkpoint,
-    tokenizer: Tokenizer,
     dtype: ComputeDtype,
     offload: CheckedLoadOptions['offload'],
     trainedInFp16: boolean,
@@ -75,7 +78,6 @@ export class SanaPipeline {
     this.#checkpoint = checkpoint;
     this.#dtype = dtype;
     this.#offload = offload;
-    this.#tokenizer = tokenizer;
     this.#textEncoder = new TextEncoder(engine, checkpoint.textEncoder, dtype);
     this.#transformer = new Transformer(engine, checkpoint.transformer, dtype, trainedInFp16);
     this.#autoencoder = new Autoencoder(engine, checkpoint.vae, dtype);
@@ -90,13 +92,14 @@ export class SanaPipeline {
   static async fromPretrained(model: string, options: LoadOptions = {}): Promise<SanaPipeline> {
     const checked = checkLoadOptions(options);
     const pipeline = await SanaPipeline.#open(model, checked);
-    try {
-      await pipeline.#load(checked);
-      return pipeline;
-    } catch (error) {
-      await pipeline.dispose();
-      throw error;
-    }
+    // Whichever fails stops the other, and both are over before anything is given back.
+    const signal = either(pipeline.#stop.signal, checked.signal);
+    const parts = [pipeline.#ready(), pipeline.#load({ ...checked, signal })];
+    for (const part of parts) part.catch((error) => pipeline.#stop.abort(error));
+    await Promise.allSettled(parts);
+    if (!signal.aborted) return pipeline;
+    await pipeline.dispose();
+    throw signal.reason;
   }
 
   /**
@@ -111,6 +114,7 @@ export class SanaPipeline {
   ): Promise<Explanation> {
     const pipeline = await SanaPipeline.#open(model, checkLoadOptions(options));
     try {
+      await pipeline.#ready();
       return await pipeline.explain(request);
     } finally {
       await pipeline.dispose();
@@ -127,7 +131,6 @@ export class SanaPipeline {
     onProgress?.({ phase: 'open', loadedBytes: 0, totalBytes: 0 });
     const checkpoint = await openCheckpoint(model, variant === null ? {} : { variant });
     let engine: Engine | undefined;
-    let tokenizer: Tokenizer | undefined;
     try {
       if (checkpoint.className !== 'SanaPipeline') {
         throw new SanaError(
@@ -140,13 +143,14 @@ export class SanaPipeline {
       }
       engine = new Engine(openDevice(options.device, options.threads === 0 ? undefined : options.threads));
       const dtype = computeDtype(options.dtype, engine);
-      tokenizer = await Tokenizer.load(checkpoint.tokenizerFolder, signal === undefined ? {} : { signal });
       const trainedInFp16 = await wasTrainedInFp16(checkpoint.transformer);
-      const pipeline = new SanaPipeline(engine, checkpoint, tokenizer, dtype, offload, trainedInFp16);
+      const pipeline = new SanaPipeline(engine, checkpoint, dtype, offload, trainedInFp16);
       pipeline.#check();
+      pipeline.#tokenizing = Tokenizer.load(checkpoint.tokenizerFolder, {
+        signal: either(pipeline.#stop.signal, signal),
+      });
       return pipeline;
     } catch (error) {
-      tokenizer?.dispose();
       engine?.dispose();
       checkpoint.close();
       throw error;
@@ -155,7 +159,7 @@ export class SanaPipeline {
 
   /** The tokenizer: text to the ids that the text encoder sees, the beginning-of-sequence token included. */
   get tokenizer(): { encode(text: string): { ids: number[] } } {
-    return this.#tokenizer;
+    return this.#loadedTokenizer;
   }
 
   /** The text encoder alone. */
@@ -171,7 +175,7 @@ export class SanaPipeline {
     }): Promise<{ embeds: TensorLike; mask: TensorLike }> => {
       const checked = checkRequest(request, this.#traits);
       return await this.#run(async () => {
-        const { positive } = await tokenize(this.#tokenizer, { ...checked, guidanceScale: 1 });
+        const { positive } = await tokenize(this.#loadedTokenizer, { ...checked, guidanceScale: 1 });
         return padded(await this.#textEncoder.encode(positive, checked.signal));
       }, checked.signal);
     },
@@ -226,7 +230,7 @@ export class SanaPipeline {
       this.#textEncoder.dispose();
       this.#transformer.dispose();
       this.#autoencoder.dispose();
-      this.#tokenizer.dispose();
+      this.#tokenizer?.dispose();
       this.#engine.dispose();
       this.#checkpoint.close();
     });
@@ -280,6 +284,15 @@ export class SanaPipeline {
     };
   }
 
+  get #loadedTokenizer(): Tokenizer {
+    if (this.#tokenizer === undefined) throw new Error('#ready() comes first');
+    return this.#tokenizer;
+  }
+
+  async #ready(): Promise<void> {
+    this.#tokenizer = await this.#tokenizing;
+  }
+
   async #load({ signal, onProgress }: CheckedLoadOptions): Promise<void> {
     const parts = [
       { name: 'text_encoder', model: this.#textEncoder, bytes: this.#textEncoder.weightBytes },
@@ -322,7 +335,7 @@ export class SanaPipeline {
     const { device } = this.#engine;
     device.resetPeak();
 
-    const tokens = await tokenize(this.#tokenizer, request);
+    const tokens = await tokenize(this.#loadedTokenizer, request);
     signal?.throwIfAborted();
     const embeds = await this.#textEncoder.encode([...tokens.negative, ...tokens.positive], signal);
     if (this.#offload !== 'none') this.#textEncoder.release();
@@ -511,7 +524,7 @@ export class SanaPipeline {
   }
 
   async #explain(request: CheckedRequest): Promise<Explanation> {
-    const { negative, positive } = await tokenize(this.#tokenizer, request);
+    const { negative, positive } = await tokenize(this.#loadedTokenizer, request);
     const tokens = [...negative, ...positive].map(({ positions }) => positions.length);
     return explain({
       request,
@@ -534,6 +547,10 @@ export class SanaPipeline {
   get #name(): string {
     return basename(resolve(this.#checkpoint.folder));
   }
+}
+
+function either(one: AbortSignal, other: AbortSignal | undefined): AbortSignal {
+  return other === undefined ? one : AbortSignal.any([one, other]);
 }
 
 function computeDtype(dtype: CheckedLoadOptions['dtype'], engine: Engine): ComputeDtype {

@@ -31,6 +31,8 @@ export class Tokenizer {
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 0;
   #failure: SanaError | null = null;
+  #started = false;
+  #stopped = false;
 
   private constructor(folder: string) {
     this.#file = join(folder, 'tokenizer.json');
@@ -120,6 +122,8 @@ export class Tokenizer {
   }
 
   #settle(answer: WorkerAnswer): void {
+    this.#started = true;
+    if (this.#stopped) void this.#worker.terminate();
     const waiting = this.#waiting.get(answer.id);
     this.#waiting.delete(answer.id);
     if (this.#waiting.size === 0) this.#worker.unref();
@@ -136,7 +140,10 @@ export class Tokenizer {
     for (const { reject } of this.#waiting.values()) reject(reason);
     this.#waiting.clear();
     this.#port.close();
-    void this.#worker.terminate();
+    this.#stopped = true;
+    this.#worker.unref();
+    // A thread that is ended while it starts can leave file descriptors open, so it is ended once it has started.
+    if (this.#started) void this.#worker.terminate();
   }
 
   #tooSlow(): SanaError {
