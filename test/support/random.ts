@@ -31,6 +31,13 @@ export class Random {
     return value;
   }
 
+  /** Uniform in [-scale, scale), as float32: for operands of millions of elements. */
+  uniform(count: number, scale = 1): Float32Array {
+    const values = new Float32Array(count);
+    for (let i = 0; i < count; i++) values[i] = (2 * this.next() - 1) * scale;
+    return values;
+  }
+
   /** About standard normal (a sum of uniforms), as float32. */
   normal(count: number, scale = 1): Float32Array {
     return Float32Array.from({ length: count }, () => {

@@ -1,0 +1,449 @@
+/**
+ * One operator on one CPU path, from host arrays to host arrays: what the tests of test/operators/ stand on.
+ *
+ * Operands lie in one buffer, apart from each other, and all that is not an operand is NaN: a kernel that uses what it
+ * should not read gives NaN, one that writes where it should not is found by comparing the whole buffer.
+ */
+
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type OperatorName, operatorSpec } from '../../lib/graph/operators.ts';
+import {
+  addon,
+  type CallDescription,
+  type DType,
+  type Layout,
+  type NativeBuffer,
+  type NativeDevice,
+  type NativeFile,
+  type OperandDescription,
+} from '../../lib/native.ts';
+import { assertClose, operatorTolerance, type Tolerance } from './golden.ts';
+import { Random } from './random.ts';
+
+// ---- devices --------------------------------------------------------------------------------------------------------
+
+const devices = new Map<string, NativeDevice>();
+
+/** A device on one instruction set, opened once. */
+export function deviceOn(path: string, threads: number): NativeDevice {
+  const key = `${path} ${threads}`;
+  const device = devices.get(key) ?? addon().openDevice({ backend: 'cpu', index: 0, threads, path });
+  devices.set(key, device);
+  return device;
+}
+
+function supported(path: string): boolean {
+  try {
+    deviceOn(path, 1);
+    return true;
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ERR_SANA_DEVICE') return false;
+    throw error;
+  }
+}
+
+/** The instruction sets that this machine can run. */
+export const paths = ['portable', 'avx2', 'avx512', 'avx512-bf16'].filter(supported);
+
+// ---- operands -------------------------------------------------------------------------------------------------------
+
+export type Activation = 'f32' | 'bf16';
+
+export interface Operand {
+  readonly dtype: Exclude<DType, 'f16'>;
+  readonly shape: readonly number[];
+  /** Row-major, values that the dtype holds; packed layouts: in the checkpoint's order. Absent: written only. */
+  readonly data?: Float32Array;
+  readonly layout?: Layout;
+  /** The operand is the columns from `first` of a tensor of `of` columns. */
+  readonly columns?: { readonly first: number; readonly of: number };
+  /** Rows of the checkpoint tensors that a packed operand is stacked from (default: one tensor), and their dtype. */
+  readonly parts?: readonly number[];
+  readonly stored?: 'f32' | 'bf16' | 'f16';
+}
+
+/** One call of an operator with all that it reads, and what the plain loops make of it. */
+export interface Example {
+  readonly op: OperatorName;
+  readonly operands: Readonly<Record<string, Operand>>;
+  readonly attributes?: CallDescription['attributes'];
+  /** The operands that the call writes, as the reference has them. */
+  readonly expected: Readonly<Record<string, ArrayLike<number>>>;
+  /** How the call falls into calls of its own, when it does: each of them alone must give the same bits. */
+  readonly items?: Items;
+  /** Other than the operator tolerance, beyond the rounding of the output; 'exact': the reference rounded to that dtype. */
+  readonly tolerance?: Tolerance | 'exact';
+}
+
+/** Batch items, rows or sequences: the first dimension of every operand falls into `count` equal parts, */
+export interface Items {
+  readonly count: number;
+  /** but for these and packed weights, which every item takes whole, */
+  readonly shared?: readonly string[];
+  /** and these, which fall into the parts that the attribute `lengths` tells. */
+  readonly sequences?: readonly string[];
+}
+
+const count = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
+const bytesOf = { f32: 4, bf16: 2, i32: 4, u8: 1 } as const;
+
+/** The nearest bf16 (halves to even) of every value, as float32. */
+export function roundToBf16(values: ArrayLike<number>): Float32Array {
+  const rounded = Float32Array.from(values);
+  const bits = new Uint32Array(rounded.buffer);
+  for (let i = 0; i < bits.length; i++) {
+    const word = bits[i] as number; // i < length
+    if (!Number.isNaN(rounded[i])) bits[i] = (word + 0x7fff + ((word >>> 16) & 1)) & 0xffff0000;
+  }
+  return rounded;
+}
+
+export function rounded(values: ArrayLike<number>, dtype: Operand['dtype']): Float32Array {
+  return dtype === 'bf16' ? roundToBf16(values) : Float32Array.from(values);
+}
+
+/**
+ * What is wrong with a bf16 output besides that it was rounded: `actual` moved towards `expected` by half a unit in the
+ * last of bf16's 8 bits, to be held to the tolerances of f32. Tighter than any relative error of whole outputs.
+ */
+function beyondRounding(actual: ArrayLike<number>, expected: ArrayLike<number>): Float64Array {
+  const powers = Float32Array.from(expected);
+  const bits = new Uint32Array(powers.buffer);
+  const moved = new Float64Array(actual.length);
+  for (let i = 0; i < moved.length; i++) {
+    bits[i] = (bits[i] as number) & 0x7f800000; // i < length: the largest power of two that is not above |expected|
+    const half = (powers[i] as number) * 2 ** -8;
+    const [x, e] = [actual[i] as number, expected[i] as number];
+    moved[i] = Math.abs(x - e) <= half ? e : x - Math.sign(x - e) * half;
+  }
+  return moved;
+}
+
+function encode(values: Float32Array, dtype: Operand['dtype']): Uint8Array {
+  if (dtype === 'f32') return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  assert.equal(dtype, 'bf16');
+  const halves = new Uint16Array(values.length);
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < halves.length; i++) halves[i] = (words[i] as number) >>> 16; // as long
+  return new Uint8Array(halves.buffer);
+}
+
+function decode(bytes: Uint8Array, dtype: Operand['dtype']): Float32Array | Int32Array | Uint8Array {
+  const { buffer } = Uint8Array.from(bytes); // aligned
+  if (dtype === 'f32') return new Float32Array(buffer);
+  if (dtype === 'i32') return new Int32Array(buffer);
+  if (dtype === 'u8') return new Uint8Array(buffer);
+  const halves = new Uint16Array(buffer);
+  const words = new Uint32Array(halves.length);
+  for (let i = 0; i < halves.length; i++) words[i] = (halves[i] as number) << 16; // as long
+  return new Float32Array(words.buffer);
+}
+
+/** Operands of random values, of one activation dtype. */
+export class Maker {
+  readonly dtype: Activation;
+  readonly random: Random;
+
+  constructor(dtype: Activation, seed = 1) {
+    this.dtype = dtype;
+    this.random = new Random(seed);
+  }
+
+  /** The other activation dtype. */
+  get other(): Activation {
+    return this.dtype === 'f32' ? 'bf16' : 'f32';
+  }
+
+  activation(shape: readonly number[], options: Partial<Operand> & { scale?: number } = {}): Operand & Given {
+    const { scale = 1, ...rest } = options;
+    const { dtype = this.dtype } = rest;
+    return { ...rest, dtype, shape, data: rounded(this.random.uniform(count(shape), scale), dtype) };
+  }
+
+  /** f32 whatever the activations. */
+  vector(shape: readonly number[], scale = 1): Operand & Given {
+    return this.activation(shape, { dtype: 'f32', scale });
+  }
+
+  out(shape: readonly number[], options: Partial<Operand> = {}): Operand {
+    return { dtype: this.dtype, ...options, shape };
+  }
+}
+
+export interface Given {
+  readonly data: Float32Array;
+}
+
+// ---- running --------------------------------------------------------------------------------------------------------
+
+const guard = 64; // bytes between operands
+const sentinel = 0x7fc17fc1; // NaN as f32, and as two bf16
+
+interface Placed extends Operand {
+  readonly offset: number;
+  readonly pitch: number;
+}
+
+const align = (bytes: number): number => Math.ceil(bytes / 64) * 64;
+const isPacked = (operand: Operand): boolean => (operand.layout ?? 'dense') !== 'dense';
+
+/** Operands as they are first, packed ones (which need zeros around them) behind `plainBytes`. */
+function place(device: NativeDevice, operands: Example['operands'], inPlace: string | undefined) {
+  const placed: Record<string, Placed> = {};
+  let end = guard;
+  for (const [name, operand] of Object.entries(operands)) {
+    if (isPacked(operand) || (name === 'out' && inPlace !== undefined)) continue;
+    const width = operand.shape.at(-1) ?? 1;
+    const { first, of } = operand.columns ?? { first: 0, of: width };
+    const size = bytesOf[operand.dtype];
+    placed[name] = { ...operand, offset: end + first * size, pitch: of };
+    end = align(end + (count(operand.shape) / width) * of * size + guard);
+  }
+  const overwritten = placed[inPlace ?? ''];
+  if (overwritten) placed.out = overwritten;
+  const plainBytes = end;
+  for (const [name, operand] of Object.entries(operands)) {
+    if (!isPacked(operand)) continue;
+    placed[name] = { ...operand, offset: end, pitch: operand.shape.at(-1) ?? 1 };
+    end = align(end + device.tensorBytes(operand.dtype, operand.layout ?? 'dense', operand.shape));
+  }
+  return { placed, plainBytes, bytes: end };
+}
+
+/** Calls f(offset in the buffer, offset in the dense operand, bytes) for every row of the last dimension. */
+function eachRow(operand: Placed, f: (at: number, from: number, bytes: number) => void): void {
+  const size = bytesOf[operand.dtype];
+  const width = (operand.shape.at(-1) ?? 1) * size;
+  for (let row = 0; row * width < count(operand.shape) * size; row++) {
+    f(operand.offset + row * operand.pitch * size, row * width, width);
+  }
+}
+
+const describeOperand = ({ dtype, layout, offset, shape, pitch }: Placed): Omit<OperandDescription, 'buffer'> => ({
+  dtype,
+  layout: layout ?? 'dense',
+  offset,
+  shape,
+  pitch,
+});
+
+/** Weights that wait for being packed: raw elements in files of a temporary folder. */
+export class WeightFiles {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'sana-native-'));
+  readonly #written = new Map<Float32Array, string>();
+
+  /** A file of these elements and nothing else. */
+  open(data: Float32Array, stored: 'f32' | 'bf16' | 'f16'): NativeFile {
+    const path = this.#written.get(data) ?? join(this.#folder, `${this.#written.size}.bin`);
+    if (!this.#written.has(data)) writeFileSync(path, stored === 'f16' ? encodeF16(data) : encode(data, stored));
+    this.#written.set(data, path);
+    return addon().openFile(path);
+  }
+
+  /** Packs an operand through the door that checkpoints take; resolves to the number of NaN and infinite elements. */
+  async pack(device: NativeDevice, buffer: NativeBuffer, operand: Operand, offset: number): Promise<number> {
+    const { stored = 'f32', data = assert.fail('a packed operand has data') } = operand;
+    const [n = 1] = operand.shape;
+    const rowElements = data.length / n;
+    const target = describeOperand({ ...operand, offset, pitch: operand.shape.at(-1) ?? 1 });
+    const file = this.open(data, stored);
+    try {
+      let firstRow = 0;
+      let nonFinite = 0;
+      for (const rows of operand.parts ?? [n]) {
+        const fileOffset = firstRow * rowElements * (stored === 'f32' ? 4 : 2);
+        const source = { file, fileOffset, fileDtype: stored, rows, rowElements };
+        nonFinite += await device.pack({ ...source, buffer, target, firstRow });
+        firstRow += rows;
+      }
+      assert.equal(firstRow, n, 'the parts are all rows');
+      return nonFinite;
+    } finally {
+      file.close();
+    }
+  }
+
+  dispose(): void {
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Values that are f16 numbers, as f16. */
+export function encodeF16(values: Float32Array): Uint8Array {
+  const halves = Uint16Array.from(values, (value) => {
+    const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+    const size = Math.abs(value);
+    if (Number.isNaN(size)) return 0x7e00;
+    if (size === Number.POSITIVE_INFINITY) return sign | 0x7c00;
+    const exponent = Math.max(-14, size === 0 ? -14 : Math.floor(Math.log2(size)));
+    const fraction = size / 2 ** (exponent - 10); // 1024..2047, or less when subnormal
+    assert(Number.isInteger(fraction) && fraction < 2048 && exponent <= 15, `${value} is no f16`);
+    return sign | (fraction < 1024 ? fraction : ((exponent + 15) << 10) | (fraction - 1024));
+  });
+  return new Uint8Array(halves.buffer);
+}
+
+export interface Outcome {
+  /** The operands that the call wrote, dense. */
+  readonly values: Readonly<Record<string, Float32Array | Int32Array | Uint8Array>>;
+  readonly bytes: Readonly<Record<string, Buffer>>;
+}
+
+/** Runs an example, `out` in the place of the operand `inPlace`, and checks that nothing else was written. */
+export async function run(
+  device: NativeDevice,
+  files: WeightFiles,
+  example: Example,
+  inPlace?: string,
+): Promise<Outcome> {
+  const { op, operands, attributes = {} } = example;
+  const { placed, plainBytes, bytes } = place(device, operands, inPlace);
+  const image = Buffer.from(new Uint32Array(plainBytes / 4).fill(sentinel).buffer);
+  const buffer = device.allocate(bytes);
+  try {
+    for (const [name, operand] of Object.entries(placed)) {
+      if (isPacked(operand)) {
+        await files.pack(device, buffer, operands[name] as Operand, operand.offset);
+      } else if (operand.data) {
+        const data = encode(operand.data, operand.dtype);
+        eachRow(operand, (at, from, length) => image.set(data.subarray(from, from + length), at));
+      }
+    }
+    await device.write(buffer, 0, image);
+    const described = Object.entries(placed).map(([name, operand]) => [
+      name,
+      { ...describeOperand(operand), buffer: 0 },
+    ]);
+    const call = { op, operands: Object.fromEntries(described), attributes };
+    const program = device.createProgram({ calls: [call], buffers: [buffer], arenaBytes: 0 });
+    await device.run(program, null).promise;
+    program.dispose();
+    const after = Buffer.from(await device.read(buffer, 0, plainBytes));
+    const results: Record<string, Buffer> = {};
+    for (const name of Object.keys(example.expected)) {
+      const operand = placed[name] as Placed;
+      const dense = Buffer.alloc(count(operand.shape) * bytesOf[operand.dtype]);
+      eachRow(operand, (at, from, length) => {
+        after.copy(dense, from, at, at + length);
+        image.set(after.subarray(at, at + length), at);
+      });
+      results[name] = dense;
+    }
+    assert(image.equals(after), `${describe(example)}: something beside the output was written`);
+    const values = Object.entries(results).map(([name, dense]) => [
+      name,
+      decode(dense, (placed[name] as Placed).dtype),
+    ]);
+    return { values: Object.fromEntries(values), bytes: results };
+  } finally {
+    buffer.dispose();
+  }
+}
+
+/** `linear: x bf16 [33, 1152], weight bf16 linear [1152, 1152], ... activation silu`. */
+export function describe({ op, operands, attributes = {} }: Example): string {
+  const parts = Object.entries(operands).map(([name, { dtype, layout = '', shape, columns }]) => {
+    const view = columns ? ` of ${columns.of} columns` : '';
+    return [name, dtype, layout, `[${shape.join(', ')}]${view}`].filter((word) => word !== '').join(' ');
+  });
+  for (const [name, value] of Object.entries(attributes)) parts.push(`${name} ${String(value)}`);
+  return `${op}: ${parts.join(', ')}`;
+}
+
+export function assertExpected(example: Example, { values }: Outcome, what: string): void {
+  for (const [name, reference] of Object.entries(example.expected)) {
+    const dtype = example.operands[name]?.dtype ?? 'f32';
+    const actual = values[name] ?? [];
+    const { tolerance } = example;
+    if (tolerance === 'exact') {
+      const exact = rounded(reference, dtype);
+      const wrong = exact.findIndex((value, i) => !Object.is(value, actual[i]) && !(value === 0 && actual[i] === 0));
+      assert(wrong < 0, `${what}: ${name}[${wrong}] is ${actual[wrong]}, not ${exact[wrong]}`);
+    } else {
+      const compared = dtype === 'bf16' ? beyondRounding(actual, reference) : actual;
+      assertClose(compared, reference, tolerance ?? operatorTolerance(reference), `${what}: ${name}`);
+    }
+  }
+}
+
+/** Item `index` of an example, and where its outputs begin in those of the whole, in bytes. */
+function itemOf(example: Example, index: number): { example: Example; start: Readonly<Record<string, number>> } {
+  const { items = assert.fail('no items'), attributes = {} } = example;
+  const lengths = Array.isArray(attributes.lengths) ? (attributes.lengths as number[]) : [];
+  const operands: Record<string, Operand> = {};
+  const start: Record<string, number> = {};
+  for (const [name, operand] of Object.entries(example.operands)) {
+    operands[name] = operand;
+    if (isPacked(operand) || items.shared?.includes(name)) continue;
+    const [size = 0, ...rest] = operand.shape;
+    const byLengths = items.sequences?.includes(name) === true;
+    const rows = byLengths ? (lengths[index] ?? 0) : size / items.count;
+    const first = byLengths ? lengths.slice(0, index).reduce((a, b) => a + b, 0) : index * rows;
+    assert(Number.isInteger(rows), `${describe(example)}: ${name} does not fall into ${items.count} items`);
+    const data = operand.data?.slice(first * count(rest), (first + rows) * count(rest));
+    operands[name] = { ...operand, shape: [rows, ...rest], ...(data && { data }) };
+    start[name] = first * count(rest) * bytesOf[operand.dtype];
+  }
+  const own = lengths.length > 0 ? { ...attributes, lengths: [lengths[index] ?? 0] } : attributes;
+  return { example: { ...example, operands, attributes: own }, start };
+}
+
+// ---- tests ----------------------------------------------------------------------------------------------------------
+
+/**
+ * Declares an operator's tests, one for each instruction set and dtype: every example is what the plain loops say, and
+ * has the same bits on any number of threads, when run again, in place of every input that it may overwrite, and (the
+ * first and the last of its items) alone.
+ */
+export function testOperator(op: OperatorName, examples: (make: Maker) => readonly Example[]): void {
+  const { inPlace } = operatorSpec(op);
+  for (const dtype of ['f32', 'bf16'] as const) {
+    context(`${op} in ${dtype}`, () => {
+      let all: readonly Example[] = [];
+      let files: WeightFiles;
+      before(() => {
+        files = new WeightFiles();
+        all = examples(new Maker(dtype));
+      });
+      after(() => {
+        files.dispose();
+        all = []; // mocha keeps what its functions hold
+      });
+      for (const path of paths) {
+        it(`on ${path}`, async () => {
+          for (const example of all) {
+            const what = describe(example);
+            const first = await run(deviceOn(path, 1), files, example);
+            assertExpected(example, first, what);
+            const same = ({ bytes }: Outcome, how: string): void => {
+              for (const [name, dense] of Object.entries(bytes)) {
+                assert(first.bytes[name]?.equals(dense), `${what}: other bits of ${name} ${how}`);
+              }
+            };
+            for (const threads of [1, 2, 3]) {
+              same(await run(deviceOn(path, threads), files, example), `when run again on ${threads} threads`);
+            }
+            const { out } = example.operands;
+            for (const name of inPlace) {
+              const operand = example.operands[name];
+              const fits = operand && out && operand.dtype === out.dtype && operand.shape.join() === out.shape.join();
+              if (fits) same(await run(deviceOn(path, 1), files, example, name), `in place of ${name}`);
+            }
+            for (const index of example.items ? new Set([0, example.items.count - 1]) : []) {
+              const item = itemOf(example, index);
+              const alone = await run(deviceOn(path, 1), files, item.example);
+              for (const [name, dense] of Object.entries(alone.bytes)) {
+                const start = item.start[name] ?? 0;
+                const among = first.bytes[name]?.subarray(start, start + dense.length);
+                assert(among?.equals(dense), `${what}: item ${index} has other bits of ${name} when alone`);
+              }
+            }
+          }
+        });
+      }
+    });
+  }
+}
