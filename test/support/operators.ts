@@ -131,7 +131,7 @@ function encode(values: Float32Array, dtype: Operand['dtype']): Uint8Array {
   return new Uint8Array(halves.buffer);
 }
 
-function decode(bytes: Uint8Array, dtype: Operand['dtype']): Float32Array | Int32Array | Uint8Array {
+export function decode(bytes: Uint8Array, dtype: Operand['dtype']): Float32Array | Int32Array | Uint8Array {
   const { buffer } = Uint8Array.from(bytes); // aligned
   if (dtype === 'f32') return new Float32Array(buffer);
   if (dtype === 'i32') return new Int32Array(buffer);
