@@ -11,9 +11,9 @@ import {
   type Activation,
   assertExpected,
   decode,
-  describe as describeExample,
   deviceOn,
   type Example,
+  nameOf,
   type Operand,
   paths,
   rounded,
@@ -150,7 +150,7 @@ describe('packing', () => {
       for (const from of stored) {
         for (const dtype of dtypes) {
           for (const example of examples(dtype, from)) {
-            const what = `from ${from}, ${describeExample(example)}`;
+            const what = `from ${from}, ${nameOf(example)}`;
             for (const path of paths) assertExpected(example, await run(deviceOn(path, 2), files, example), what);
           }
         }
