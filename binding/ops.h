@@ -129,7 +129,7 @@ inline constexpr OperatorSpec kOperators[] = {
      {{"headDim", "integer"}, {"order", "split|interleaved"}, {"epsilon", "number"}},
      ""},
 
-    // softmax(q k^T * scale) v per head (D = C / heads up to 1024), batch item b over its own lengths[b] text tokens
+    // softmax(q k^T * scale) v per head (D = C / heads up to 256), batch item b over its own lengths[b] text tokens
     // q [B, N, C], k and v [T, C] with the items' tokens one after another, T = sum(lengths), out [B, N, C]
     {"crossAttention",
      {{"q", "in", kDTypeActivation, "pitched"},
@@ -142,7 +142,7 @@ inline constexpr OperatorSpec kOperators[] = {
     // Causal attention of sequences that stand one after another (T = sum(lengths)), each preceded by the same prefix.
     // scores = softcap * tanh(q k^T * scale / softcap) (softcap 0: none); a token sees the last `window` tokens,
     // itself included (0: all); query head h reads key head h * kvHeads / heads.
-    // qkv [T, (heads + 2 kvHeads) D] = q | k | v, prefix [P, 2 kvHeads D] = k | v, out [T, heads D], D up to 1024
+    // qkv [T, (heads + 2 kvHeads) D] = q | k | v, prefix [P, 2 kvHeads D] = k | v, out [T, heads D], D up to 256
     {"causalAttention",
      {{"qkv", "in", kDTypeActivation, "pitched"},
       {"prefix", "in?", kDTypeActivation, "pitched"},

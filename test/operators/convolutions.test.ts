@@ -59,8 +59,8 @@ testOperator('conv2d', (make) =>
       // the autoencoder's: first and last, the widths between, downsampling; the transformer's first 3x3 of ControlNet
       { x: [1, 5, 4, 32], o: 1024, bias: true },
       { x: [1, 7, 6, 128], o: 128, bias: true, activation: 'silu' },
-      { x: [1, 3, 2, 512], o: 512, ...all },
-      { x: [1, 2, 1, 1024], o: 1024, bias: true },
+      { x: [1, 3, 2, 512], o: 256, ...all },
+      { x: [1, 3, 2, 1024], o: 96, bias: true },
       { x: [2, 7, 9, 128], o: 3, bias: true },
       { x: [1, 9, 11, 3], o: 128, bias: true },
       { x: [1, 6, 8, 128], o: 256, ...all, stride: 2 },

@@ -52,15 +52,15 @@ const cases: readonly LinearCase[] = [
   { x: [3, 5, 1152], n: 1152, ...all, gate: 3, activation: 'silu' },
   { x: [2, 1, 1152], n: 5760, bias: true, activation: 'silu' },
   { x: [1, 3, 2880], n: 1152, gate: 1, residual: true },
-  { x: [2, 2240], n: 2240, ...all, gate: 2, clip: 2 },
+  { x: [2, 2240], n: 560, ...all, gate: 2, clip: 2 },
   { x: [2, 32, 32], n: 1152, bias: true },
-  { x: [3, 2304], n: 1152, bias: true, activation: 'gelu-tanh' },
+  { x: [3, 2304], n: 288, bias: true, activation: 'gelu-tanh' },
   { x: [9, 1152], n: 128 + 72 + 56, bias: true, parts: [128, 72, 56] },
   { x: [66, 1152], n: 32, bias: true, mixed: true },
   // the text encoder's
-  { x: [1, 2304], n: 4096, parts: [2048, 1024, 1024] },
+  { x: [1, 2304], n: 512, parts: [256, 128, 128] },
   { x: [5, 2048], n: 576, residual: true, views: true },
-  { x: [3, 2304], n: 1152, gated: true, activation: 'gelu-tanh' },
+  { x: [3, 2304], n: 576, gated: true, activation: 'gelu-tanh' },
   // the autoencoder's: 1x1 convolutions and attention on maps
   { x: [1, 5, 4, 1024], n: 96, residual: true, views: true },
   // more rows than a task takes, in one pass over the channels and in several

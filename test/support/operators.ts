@@ -131,7 +131,7 @@ function encode(values: Float32Array, dtype: Operand['dtype']): Uint8Array {
   return new Uint8Array(halves.buffer);
 }
 
-function decode(bytes: Uint8Array, dtype: Operand['dtype']): Float32Array | Int32Array | Uint8Array {
+export function decode(bytes: Uint8Array, dtype: Operand['dtype']): Float32Array | Int32Array | Uint8Array {
   const { buffer } = Uint8Array.from(bytes); // aligned
   if (dtype === 'f32') return new Float32Array(buffer);
   if (dtype === 'i32') return new Int32Array(buffer);
@@ -332,7 +332,7 @@ export async function run(
       });
       results[name] = dense;
     }
-    assert(image.equals(after), `${describe(example)}: something beside the output was written`);
+    assert(image.equals(after), `${nameOf(example)}: something beside the output was written`);
     const values = Object.entries(results).map(([name, dense]) => [
       name,
       decode(dense, (placed[name] as Placed).dtype),
@@ -344,7 +344,7 @@ export async function run(
 }
 
 /** `linear: x bf16 [33, 1152], weight bf16 linear [1152, 1152], ... activation silu`. */
-export function describe({ op, operands, attributes = {} }: Example): string {
+export function nameOf({ op, operands, attributes = {} }: Example): string {
   const parts = Object.entries(operands).map(([name, { dtype, layout = '', shape, columns }]) => {
     const view = columns ? ` of ${columns.of} columns` : '';
     return [name, dtype, layout, `[${shape.join(', ')}]${view}`].filter((word) => word !== '').join(' ');
@@ -382,7 +382,7 @@ function itemOf(example: Example, index: number): { example: Example; start: Rea
     const byLengths = items.sequences?.includes(name) === true;
     const rows = byLengths ? (lengths[index] ?? 0) : size / items.count;
     const first = byLengths ? lengths.slice(0, index).reduce((a, b) => a + b, 0) : index * rows;
-    assert(Number.isInteger(rows), `${describe(example)}: ${name} does not fall into ${items.count} items`);
+    assert(Number.isInteger(rows), `${nameOf(example)}: ${name} does not fall into ${items.count} items`);
     const data = operand.data?.slice(first * count(rest), (first + rows) * count(rest));
     operands[name] = { ...operand, shape: [rows, ...rest], ...(data && { data }) };
     start[name] = first * count(rest) * bytesOf[operand.dtype];
@@ -415,7 +415,7 @@ export function testOperator(op: OperatorName, examples: (make: Maker) => readon
       for (const path of paths) {
         it(`on ${path}`, async () => {
           for (const example of all) {
-            const what = describe(example);
+            const what = nameOf(example);
             const first = await run(deviceOn(path, 1), files, example);
             assertExpected(example, first, what);
             const same = ({ bytes }: Outcome, how: string): void => {
