@@ -23,7 +23,11 @@ for (const command of [generateCommand(), infoCommand(), explainCommand(), metad
 }
 
 // A reader that has seen enough, e.g. `| head`, is no failure.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : EXIT.failed));
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(EXIT.done);
+  process.stderr.write(`sana-native: Cannot write to standard output: ${error.message}\n`);
+  process.exit(EXIT.failed);
+});
 
 try {
   await program.parseAsync();

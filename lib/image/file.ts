@@ -45,12 +45,22 @@ export async function readWholeFile(path: string, maxBytes: number): Promise<Buf
   }
 }
 
+/** Makes a folder and those above it that are missing. */
+export async function makeFolder(folder: string): Promise<void> {
+  // Not by mkdir's own recursion: that never ends where the system makes no folders, as in /proc.
+  if ((await stat(folder).catch(() => undefined))?.isDirectory()) return;
+  if (dirname(folder) !== folder) await makeFolder(dirname(folder));
+  await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
+}
+
 /** Writes a file whole or not at all: under a temporary name in its folder, which is made when missing, then renamed. */
 export async function writeWholeFile(path: string, data: Uint8Array): Promise<void> {
   const folder = dirname(path);
   const temporary = join(folder, `.${basename(path).slice(0, 100)}.${randomBytes(6).toString('hex')}.tmp`);
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const there = await stat(path).catch(() => undefined);
     if (there?.isDirectory()) throw Object.assign(new Error('there is a folder of that name'), { code: 'EISDIR' });
     await writeFile(temporary, data, { flag: 'wx' });

@@ -1,9 +1,8 @@
 /** Latents in a safetensors file of their own. */
 
-import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { SanaError } from '../errors.ts';
-import { fileError } from '../image/file.ts';
+import { fileError, makeFolder } from '../image/file.ts';
 import { readTensors, writeSafetensors } from '../runtime/tensor-file.ts';
 import type { TensorLike } from './types.ts';
 
@@ -24,7 +23,7 @@ export async function readLatents(path: string): Promise<TensorLike> {
 
 /** Writes latents to a safetensors file that `readLatents` reads, whole or not at all; missing folders are made. */
 export async function writeLatents(path: string, latents: TensorLike): Promise<void> {
-  await mkdir(dirname(path), { recursive: true }).catch((cause: unknown) => {
+  await makeFolder(dirname(path)).catch((cause: unknown) => {
     throw fileError(`Cannot write '${path}'`, cause);
   });
   await writeSafetensors(path, new Map([[NAME, latents]]));
