@@ -1,5 +1,6 @@
 import { causalAttention, crossAttention, linearAttention } from '../reference/vector.ts';
-import { type Example, type Maker, testOperator } from '../support/operators.ts';
+import type { Maker } from '../support/operands.ts';
+import { type Example, testOperator } from '../support/operators.ts';
 
 interface LinearAttentionCase {
   readonly batch: number;

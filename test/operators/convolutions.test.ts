@@ -1,6 +1,7 @@
 import { type ActivationName, conv2d, upsampleConv2d } from '../reference/matrix.ts';
 import { depthwiseConvGlu, multiScaleProject } from '../reference/vector.ts';
-import { type Example, type Maker, testOperator } from '../support/operators.ts';
+import type { Maker } from '../support/operands.ts';
+import { type Example, testOperator } from '../support/operators.ts';
 
 type Image = readonly [batch: number, height: number, width: number, channels: number];
 

@@ -1,5 +1,6 @@
 import { type ActivationName, linear } from '../reference/matrix.ts';
-import { type Example, type Maker, testOperator } from '../support/operators.ts';
+import type { Maker } from '../support/operands.ts';
+import { type Example, testOperator } from '../support/operators.ts';
 
 interface LinearCase {
   readonly x: readonly number[]; // [..., K]

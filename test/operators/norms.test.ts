@@ -1,5 +1,6 @@
 import { type Activation, layerNormModulate, rmsNorm } from '../reference/vector.ts';
-import { type Example, type Maker, testOperator } from '../support/operators.ts';
+import type { Maker } from '../support/operands.ts';
+import { type Example, testOperator } from '../support/operators.ts';
 
 function layerNormExample(make: Maker, shape: readonly [number, number, number], mixed = false): Example {
   const [b, , c] = shape;

@@ -7,20 +7,8 @@ import assert from 'node:assert/strict';
 import type { Layout } from '../../lib/native.ts';
 import { conv2d, linear, upsampleConv2d } from '../reference/matrix.ts';
 import { multiScaleProject } from '../reference/vector.ts';
-import {
-  type Activation,
-  assertExpected,
-  decode,
-  deviceOn,
-  type Example,
-  nameOf,
-  type Operand,
-  paths,
-  rounded,
-  roundToBf16,
-  run,
-  WeightFiles,
-} from '../support/operators.ts';
+import { type Activation, decode, type Operand, rounded, roundToBf16 } from '../support/operands.ts';
+import { assertExpected, deviceOn, type Example, nameOf, paths, run, WeightFiles } from '../support/operators.ts';
 import { Random } from '../support/random.ts';
 
 const stored = ['f32', 'bf16', 'f16'] as const;

@@ -1,5 +1,6 @@
 import { pixelShuffle, pixelUnshuffle, resizeCrop, toRgb8 } from '../reference/vector.ts';
-import { type Example, type Maker, roundToBf16, testOperator } from '../support/operators.ts';
+import { type Maker, roundToBf16 } from '../support/operands.ts';
+import { type Example, testOperator } from '../support/operators.ts';
 
 type Image = readonly [batch: number, height: number, width: number, channels: number];
 

@@ -10,7 +10,8 @@ import {
   transpose,
 } from '../reference/vector.ts';
 import { tolerances } from '../support/golden.ts';
-import { type Example, type Maker, type Operand, testOperator } from '../support/operators.ts';
+import type { Maker, Operand } from '../support/operands.ts';
+import { type Example, testOperator } from '../support/operators.ts';
 
 interface RotaryCase {
   readonly tokens: number;

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { conv2d, linear } from '../reference/matrix.ts';
 import { linearAttention, rmsNorm } from '../reference/vector.ts';
-import { assertExpected, deviceOn, type Example, Maker, paths, run, WeightFiles } from '../support/operators.ts';
+import { Maker } from '../support/operands.ts';
+import { assertExpected, deviceOn, type Example, paths, run, WeightFiles } from '../support/operators.ts';
 
 /** Data with one element left out. */
 const without = (data: Float32Array, index: number): Float32Array => data.map((value, i) => (i === index ? 0 : value));

@@ -13,15 +13,13 @@ import { type OperatorName, operatorSpec } from '../../lib/graph/operators.ts';
 import {
   addon,
   type CallDescription,
-  type DType,
-  type Layout,
   type NativeBuffer,
   type NativeDevice,
   type NativeFile,
   type OperandDescription,
 } from '../../lib/native.ts';
 import { assertClose, operatorTolerance, type Tolerance } from './golden.ts';
-import { Random } from './random.ts';
+import { bytesOf, count, decode, encode, encodeF16, Maker, type Operand, rounded } from './operands.ts';
 
 // ---- devices --------------------------------------------------------------------------------------------------------
 
@@ -48,22 +46,7 @@ function supported(path: string): boolean {
 /** The instruction sets that this machine can run. */
 export const paths = ['portable', 'avx2', 'avx512', 'avx512-bf16'].filter(supported);
 
-// ---- operands -------------------------------------------------------------------------------------------------------
-
-export type Activation = 'f32' | 'bf16';
-
-export interface Operand {
-  readonly dtype: Exclude<DType, 'f16'>;
-  readonly shape: readonly number[];
-  /** Row-major, values that the dtype holds; packed layouts: in the checkpoint's order. Absent: written only. */
-  readonly data?: Float32Array;
-  readonly layout?: Layout;
-  /** The operand is the columns from `first` of a tensor of `of` columns. */
-  readonly columns?: { readonly first: number; readonly of: number };
-  /** Rows of the checkpoint tensors that a packed operand is stacked from (default: one tensor), and their dtype. */
-  readonly parts?: readonly number[];
-  readonly stored?: 'f32' | 'bf16' | 'f16';
-}
+// ---- examples --------------------------------------------------------------------------------------------------------
 
 /** One call of an operator with all that it reads, and what the plain loops make of it. */
 export interface Example {
@@ -85,96 +68,6 @@ export interface Items {
   readonly shared?: readonly string[];
   /** and these, which fall into the parts that the attribute `lengths` tells. */
   readonly sequences?: readonly string[];
-}
-
-const count = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
-const bytesOf = { f32: 4, bf16: 2, i32: 4, u8: 1 } as const;
-
-/** The nearest bf16 (halves to even) of every value, as float32. */
-export function roundToBf16(values: ArrayLike<number>): Float32Array {
-  const rounded = Float32Array.from(values);
-  const bits = new Uint32Array(rounded.buffer);
-  for (let i = 0; i < bits.length; i++) {
-    const word = bits[i] as number; // i < length
-    if (!Number.isNaN(rounded[i])) bits[i] = (word + 0x7fff + ((word >>> 16) & 1)) & 0xffff0000;
-  }
-  return rounded;
-}
-
-export function rounded(values: ArrayLike<number>, dtype: Operand['dtype']): Float32Array {
-  return dtype === 'bf16' ? roundToBf16(values) : Float32Array.from(values);
-}
-
-/**
- * What is wrong with a bf16 output besides that it was rounded: `actual` moved towards `expected` by half a unit in the
- * last of bf16's 8 bits, to be held to the tolerances of f32. Tighter than any relative error of whole outputs.
- */
-function beyondRounding(actual: ArrayLike<number>, expected: ArrayLike<number>): Float64Array {
-  const powers = Float32Array.from(expected);
-  const bits = new Uint32Array(powers.buffer);
-  const moved = new Float64Array(actual.length);
-  for (let i = 0; i < moved.length; i++) {
-    bits[i] = (bits[i] as number) & 0x7f800000; // i < length: the largest power of two that is not above |expected|
-    const half = (powers[i] as number) * 2 ** -8;
-    const [x, e] = [actual[i] as number, expected[i] as number];
-    moved[i] = Math.abs(x - e) <= half ? e : x - Math.sign(x - e) * half;
-  }
-  return moved;
-}
-
-function encode(values: Float32Array, dtype: Operand['dtype']): Uint8Array {
-  if (dtype === 'f32') return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  assert.equal(dtype, 'bf16');
-  const halves = new Uint16Array(values.length);
-  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  for (let i = 0; i < halves.length; i++) halves[i] = (words[i] as number) >>> 16; // as long
-  return new Uint8Array(halves.buffer);
-}
-
-export function decode(bytes: Uint8Array, dtype: Operand['dtype']): Float32Array | Int32Array | Uint8Array {
-  const { buffer } = Uint8Array.from(bytes); // aligned
-  if (dtype === 'f32') return new Float32Array(buffer);
-  if (dtype === 'i32') return new Int32Array(buffer);
-  if (dtype === 'u8') return new Uint8Array(buffer);
-  const halves = new Uint16Array(buffer);
-  const words = new Uint32Array(halves.length);
-  for (let i = 0; i < halves.length; i++) words[i] = (halves[i] as number) << 16; // as long
-  return new Float32Array(words.buffer);
-}
-
-/** Operands of random values, of one activation dtype. */
-export class Maker {
-  readonly dtype: Activation;
-  readonly random: Random;
-
-  constructor(dtype: Activation, seed = 1) {
-    this.dtype = dtype;
-    this.random = new Random(seed);
-  }
-
-  /** The other activation dtype. */
-  get other(): Activation {
-    return this.dtype === 'f32' ? 'bf16' : 'f32';
-  }
-
-  activation(shape: readonly number[], options: Partial<Operand> & { scale?: number } = {}): Operand & Given {
-    const { scale = 1, ...rest } = options;
-    const { dtype = this.dtype } = rest;
-    return { ...rest, dtype, shape, data: rounded(this.random.uniform(count(shape), scale), dtype) };
-  }
-
-  /** f32 whatever the activations. */
-  vector(shape: readonly number[], scale = 1): Operand & Given {
-    return this.activation(shape, { dtype: 'f32', scale });
-  }
-
-  out(shape: readonly number[], options: Partial<Operand> = {}): Operand {
-    return { dtype: this.dtype, ...options, shape };
-  }
-}
-
-export interface Given {
-  readonly data: Float32Array;
 }
 
 // ---- running --------------------------------------------------------------------------------------------------------
@@ -271,21 +164,6 @@ export class WeightFiles {
   }
 }
 
-/** Values that are f16 numbers, as f16. */
-export function encodeF16(values: Float32Array): Uint8Array {
-  const halves = Uint16Array.from(values, (value) => {
-    const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
-    const size = Math.abs(value);
-    if (Number.isNaN(size)) return 0x7e00;
-    if (size === Number.POSITIVE_INFINITY) return sign | 0x7c00;
-    const exponent = Math.max(-14, size === 0 ? -14 : Math.floor(Math.log2(size)));
-    const fraction = size / 2 ** (exponent - 10); // 1024..2047, or less when subnormal
-    assert(Number.isInteger(fraction) && fraction < 2048 && exponent <= 15, `${value} is no f16`);
-    return sign | (fraction < 1024 ? fraction : ((exponent + 15) << 10) | (fraction - 1024));
-  });
-  return new Uint8Array(halves.buffer);
-}
-
 export interface Outcome {
   /** The operands that the call wrote, dense. */
   readonly values: Readonly<Record<string, Float32Array | Int32Array | Uint8Array>>;
@@ -351,6 +229,23 @@ export function nameOf({ op, operands, attributes = {} }: Example): string {
   });
   for (const [name, value] of Object.entries(attributes)) parts.push(`${name} ${String(value)}`);
   return `${op}: ${parts.join(', ')}`;
+}
+
+/**
+ * What is wrong with a bf16 output besides that it was rounded: `actual` moved towards `expected` by half a unit in the
+ * last of bf16's 8 bits, to be held to the tolerances of f32. Tighter than any relative error of whole outputs.
+ */
+function beyondRounding(actual: ArrayLike<number>, expected: ArrayLike<number>): Float64Array {
+  const powers = Float32Array.from(expected);
+  const bits = new Uint32Array(powers.buffer);
+  const moved = new Float64Array(actual.length);
+  for (let i = 0; i < moved.length; i++) {
+    bits[i] = (bits[i] as number) & 0x7f800000; // i < length: the largest power of two that is not above |expected|
+    const half = (powers[i] as number) * 2 ** -8;
+    const [x, e] = [actual[i] as number, expected[i] as number];
+    moved[i] = Math.abs(x - e) <= half ? e : x - Math.sign(x - e) * half;
+  }
+  return moved;
 }
 
 export function assertExpected(example: Example, { values }: Outcome, what: string): void {
