@@ -1,7 +1,7 @@
 // Causal attention of sequences that stand one after another, each preceded by the same prefix of keys and values.
 // score = softcap tanh(q k * scale / softcap), or q k * scale; a token sees the last `window` tokens, itself included.
 //
-// qkv [T, (heads + 2 kvHeads) D] = q | k | v, prefix [P, 2 kvHeads D] = k | v, out [T, heads D], D up to 1024; query
+// qkv [T, (heads + 2 kvHeads) D] = q | k | v, prefix [P, 2 kvHeads D] = k | v, out [T, heads D], D up to 256; query
 // head h reads key head h kvHeads / heads. A task is 64 tokens of one head of one sequence (attention_tile.h). Keys are
 // taken in chunks that begin at multiples of 128 of their position, prefix included, so that a token's result is the
 // same whether its past came as a prefix or with it. Bound by the 2 T multiplications of each element of q, on average,
