@@ -123,7 +123,7 @@ describe('tokenizer', () => {
        const tokenizer = await Tokenizer.load(${JSON.stringify(TINY)});
        console.log((await tokenizer.encodeBatch(['a cat'])).length);`,
     );
-    const run = spawnSync(process.execPath, ['--import', import.meta.resolve('tsx'), script], {
+    const run = spawnSync(process.execPath, ['--import', 'tsx', script], {
       timeout: 30_000,
       encoding: 'utf8',
     });
