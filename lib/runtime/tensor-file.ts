@@ -128,7 +128,7 @@ export async function writeSafetensors(
     }
     await rename(temporary, path);
   } catch (cause) {
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => undefined);
     throw new SanaError(
       'ERR_SANA_FILE',
       `${path}: cannot be written: ${cause instanceof Error ? cause.message : String(cause)}`,

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 import { joinInstruction } from '../../lib/text/instruction.ts';
 import { Tokenizer } from '../../lib/text/tokenizer.ts';
 import { checkTokenizerDefinition } from '../../lib/text/tokenizer-definition.ts';
@@ -124,14 +123,10 @@ describe('tokenizer', () => {
        const tokenizer = await Tokenizer.load(${JSON.stringify(TINY)});
        console.log((await tokenizer.encodeBatch(['a cat'])).length);`,
     );
-    const run = spawnSync(
-      process.execPath,
-      ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href, script],
-      {
-        timeout: 30_000,
-        encoding: 'utf8',
-      },
-    );
+    const run = spawnSync(process.execPath, ['--import', 'tsx', script], {
+      timeout: 30_000,
+      encoding: 'utf8',
+    });
     assert.equal(run.signal, null, 'it had to be killed');
     assert.equal(run.stdout, '1\n', run.stderr);
   });
