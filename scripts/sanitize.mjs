@@ -1,5 +1,5 @@
-// Builds the addon with the address and undefined-behaviour sanitizers into build-sanitize/ and runs the tests of the
-// addon, or those named as arguments, against it.
+// Builds the addon with the address and undefined-behaviour sanitizers into build-sanitize/ and runs the tests that use
+// native code most, or those named as arguments, against it.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { join, resolve } from 'node:path';
 
@@ -9,8 +9,9 @@ if (built.status !== 0) process.exit(1);
 
 // The runtimes must be there before the process starts: node itself is built without them.
 const runtime = (name) => execFileSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).trim();
-const tests = process.argv.slice(2);
-const { status, signal } = spawnSync(join('node_modules', '.bin', 'mocha'), tests.length ? tests : ['test/binding'], {
+const native = ['binding', 'operators', 'models'].map((folder) => `test/${folder}/*.test.ts`);
+const tests = process.argv.length > 2 ? process.argv.slice(2) : [...native, 'test/pipeline/golden.test.ts'];
+const { status, signal } = spawnSync(join('node_modules', '.bin', 'mocha'), tests, {
   stdio: 'inherit',
   env: {
     ...process.env,
