@@ -91,7 +91,10 @@ export interface GenerateRequest {
   readonly useResolutionBinning?: boolean;
   /** `latent`: stop before decoding; `images` is then empty and `latents` is set. Default: `image`. */
   readonly outputType?: 'image' | 'latent';
-  /** Called after each step; a promise it returns is awaited before the next one, an error it throws ends the call. */
+  /**
+   * Called after each step; a promise it returns is awaited before the next one, an error it throws ends the call. Do
+   * not await another call or `dispose` of the same pipeline in it: they wait for this call to end.
+   */
   readonly onStep?: (step: StepInfo) => void | Promise<void>;
   /** Aborts the call: it rejects with `signal.reason`, at the latest after the operator that is running. */
   readonly signal?: AbortSignal;
