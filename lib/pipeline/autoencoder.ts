@@ -10,8 +10,9 @@ import type { WeightsProgress } from '../models/weights.ts';
 import type { Component } from '../runtime/checkpoint.ts';
 import type { AutoencoderConfig } from '../runtime/configs.ts';
 import type { ComputeDtype, Engine } from './engine.ts';
-import { checkTensor, type TensorLike } from './layout.ts';
+import { checkTensor } from './layout.ts';
 import { resizeCropPlan } from './resolution.ts';
+import type { TensorLike } from './types.ts';
 
 /** The size of a picture in pixels. */
 export interface Size {

@@ -1,12 +1,7 @@
 /** Channels-first tensors, as callers have them, and channels-last, as the kernels have them. */
 
 import { argumentError } from '../errors.ts';
-
-/** A tensor on the host: row-major float32. */
-export interface TensorLike {
-  readonly data: Float32Array;
-  readonly shape: readonly number[];
-}
+import type { TensorLike } from './types.ts';
 
 /** [B, C, H, W] -> [B, H, W, C] of one batch item or all of them. */
 export function channelsLast(data: Float32Array, batch: number, channels: number, pixels: number): Float32Array {

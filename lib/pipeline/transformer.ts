@@ -11,8 +11,9 @@ import type { Component } from '../runtime/checkpoint.ts';
 import type { TransformerConfig } from '../runtime/configs.ts';
 import type { StepCoefficients } from '../schedulers/schedule.ts';
 import type { ComputeDtype, Engine } from './engine.ts';
-import { checkTensor, type TensorLike } from './layout.ts';
+import { checkTensor } from './layout.ts';
 import type { PromptEmbeds } from './text-encoder.ts';
+import type { TensorLike } from './types.ts';
 
 /** What the memory and programs of a generation depend on. */
 export interface DenoiseShape {

@@ -4,7 +4,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describeCommit, describeMachine, type Measurement, makeRecord, writeRecords } from '../../lib/bench/record.ts';
 import { floorMs, totalFloorMs } from '../../lib/bench/roofline.ts';
-import { alternate, isSteady, pairRatios, quantile, summarize } from '../../lib/bench/statistics.ts';
+import { pairRatios, quantile, summarize } from '../../lib/bench/statistics.ts';
 
 describe('bench statistics', () => {
   it('interpolates quantiles between neighbours, in any order of the values', () => {
@@ -45,34 +45,6 @@ describe('bench statistics', () => {
     assert.throws(() => pairRatios([1, 2], [1]), { code: 'ERR_SANA_ARGUMENT' });
     assert.throws(() => pairRatios([1], [0]), { code: 'ERR_SANA_ARGUMENT' });
     assert.throws(() => pairRatios([], []), { code: 'ERR_SANA_ARGUMENT' });
-  });
-
-  it('calls a block steady when its calibration moved by no more than a tenth either way', () => {
-    assert.ok(isSteady({ before: 10, after: 10.9 }));
-    assert.ok(isSteady({ before: 10.9, after: 10 }));
-    assert.ok(!isSteady({ before: 10, after: 11.1 }));
-    assert.ok(!isSteady({ before: 11.1, after: 10 }));
-  });
-
-  it('alternates blocks of both sides and drops those in which the machine changed', async () => {
-    const order: string[] = [];
-    const calibrations = [10, 10, 10, 15, 15, 15]; // before and after each block: the second one moved
-    const times = await alternate(
-      {
-        a: async () => {
-          order.push('a');
-          return [order.length, order.length];
-        },
-        b: async () => {
-          order.push('b');
-          return [order.length, order.length];
-        },
-        calibrate: async () => calibrations.shift() ?? Number.NaN,
-      },
-      3,
-    );
-    assert.equal(order.join(''), 'ababab');
-    assert.deepEqual(times, { a: [1, 1, 5, 5], b: [2, 2, 6, 6], droppedBlocks: 1 });
   });
 });
 
