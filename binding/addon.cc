@@ -9,6 +9,7 @@
 #include "binding/file.h"
 #include "binding/instance.h"
 #include "binding/javascript.h"
+#include "binding/libraries.h"
 #include "binding/ops.h"
 #include "binding/program.h"
 
@@ -30,6 +31,17 @@ Napi::Value list_devices(const Napi::CallbackInfo& info) {
     }
     return devices;
   });
+}
+
+Napi::Array backend_library_list(Napi::Env env) {
+  Napi::Array list = Napi::Array::New(env);
+  for (const BackendLibrary& library : backend_libraries().tried) {
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("file", library.file);
+    entry.Set("problem", library.problem);
+    list.Set(list.Length(), entry);
+  }
+  return list;
 }
 
 Napi::Value open_device(const Napi::CallbackInfo& info) {
@@ -66,7 +78,11 @@ Napi::Array dtype_names(Napi::Env env, uint32_t mask) {
   constexpr struct {
     uint32_t bit;
     SanaDType dtype;
-  } kNames[] = {{kDTypeF32, kSanaF32}, {kDTypeBF16, kSanaBF16}, {kDTypeI32, kSanaI32}, {kDTypeU8, kSanaU8}};
+  } kNames[] = {{kDTypeF32, kSanaF32},
+                {kDTypeBF16, kSanaBF16},
+                {kDTypeF16, kSanaF16},
+                {kDTypeI32, kSanaI32},
+                {kDTypeU8, kSanaU8}};
   Napi::Array list = Napi::Array::New(env);
   for (const auto& [bit, dtype] : kNames) {
     if (mask & bit) list.Set(list.Length(), kDTypeNames[dtype]);
@@ -110,6 +126,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     instance->file = Napi::Persistent(FileObject::define(env));
     instance->program = Napi::Persistent(ProgramObject::define(env));
     exports.Set("operators", operator_table(env));
+    exports.Set("libraries", backend_library_list(env));
     exports.Set("listDevices", Napi::Function::New<list_devices>(env, "listDevices"));
     exports.Set("openDevice", Napi::Function::New<open_device>(env, "openDevice"));
     exports.Set("makeErrorsWith", Napi::Function::New<make_errors_with>(env, "makeErrorsWith"));

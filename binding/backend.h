@@ -64,6 +64,7 @@ typedef struct SanaDeviceInfo {
   uint64_t free_bytes;       // at the time of the call
   uint32_t units;            // threads or multiprocessors in use
   uint64_t workspace_bytes;  // what an open device holds for itself, beside its buffers
+  char problem[256];         // empty, or why the device cannot be used
 } SanaDeviceInfo;
 
 // What the device can do at most, measured: the floor under any time is flops or bytes divided by these.
@@ -75,7 +76,7 @@ typedef struct SanaCeilings {
 
 typedef struct SanaDeviceOptions {
   uint32_t threads;  // CPU only; 0 lets the backend choose
-  const char* path;  // CPU only; forces a code path by name, null lets the backend choose
+  const char* path;  // forces a code path by name, null lets the backend choose
 } SanaDeviceOptions;
 
 typedef struct SanaDevice SanaDevice;
@@ -110,8 +111,9 @@ typedef struct SanaBackend {
   // The calls have been validated against ops.h and the buffers' sizes. The arena (buffer 0) is given at each run.
   int (*program_create)(SanaDevice*, const SanaCall* calls, uint32_t call_count, SanaMemory* const* buffers,
                         uint32_t buffer_count, SanaProgram**, SanaFailure*);
-  // `cancel` is polled between operators at least: non-zero stops with ERR_SANA_CANCELLED, and what the program writes
-  // is then undefined. `milliseconds`, when not null, receives the time of each call.
+  // `cancel` is polled between operators, or between groups of them where they are queued ahead: non-zero stops with
+  // ERR_SANA_CANCELLED, and what the program writes is then undefined. `milliseconds`, when not null, receives the time
+  // of each call.
   int (*program_run)(SanaDevice*, SanaProgram*, SanaMemory* arena, const volatile int32_t* cancel, double* milliseconds,
                      SanaFailure*);
   void (*program_destroy)(SanaDevice*, SanaProgram*);

@@ -5,16 +5,15 @@
 #include <vector>
 
 #include "binding/error.h"
+#include "binding/libraries.h"
 #include "cpu/backend.h"
 
 namespace sana {
 namespace {
 
-constexpr const SanaBackend* kBackends[] = {&cpu::kBackend};
-
 const SanaBackend& backend_by_name(const char* name) {
   std::string choices;
-  for (const SanaBackend* backend : kBackends) {
+  for (const SanaBackend* backend : backends()) {
     if (std::strcmp(backend->name, name) == 0) return *backend;
     choices += (choices.empty() ? "" : ", ") + std::string(backend->name);
   }
@@ -23,8 +22,11 @@ const SanaBackend& backend_by_name(const char* name) {
 
 }  // namespace
 
-std::span<const SanaBackend* const> backends() {
-  return kBackends;
+std::vector<const SanaBackend*> backends() {
+  std::vector<const SanaBackend*> found;
+  if (const SanaBackend* cuda = backend_libraries().backend) found.push_back(cuda);
+  found.push_back(&cpu::kBackend);
+  return found;
 }
 
 void check(int status, const SanaFailure& failure) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 #include <span>
+#include <vector>
 
 #include "binding/backend.h"
 
@@ -14,8 +15,8 @@ namespace sana {
 
 class Resource;
 
-// The backends this addon can reach.
-std::span<const SanaBackend* const> backends();
+// The backends this addon can reach, the CPU's last.
+std::vector<const SanaBackend*> backends();
 
 // Turns a backend's failure into an exception.
 void check(int status, const SanaFailure& failure);

@@ -46,6 +46,7 @@ Napi::Object device_info(Napi::Env env, const SanaBackend& backend, uint32_t ind
   object.Set("totalBytes", double(info.total_bytes));
   object.Set("freeBytes", double(info.free_bytes));
   object.Set("units", info.units);
+  object.Set("problem", info.problem);
   return object;
 }
 

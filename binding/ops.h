@@ -2,11 +2,13 @@
 // table in TypeScript (a test holds the two equal); every backend has one kernel per entry, by the same name.
 //
 // Conventions. Row-major, channels last. B batch, N tokens (or M rows), C channels, T text tokens, H heads, D channels
-// of a head. `...` in a shape means any leading dimensions. Activations are f32 or bf16 ("x"), sums are f32, vectors
-// (biases, norm weights, modulation) are f32 always. A pitched operand may be a rectangle of columns of a wider tensor.
+// of a head. `...` in a shape means any leading dimensions. Activations are f32, bf16 or f16 ("x"; the CPU has no f16),
+// sums are f32, vectors (biases, norm weights, modulation) are f32 always. A pitched operand may be a rectangle of
+// columns of a wider tensor.
 //
-// An output element is one sum in one fixed order, whatever the tile, the thread count, the batch or the other rows:
-// the same input gives the same bits alone or in a batch.
+// The same call on the same device gives the same bits, always. On the CPU an output element is moreover one sum in one
+// fixed order, whatever the tile, the thread count, the batch or the other rows: the same bits alone or in a batch. On
+// a GPU the order of a sum may depend on the shapes of the call.
 //
 // An output may share memory with an input only where `in_place` names that input, and then exactly.
 
@@ -17,7 +19,14 @@
 
 namespace sana {
 
-enum DTypes : uint32_t { kDTypeF32 = 1, kDTypeBF16 = 2, kDTypeI32 = 4, kDTypeU8 = 8, kDTypeActivation = 3 };
+enum DTypes : uint32_t {
+  kDTypeF32 = 1,
+  kDTypeBF16 = 2,
+  kDTypeF16 = 4,
+  kDTypeI32 = 8,
+  kDTypeU8 = 16,
+  kDTypeActivation = kDTypeF32 | kDTypeBF16 | kDTypeF16,
+};
 
 struct OperandSpec {
   const char* name;

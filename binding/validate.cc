@@ -28,6 +28,8 @@ uint32_t dtype_mask(uint32_t dtype) {
       return kDTypeF32;
     case kSanaBF16:
       return kDTypeBF16;
+    case kSanaF16:
+      return kDTypeF16;
     case kSanaI32:
       return kDTypeI32;
     case kSanaU8:

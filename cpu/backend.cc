@@ -14,6 +14,7 @@
 #include <new>
 #include <vector>
 
+#include "binding/attempt.h"
 #include "binding/error.h"
 #include "binding/ops.h"
 #include "cpu/ceilings.h"
@@ -48,7 +49,7 @@ struct SanaMemory {
 struct SanaProgram {
   struct Step {
     sana::cpu::Kernel kernel;
-    sana::cpu::Arguments arguments;
+    sana::Arguments arguments;
     bool in_arena[kSanaMaxOperands];
     uint64_t arena_offset[kSanaMaxOperands];
   };
@@ -60,36 +61,6 @@ namespace sana::cpu {
 namespace {
 
 constexpr uint64_t kCheckFreeFrom = 16 << 20;  // asking the system takes longer than allocating less than this
-
-// Runs `body` and turns what it throws into a failure: nothing is thrown across the table.
-template <class Body>
-int attempt(SanaFailure* failure, Body&& body) noexcept {
-  try {
-    body();
-    return 0;
-  } catch (const Error& error) {
-    failure->code = error.code();
-    snprintf(failure->message, sizeof failure->message, "%s", error.what());
-  } catch (const std::bad_alloc&) {
-    failure->code = "ERR_SANA_MEMORY";
-    snprintf(failure->message, sizeof failure->message, "out of host memory");
-  } catch (const std::exception& error) {
-    failure->code = "ERR_SANA_DEVICE";
-    snprintf(failure->message, sizeof failure->message, "%s", error.what());
-  }
-  return 1;
-}
-
-View view(const SanaTensor& tensor, void* data) {
-  View view{};
-  view.data = data;
-  view.dtype = static_cast<DType>(tensor.dtype);
-  view.layout = tensor.layout;
-  view.rank = tensor.rank;
-  memcpy(view.shape, tensor.shape, sizeof view.shape);
-  view.pitch = tensor.pitch;
-  return view;
-}
 
 void check_index(uint32_t index) {
   if (index != 0) throw Error("ERR_SANA_DEVICE", "there is one CPU device, index 0; got index %u", index);
@@ -209,6 +180,9 @@ int program_create(SanaDevice* device, const SanaCall* calls, uint32_t call_coun
       for (int operand = 0; operand < kSanaMaxOperands; ++operand) {
         const SanaTensor& tensor = call.operands[operand];
         if (tensor.rank == 0) continue;
+        if (tensor.dtype == kSanaF16) {
+          throw Error("ERR_SANA_DEVICE", "%s: the CPU computes in f32 and bf16, not in f16", kOperators[call.op].name);
+        }
         step.in_arena[operand] = tensor.buffer == 0;
         step.arena_offset[operand] = tensor.offset;
         step.arguments.operands[operand] =

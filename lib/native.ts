@@ -22,6 +22,7 @@ export interface NativeDeviceInfo {
   readonly totalBytes: number;
   readonly freeBytes: number;
   readonly units: number; // threads or multiprocessors
+  readonly problem: string; // empty, or why the device cannot be used
 }
 
 /** An operand of a program: where it is and what it holds. `buffer` indexes `ProgramDescription.buffers`; -1 is the arena. */
@@ -119,10 +120,18 @@ export interface OperatorTableEntry {
   readonly inPlace: readonly string[];
 }
 
+/** A library with a backend of its own, such as CUDA 13's. */
+export interface NativeLibrary {
+  readonly file: string;
+  readonly problem: string; // empty: it is used
+}
+
 export interface Addon {
   /** Errors are made by this function from here on. */
   makeErrorsWith(makeError: (code: string, message: string) => Error): void;
   readonly operators: readonly OperatorTableEntry[];
+  /** Every library that was tried, in order. SANA_NATIVE_CUDA chooses: `off`, a major version, or a path. */
+  readonly libraries: readonly NativeLibrary[];
   listDevices(): NativeDeviceInfo[];
   openDevice(options: { backend: string; index: number; threads: number; path?: string }): NativeDevice;
   openFile(path: string): NativeFile; // ERR_SANA_FILE: not there, not a regular file, not readable

@@ -31,7 +31,7 @@ export interface OperatorSpec {
   readonly flops: (operands: Required<Operands>, attributes: Attributes) => number;
 }
 
-const activation: readonly DType[] = ['f32', 'bf16'];
+const activation: readonly DType[] = ['f32', 'bf16', 'f16'];
 const vector: readonly DType[] = ['f32'];
 
 const input = (name: string, dtypes = activation, layout = 'dense'): OperandSpec => ({

@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import type { DType, Layout } from '../../lib/native.ts';
 import { Random } from './random.ts';
 
-export type Activation = 'f32' | 'bf16';
+export type Activation = 'f32' | 'bf16' | 'f16';
 
 export interface Operand {
-  readonly dtype: Exclude<DType, 'f16'>;
+  readonly dtype: DType;
   readonly shape: readonly number[];
   /** Row-major, values that the dtype holds; packed layouts: in the checkpoint's order. Absent: written only. */
   readonly data?: Float32Array;
@@ -20,7 +20,7 @@ export interface Operand {
 }
 
 export const count = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
-export const bytesOf = { f32: 4, bf16: 2, i32: 4, u8: 1 } as const;
+export const bytesOf = { f32: 4, bf16: 2, f16: 2, i32: 4, u8: 1 } as const;
 
 /** The nearest bf16 (halves to even) of every value, as float32. */
 export function roundToBf16(values: ArrayLike<number>): Float32Array {
@@ -33,12 +33,42 @@ export function roundToBf16(values: ArrayLike<number>): Float32Array {
   return rounded;
 }
 
+/** The bits of the nearest f16 (halves to even); beyond 65504 infinity. */
+function f16Bits(value: number): number {
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const size = Math.abs(value);
+  if (Number.isNaN(size)) return 0x7e00;
+  if (size >= 65520) return sign | 0x7c00;
+  const exponent = Math.max(-14, size === 0 ? -14 : Math.floor(Math.log2(size)));
+  const steps = size / 2 ** (exponent - 10); // 1024..2048, or less when subnormal
+  const down = Math.floor(steps);
+  const half = steps - down;
+  const fraction = half > 0.5 || (half === 0.5 && down % 2 === 1) ? down + 1 : down;
+  return sign | (((exponent + 14) << 10) + fraction); // a fraction of 1024 or more counts the exponent up by itself
+}
+
+function f16Value(bits: number): number {
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  const size =
+    exponent === 0
+      ? fraction * 2 ** -24
+      : exponent < 31
+        ? (1024 + fraction) * 2 ** (exponent - 25)
+        : fraction > 0
+          ? Number.NaN
+          : Number.POSITIVE_INFINITY;
+  return bits & 0x8000 ? -size : size;
+}
+
 export function rounded(values: ArrayLike<number>, dtype: Operand['dtype']): Float32Array {
+  if (dtype === 'f16') return Float32Array.from(values, (value) => f16Value(f16Bits(value)));
   return dtype === 'bf16' ? roundToBf16(values) : Float32Array.from(values);
 }
 
 export function encode(values: Float32Array, dtype: Operand['dtype']): Uint8Array {
   if (dtype === 'f32') return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  if (dtype === 'f16') return new Uint8Array(Uint16Array.from(values, f16Bits).buffer);
   assert.equal(dtype, 'bf16');
   const halves = new Uint16Array(values.length);
   const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
@@ -52,6 +82,7 @@ export function decode(bytes: Uint8Array, dtype: Operand['dtype']): Float32Array
   if (dtype === 'i32') return new Int32Array(buffer);
   if (dtype === 'u8') return new Uint8Array(buffer);
   const halves = new Uint16Array(buffer);
+  if (dtype === 'f16') return Float32Array.from(halves, f16Value);
   const words = new Uint32Array(halves.length);
   for (let i = 0; i < halves.length; i++) words[i] = (halves[i] as number) << 16; // as long
   return new Float32Array(words.buffer);
@@ -69,7 +100,7 @@ export class Maker {
 
   /** The other activation dtype. */
   get other(): Activation {
-    return this.dtype === 'f32' ? 'bf16' : 'f32';
+    return this.dtype === 'f32' ? 'bf16' : 'f32'; // f16 with f32 too
   }
 
   activation(shape: readonly number[], options: Partial<Operand> & { scale?: number } = {}): Operand & Given {
@@ -90,19 +121,4 @@ export class Maker {
 
 export interface Given {
   readonly data: Float32Array;
-}
-
-/** Values that are f16 numbers, as f16. */
-export function encodeF16(values: Float32Array): Uint8Array {
-  const halves = Uint16Array.from(values, (value) => {
-    const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
-    const size = Math.abs(value);
-    if (Number.isNaN(size)) return 0x7e00;
-    if (size === Number.POSITIVE_INFINITY) return sign | 0x7c00;
-    const exponent = Math.max(-14, size === 0 ? -14 : Math.floor(Math.log2(size)));
-    const fraction = size / 2 ** (exponent - 10); // 1024..2047, or less when subnormal
-    assert(Number.isInteger(fraction) && fraction < 2048 && exponent <= 15, `${value} is no f16`);
-    return sign | (fraction < 1024 ? fraction : ((exponent + 15) << 10) | (fraction - 1024));
-  });
-  return new Uint8Array(halves.buffer);
 }

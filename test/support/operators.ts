@@ -1,5 +1,5 @@
 /**
- * One operator on one CPU path, from host arrays to host arrays: what the tests of test/operators/ stand on.
+ * One operator on one device, from host arrays to host arrays: what the tests of test/operators/ stand on.
  *
  * Operands lie in one buffer, apart from each other, and all that is not an operand is NaN: a kernel that uses what it
  * should not read gives NaN, one that writes where it should not is found by comparing the whole buffer.
@@ -19,7 +19,7 @@ import {
   type OperandDescription,
 } from '../../lib/native.ts';
 import { assertClose, operatorTolerance, type Tolerance } from './golden.ts';
-import { bytesOf, count, decode, encode, encodeF16, Maker, type Operand, rounded } from './operands.ts';
+import { type Activation, bytesOf, count, decode, encode, Maker, type Operand, rounded } from './operands.ts';
 
 // ---- devices --------------------------------------------------------------------------------------------------------
 
@@ -45,6 +45,54 @@ function supported(path: string): boolean {
 
 /** The instruction sets that this machine can run. */
 export const paths = ['portable', 'avx2', 'avx512', 'avx512-bf16'].filter(supported);
+
+/** A way to run operators that tests go through: an instruction set, or a CUDA device and a variant of its kernels. */
+interface Machine {
+  readonly name: string;
+  /** The device, however often it is asked for; on the CPU with so many threads. */
+  open(threads: number): NativeDevice;
+  /** Thread counts that must give the same bits. */
+  readonly threads: readonly number[];
+  readonly dtypes: readonly Activation[];
+  /** An item alone has the bits that it has among others. */
+  readonly batchInvariant: boolean;
+  /** Examples of more work than this are left to faster machines. */
+  readonly mostFlops: number;
+}
+
+/** What SANA_TEST_DEVICE=cuda makes of every CUDA device there is; the variants of matrix products on the first. */
+function cudaMachines(): Machine[] {
+  const mostFlops = Number(process.env.SANA_TEST_FLOPS ?? Number.POSITIVE_INFINITY);
+  const found = addon()
+    .listDevices()
+    .filter(({ backend, problem }) => backend === 'cuda' && problem === '');
+  assert(found.length > 0, 'SANA_TEST_DEVICE=cuda, but there is no CUDA device');
+  const choices = found.map(({ index, name }) => ({ index, name: `cuda:${index} (${name})`, variant: '' }));
+  choices.push(...matrixVariants.map((variant) => ({ index: 0, name: `cuda:0, tiles ${variant}`, variant })));
+  return choices.map(({ index, name, variant }) => {
+    let device: NativeDevice | undefined;
+    const open = (): NativeDevice => {
+      device ??= addon().openDevice({ backend: 'cuda', index, threads: 0, path: variant });
+      return device;
+    };
+    return { name, open, threads: [0], dtypes: ['f32', 'bf16', 'f16'], batchInvariant: false, mostFlops };
+  });
+}
+
+/** Variants of matrix products, as cuda/kernels/tiles.h names them. */
+export const matrixVariants: readonly string[] = [];
+
+const machines: readonly Machine[] =
+  process.env.SANA_TEST_DEVICE === 'cuda'
+    ? cudaMachines()
+    : paths.map((path) => ({
+        name: path,
+        open: (threads) => deviceOn(path, threads),
+        threads: [1, 2, 3],
+        dtypes: ['f32', 'bf16'],
+        batchInvariant: true,
+        mostFlops: Number.POSITIVE_INFINITY,
+      }));
 
 // ---- examples --------------------------------------------------------------------------------------------------------
 
@@ -131,7 +179,7 @@ export class WeightFiles {
   /** A file of these elements and nothing else. */
   open(data: Float32Array, stored: 'f32' | 'bf16' | 'f16'): NativeFile {
     const path = this.#written.get(data) ?? join(this.#folder, `${this.#written.size}.bin`);
-    if (!this.#written.has(data)) writeFileSync(path, stored === 'f16' ? encodeF16(data) : encode(data, stored));
+    if (!this.#written.has(data)) writeFileSync(path, encode(data, stored));
     this.#written.set(data, path);
     return addon().openFile(path);
   }
@@ -232,16 +280,17 @@ export function nameOf({ op, operands, attributes = {} }: Example): string {
 }
 
 /**
- * What is wrong with a bf16 output besides that it was rounded: `actual` moved towards `expected` by half a unit in the
- * last of bf16's 8 bits, to be held to the tolerances of f32. Tighter than any relative error of whole outputs.
+ * What is wrong with a bf16 or f16 output besides that it was rounded: `actual` moved towards `expected` by half a unit
+ * in the last of bf16's 8 or f16's 11 bits, to be held to the tolerances of f32. Tighter than any relative error of whole outputs.
  */
-function beyondRounding(actual: ArrayLike<number>, expected: ArrayLike<number>): Float64Array {
+function beyondRounding(actual: ArrayLike<number>, expected: ArrayLike<number>, dtype: 'bf16' | 'f16'): Float64Array {
   const powers = Float32Array.from(expected);
   const bits = new Uint32Array(powers.buffer);
   const moved = new Float64Array(actual.length);
   for (let i = 0; i < moved.length; i++) {
     bits[i] = (bits[i] as number) & 0x7f800000; // i < length: the largest power of two that is not above |expected|
-    const half = (powers[i] as number) * 2 ** -8;
+    const half =
+      dtype === 'bf16' ? (powers[i] as number) * 2 ** -8 : Math.max(powers[i] as number, 2 ** -14) * 2 ** -11;
     const [x, e] = [actual[i] as number, expected[i] as number];
     moved[i] = Math.abs(x - e) <= half ? e : x - Math.sign(x - e) * half;
   }
@@ -258,7 +307,7 @@ export function assertExpected(example: Example, { values }: Outcome, what: stri
       const wrong = exact.findIndex((value, i) => !Object.is(value, actual[i]) && !(value === 0 && actual[i] === 0));
       assert(wrong < 0, `${what}: ${name}[${wrong}] is ${actual[wrong]}, not ${exact[wrong]}`);
     } else {
-      const compared = dtype === 'bf16' ? beyondRounding(actual, reference) : actual;
+      const compared = dtype === 'bf16' || dtype === 'f16' ? beyondRounding(actual, reference, dtype) : actual;
       assertClose(compared, reference, tolerance ?? operatorTolerance(reference), `${what}: ${name}`);
     }
   }
@@ -288,14 +337,52 @@ function itemOf(example: Example, index: number): { example: Example; start: Rea
 
 // ---- tests ----------------------------------------------------------------------------------------------------------
 
+/** FLOPs of an example, as the operator table counts them. */
+function flopsOf({ op, operands, attributes = {} }: Example): number {
+  return operatorSpec(op).flops(operands as never, attributes as never); // shapes are all it looks at
+}
+
+/** One example on one machine: what the plain loops say, and the same bits in every way that must not matter. */
+async function check(machine: Machine, files: WeightFiles, example: Example): Promise<void> {
+  const what = nameOf(example);
+  const [fewest = 0] = machine.threads;
+  const first = await run(machine.open(fewest), files, example);
+  assertExpected(example, first, what);
+  const same = ({ bytes }: Outcome, how: string): void => {
+    for (const [name, dense] of Object.entries(bytes)) {
+      assert(first.bytes[name]?.equals(dense), `${what}: other bits of ${name} ${how}`);
+    }
+  };
+  for (const threads of machine.threads) {
+    same(await run(machine.open(threads), files, example), `when run again on ${threads} threads`);
+  }
+  const { out } = example.operands;
+  for (const name of operatorSpec(example.op).inPlace) {
+    const operand = example.operands[name];
+    const fits = operand && out && operand.dtype === out.dtype && operand.shape.join() === out.shape.join();
+    if (fits) same(await run(machine.open(fewest), files, example, name), `in place of ${name}`);
+  }
+  if (!machine.batchInvariant) return;
+  for (const index of example.items ? new Set([0, example.items.count - 1]) : []) {
+    const item = itemOf(example, index);
+    const alone = await run(machine.open(fewest), files, item.example);
+    for (const [name, dense] of Object.entries(alone.bytes)) {
+      const start = item.start[name] ?? 0;
+      const among = first.bytes[name]?.subarray(start, start + dense.length);
+      assert(among?.equals(dense), `${what}: item ${index} has other bits of ${name} when alone`);
+    }
+  }
+}
+
 /**
- * Declares an operator's tests, one for each instruction set and dtype: every example is what the plain loops say, and
- * has the same bits on any number of threads, when run again, in place of every input that it may overwrite, and (the
- * first and the last of its items) alone.
+ * Declares an operator's tests, one for each machine and dtype: every example is what the plain loops say, and has the
+ * same bits when run again, in place of every input that it may overwrite, and on the CPU on any number of threads and
+ * (the first and the last of its items) alone.
  */
 export function testOperator(op: OperatorName, examples: (make: Maker) => readonly Example[]): void {
-  const { inPlace } = operatorSpec(op);
-  for (const dtype of ['f32', 'bf16'] as const) {
+  for (const dtype of ['f32', 'bf16', 'f16'] as const) {
+    const able = machines.filter(({ dtypes }) => dtypes.includes(dtype));
+    if (able.length === 0) continue;
     context(`${op} in ${dtype}`, () => {
       let all: readonly Example[] = [];
       let files: WeightFiles;
@@ -307,36 +394,11 @@ export function testOperator(op: OperatorName, examples: (make: Maker) => readon
         files.dispose();
         all = []; // mocha keeps what its functions hold
       });
-      for (const path of paths) {
-        it(`on ${path}`, async () => {
-          for (const example of all) {
-            const what = nameOf(example);
-            const first = await run(deviceOn(path, 1), files, example);
-            assertExpected(example, first, what);
-            const same = ({ bytes }: Outcome, how: string): void => {
-              for (const [name, dense] of Object.entries(bytes)) {
-                assert(first.bytes[name]?.equals(dense), `${what}: other bits of ${name} ${how}`);
-              }
-            };
-            for (const threads of [1, 2, 3]) {
-              same(await run(deviceOn(path, threads), files, example), `when run again on ${threads} threads`);
-            }
-            const { out } = example.operands;
-            for (const name of inPlace) {
-              const operand = example.operands[name];
-              const fits = operand && out && operand.dtype === out.dtype && operand.shape.join() === out.shape.join();
-              if (fits) same(await run(deviceOn(path, 1), files, example, name), `in place of ${name}`);
-            }
-            for (const index of example.items ? new Set([0, example.items.count - 1]) : []) {
-              const item = itemOf(example, index);
-              const alone = await run(deviceOn(path, 1), files, item.example);
-              for (const [name, dense] of Object.entries(alone.bytes)) {
-                const start = item.start[name] ?? 0;
-                const among = first.bytes[name]?.subarray(start, start + dense.length);
-                assert(among?.equals(dense), `${what}: item ${index} has other bits of ${name} when alone`);
-              }
-            }
-          }
+      for (const machine of able) {
+        it(`on ${machine.name}`, async function () {
+          const small = all.filter((example) => flopsOf(example) <= machine.mostFlops);
+          if (small.length === 0) this.skip();
+          for (const example of small) await check(machine, files, example);
         });
       }
     });

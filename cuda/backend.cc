@@ -1,0 +1,122 @@
+// The CUDA backend's table, the one symbol that its library exports.
+
+#include <algorithm>
+#include <cstring>
+
+#include "binding/attempt.h"
+#include "cuda/ceilings.h"
+#include "cuda/device.h"
+#include "cuda/pack.h"
+#include "cuda/program.h"
+
+namespace sana::cuda {
+namespace {
+
+int device_count(uint32_t* count, SanaFailure* failure) {
+  return attempt(failure, [&] { *count = static_cast<uint32_t>(count_devices()); });
+}
+
+int device_info(uint32_t index, SanaDeviceInfo* info, SanaFailure* failure) {
+  return attempt(failure, [&] {
+    describe(static_cast<int>(index), info);
+    info->workspace_bytes = kWorkspaceBytes;
+  });
+}
+
+int device_open(uint32_t index, const SanaDeviceOptions* options, SanaDevice** device, SanaFailure* failure) {
+  return attempt(failure, [&] { *device = new SanaDevice(static_cast<int>(index), options->path); });
+}
+
+int device_describe(SanaDevice* device, SanaDeviceInfo* info, SanaFailure* failure) {
+  return device_info(static_cast<uint32_t>(device->index), info, failure);
+}
+
+int device_ceilings(SanaDevice* device, SanaCeilings* ceilings, SanaFailure* failure) {
+  return attempt(failure, [&] {
+    device->enter();
+    *ceilings = measure_ceilings(*device);
+  });
+}
+
+void device_close(SanaDevice* device) {
+  delete device;
+}
+
+int memory_allocate(SanaDevice* device, uint64_t bytes, SanaMemory** memory, SanaFailure* failure) {
+  return attempt(failure, [&] { *memory = device->allocate(bytes); });
+}
+
+void memory_free(SanaDevice* device, SanaMemory* memory) {
+  device->free(memory);
+}
+
+int memory_write(SanaDevice* device, SanaMemory* memory, uint64_t offset, const void* source, uint64_t bytes,
+                 SanaFailure* failure) {
+  return attempt(failure, [&] {
+    device->enter();
+    for (uint64_t at = 0; at < bytes; at += Staging::kBlockBytes) {
+      const uint64_t count = std::min<uint64_t>(Staging::kBlockBytes, bytes - at);
+      const Staging::Block block = device->staging.take();
+      memcpy(block.host, static_cast<const char*>(source) + at, count);
+      SANA_CUDA(cudaMemcpyAsync(memory->data + offset + at, block.host, count, cudaMemcpyHostToDevice,
+                                device->stream.handle));
+      device->staging.give_back(block, device->stream.handle);
+    }
+  });
+}
+
+int memory_read(SanaDevice* device, SanaMemory* memory, uint64_t offset, void* target, uint64_t bytes,
+                SanaFailure* failure) {
+  return attempt(failure, [&] {
+    device->enter();
+    if (bytes) {
+      SANA_CUDA(cudaMemcpyAsync(target, memory->data + offset, bytes, cudaMemcpyDeviceToHost, device->stream.handle));
+    }
+    device->wait();
+  });
+}
+
+int tensor_bytes(uint32_t dtype, uint32_t layout, uint32_t rank, const int64_t* shape, uint64_t* bytes,
+                 SanaFailure* failure) {
+  return attempt(failure, [&] { *bytes = cuda::tensor_bytes(static_cast<DType>(dtype), layout, rank, shape); });
+}
+
+int pack(SanaDevice* device, SanaMemory* memory, const SanaTensor* target, int64_t first_row, int64_t rows,
+         const void* source, uint32_t source_dtype, uint64_t* non_finite, SanaFailure* failure) {
+  return attempt(failure, [&] {
+    device->enter();
+    *non_finite += pack_rows(*device, view(*target, memory->data + target->offset), first_row, rows, source,
+                             static_cast<DType>(source_dtype));
+  });
+}
+
+int program_create(SanaDevice* device, const SanaCall* calls, uint32_t call_count, SanaMemory* const* buffers, uint32_t,
+                   SanaProgram** program, SanaFailure* failure) {
+  return attempt(failure, [&] { *program = new SanaProgram(*device, calls, call_count, buffers); });
+}
+
+int program_run(SanaDevice* device, SanaProgram* program, SanaMemory* arena, const volatile int32_t* cancel,
+                double* milliseconds, SanaFailure* failure) {
+  return attempt(failure, [&] {
+    device->enter();
+    program->run(arena, cancel, milliseconds);
+  });
+}
+
+void program_destroy(SanaDevice* device, SanaProgram* program) {
+  cudaSetDevice(device->index);
+  delete program;
+}
+
+constexpr SanaBackend kBackend = {
+    kSanaBackendVersion, "cuda",       device_count,    device_info, device_open,     device_describe,
+    device_ceilings,     device_close, memory_allocate, memory_free, memory_write,    memory_read,
+    tensor_bytes,        pack,         program_create,  program_run, program_destroy,
+};
+
+}  // namespace
+}  // namespace sana::cuda
+
+extern "C" __attribute__((visibility("default"))) const SanaBackend* sana_backend() {
+  return &sana::cuda::kBackend;
+}

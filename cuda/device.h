@@ -1,0 +1,61 @@
+// An open device: its stream, its workspace, its pinned staging memory, and the memory allocated on it.
+//
+// One executor thread does the work; other threads allocate and free. They must neither wait for the device nor touch a
+// stream that may be capturing a graph, so they leave notes (memory to zero, memory to free) that the executor's thread
+// acts on when it enters.
+
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "binding/backend.h"
+#include "cuda/kernel.h"
+#include "cuda/staging.h"
+
+struct SanaMemory {
+  char* data;
+  uint64_t bytes;
+};
+
+struct SanaDevice {
+  SanaDevice(int index, const char* variant);
+  ~SanaDevice();
+  SanaDevice(const SanaDevice&) = delete;
+  SanaDevice& operator=(const SanaDevice&) = delete;
+
+  // Makes the device current for this thread.
+  void select() const;
+
+  // The executor's thread calls this first: selects the device and acts on the notes.
+  void enter();
+
+  SanaMemory* allocate(uint64_t bytes);  // throws ERR_SANA_MEMORY, "required, free"
+  void free(SanaMemory*);
+
+  // Throws what has gone wrong on the stream so far once it is done.
+  void wait();
+
+  const int index;
+  const std::string variant;
+  sana::cuda::Stream stream = {};
+  sana::cuda::Staging staging;
+
+ private:
+  void release_freed();  // mutex_ is held
+
+  std::mutex mutex_;
+  std::vector<SanaMemory*> unzeroed_, freed_;
+};
+
+namespace sana::cuda {
+
+inline constexpr int kLeastCapability = 80;  // bf16 tensor cores and asynchronous copies: Ampere
+
+// Fills in all but workspace_bytes. A device that cannot be used says why in `problem`.
+void describe(int index, SanaDeviceInfo*);
+
+int count_devices();  // throws ERR_SANA_DEVICE telling what is wrong with the driver
+
+}  // namespace sana::cuda

@@ -1,0 +1,115 @@
+// Elements of activations: f32 in registers, f32, bf16 or f16 in memory.
+
+#pragma once
+
+#include "cuda/kernel.h"
+
+namespace sana::cuda {
+
+__device__ __forceinline__ float to_float(float x) {
+  return x;
+}
+__device__ __forceinline__ float to_float(bf16 x) {
+  return __bfloat162float(x);
+}
+__device__ __forceinline__ float to_float(f16 x) {
+  return __half2float(x);
+}
+
+// Rounds to nearest, halves to even.
+template <class T>
+__device__ __forceinline__ T from_float(float x);
+
+template <>
+__device__ __forceinline__ float from_float<float>(float x) {
+  return x;
+}
+template <>
+__device__ __forceinline__ bf16 from_float<bf16>(float x) {
+  return __float2bfloat16_rn(x);
+}
+template <>
+__device__ __forceinline__ f16 from_float<f16>(float x) {
+  return __float2half_rn(x);
+}
+
+// The largest power of two that a memory instruction takes: 16 bytes.
+template <class T, int N>
+struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Vector {
+  T elements[N];
+};
+
+// N successive elements, a power of two of them, at an address that is a multiple of their bytes (at most 16).
+template <int N, class T>
+__device__ __forceinline__ void load(const T* from, float (&to)[N]) {
+  const Vector<T, N> vector = *reinterpret_cast<const Vector<T, N>*>(from);
+#pragma unroll
+  for (int i = 0; i < N; ++i) to[i] = to_float(vector.elements[i]);
+}
+
+template <int N, class T>
+__device__ __forceinline__ void store(T* to, const float (&from)[N]) {
+  Vector<T, N> vector;
+#pragma unroll
+  for (int i = 0; i < N; ++i) vector.elements[i] = from_float<T>(from[i]);
+  *reinterpret_cast<Vector<T, N>*>(to) = vector;
+}
+
+__device__ __forceinline__ float activate(Activation function, float x) {
+  switch (function) {
+    case Activation::kSilu:
+      return x / (1.0f + expf(-x));
+    case Activation::kGeluTanh: {
+      // x sigmoid(2 u) is x / 2 (1 + tanh(u))
+      const float u = 0.7978845608028654f * (x + 0.044715f * x * x * x);
+      return x / (1.0f + expf(-2.0f * u));
+    }
+    case Activation::kRelu:
+      return x > 0.0f || x != x ? x : 0.0f;
+    default:
+      return x;
+  }
+}
+
+template <class T>
+struct TypeTag {
+  using Type = T;
+};
+
+// Calls body(TypeTag<T>) for the type of an activation.
+template <class Body>
+void with_type(DType dtype, Body&& body) {
+  switch (dtype) {
+    case DType::kF32:
+      return body(TypeTag<float>());
+    case DType::kBF16:
+      return body(TypeTag<bf16>());
+    case DType::kF16:
+      return body(TypeTag<f16>());
+    default:
+      throw Error("ERR_SANA_PROGRAM", "no kernel for the dtype %u", static_cast<unsigned>(dtype));
+  }
+}
+
+// Calls body(TypeTag<X>, TypeTag<Out>): out is of x's type, or one of the two is f32.
+template <class Body>
+void with_types(DType x, DType out, Body&& body) {
+  if (x == out) return with_type(x, [&](auto tag) { body(tag, tag); });
+  if (out == DType::kF32) return with_type(x, [&](auto tag) { body(tag, TypeTag<float>()); });
+  if (x == DType::kF32) return with_type(out, [&](auto tag) { body(TypeTag<float>(), tag); });
+  throw Error("ERR_SANA_PROGRAM", "no kernel from bf16 to f16 or back: convert to f32 between them");
+}
+
+// True when every row of the operands starts at a multiple of `elements` elements, so that rows can be read as vectors.
+inline bool vector_rows(int64_t elements, std::initializer_list<const View*> views) {
+  for (const View* view : views) {
+    if (!*view) continue;
+    const size_t bytes = view->dtype == DType::kF32 ? 4 : 2;
+    const size_t alignment = elements * bytes < 16 ? elements * bytes : 16;
+    if (view->columns() % elements || view->pitch % elements) return false;
+    if (reinterpret_cast<uintptr_t>(view->data) % alignment) return false;
+  }
+  return true;
+}
+
+}  // namespace sana::cuda

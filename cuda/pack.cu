@@ -1,0 +1,202 @@
+// Weight packing. A block of rows is counted for NaN and infinity while it is copied into pinned memory, transferred
+// into the workspace, and converted by a kernel there; the next block is read from its file meanwhile.
+
+#include <cstring>
+
+#include "binding/error.h"
+#include "cuda/element.h"
+#include "cuda/pack.h"
+
+namespace sana::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+int64_t element_bytes(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kI32 ? 4 : dtype == DType::kU8 ? 1 : 2;
+}
+
+int64_t padded(int64_t inputs) {
+  return divide_up(inputs, kRowElements) * kRowElements;
+}
+
+// ---- host: copying and counting -------------------------------------------------------------------------------------
+
+template <class Word>
+uint64_t copy_counting(void* to, const void* from, size_t bytes, Word exponent) {
+  memcpy(to, from, bytes);
+  const Word* words = static_cast<const Word*>(to);
+  uint64_t bad = 0;
+  for (size_t i = 0; i < bytes / sizeof(Word); ++i) bad += (words[i] & exponent) == exponent;
+  return bad;
+}
+
+uint64_t copy_counting(void* to, const void* from, size_t bytes, DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return copy_counting<uint32_t>(to, from, bytes, 0x7f800000);
+    case DType::kBF16:
+      return copy_counting<uint16_t>(to, from, bytes, 0x7f80);
+    default:
+      return copy_counting<uint16_t>(to, from, bytes, 0x7c00);
+  }
+}
+
+// ---- kernel ---------------------------------------------------------------------------------------------------------
+
+// Where element (row, input, tap) of a packed tensor lies, and how the checkpoint has it.
+struct Packing {
+  int64_t inputs, row_elements;  // row_elements: inputs padded, or the pitch between outputs of other layouts
+  int source_taps, taps, phases;
+  int64_t rows;  // of the whole tensor
+  uint32_t layout;
+};
+
+// The rows (or columns) of 3x3 taps that tap t of a 2x2 kernel of phase a sums up: first..last.
+__device__ __forceinline__ int first_tap(int a, int t) {
+  return a == 0 ? (t == 0 ? 0 : 1) : (t == 0 ? 0 : 2);
+}
+__device__ __forceinline__ int last_tap(int a, int t) {
+  return a == 0 ? (t == 0 ? 0 : 2) : (t == 0 ? 1 : 2);
+}
+
+template <class Source, class Target>
+__global__ void __launch_bounds__(kThreads) pack_kernel(const Source* source,  // [rows, inputs, source_taps]
+                                                        Target* target, Packing p, int64_t first_row, int64_t rows) {
+  const int64_t count = p.phases * rows * p.taps * p.inputs;
+  const int64_t stride = int64_t(gridDim.x) * kThreads;
+  for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < count; i += stride) {
+    const int64_t input = i % p.inputs;
+    const int tap = static_cast<int>(i / p.inputs % p.taps);
+    const int64_t row = i / p.inputs / p.taps % rows;
+    const int phase = static_cast<int>(i / p.inputs / p.taps / rows);
+    const Source* x = source + (row * p.inputs + input) * p.source_taps;
+    float value;
+    if (p.phases == 1) {
+      value = to_float(x[tap]);
+    } else {
+      value = 0.0f;
+      for (int r = first_tap(phase / 2, tap / 2); r <= last_tap(phase / 2, tap / 2); ++r) {
+        for (int c = first_tap(phase % 2, tap % 2); c <= last_tap(phase % 2, tap % 2); ++c) {
+          value += to_float(x[r * 3 + c]);
+        }
+      }
+    }
+    int64_t to = first_row + row;
+    if (p.layout == kSanaDepthwise) {
+      to += tap * p.rows;
+    } else {
+      if (p.layout == kSanaGatedLinear) {
+        const int64_t half = p.rows / 2, in_half = to % half;
+        to = (in_half / kGateColumns * 2 + to / half) * kGateColumns + in_half % kGateColumns;
+      }
+      to = ((phase * p.rows + to) * p.taps + tap) * p.row_elements + input;
+    }
+    target[to] = from_float<Target>(value);
+  }
+}
+
+Packing packing(const View& target) {
+  switch (target.layout) {
+    case kSanaDense:  // rows of the last dimension, a pitch apart
+      return {target.columns(), target.pitch, 1, 1, 1, target.rows(), kSanaDense};
+    case kSanaLinear:
+    case kSanaGatedLinear:
+      return {target.shape[1], padded(target.shape[1]), 1, 1, 1, target.shape[0], target.layout};
+    case kSanaDepthwise: {
+      const int taps = static_cast<int>(target.shape[1] * target.shape[2]);
+      return {1, 1, taps, taps, 1, target.shape[0], target.layout};
+    }
+    case kSanaUpsampleConv2d:
+      return {target.shape[3], padded(target.shape[3]), 9, 4, 4, target.shape[0], target.layout};
+    default: {
+      const int taps = static_cast<int>(target.shape[1] * target.shape[2]);
+      return {target.shape[3], padded(target.shape[3]), taps, taps, 1, target.shape[0], target.layout};
+    }
+  }
+}
+
+uint64_t product(std::initializer_list<uint64_t> factors) {
+  uint64_t bytes = 1;
+  for (const uint64_t factor : factors) {
+    SANA_CHECK(!__builtin_mul_overflow(bytes, factor, &bytes) && bytes <= INT64_MAX, "tensor: its size overflows");
+  }
+  return bytes;
+}
+
+}  // namespace
+
+uint64_t tensor_bytes(DType dtype, uint32_t layout, uint32_t rank, const int64_t* shape) {
+  const uint32_t ranks[] = {0, 2, 2, 4, 4, 3};  // in the order of SanaLayout; dense has any
+  SANA_CHECK(layout <= kSanaDepthwise, "tensor: there is no layout %u", layout);
+  SANA_CHECK(rank >= 1 && rank <= kSanaMaxRank && (layout == kSanaDense || rank == ranks[layout]),
+             "tensor: layout %u cannot have rank %u", layout, rank);
+  uint64_t size[kSanaMaxRank] = {1, 1, 1, 1};
+  for (uint32_t i = 0; i < rank; ++i) {
+    SANA_CHECK(shape[i] >= 0 && shape[i] < INT64_MAX - 8, "tensor: dimension %u is negative or too large", i);
+    size[i] = static_cast<uint64_t>(shape[i]);
+  }
+  const uint64_t element = static_cast<uint64_t>(element_bytes(dtype));
+  if (layout == kSanaDense || layout == kSanaDepthwise) return product({size[0], size[1], size[2], size[3], element});
+  SANA_CHECK(dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16,
+             "tensor: packed weights are f32, bf16 or f16");
+  SANA_CHECK(layout != kSanaGatedLinear || shape[0] % 2 == 0, "gatedLinear: N = %lld must be even",
+             static_cast<long long>(shape[0]));
+  switch (layout) {
+    case kSanaLinear:
+      return product({size[0], uint64_t(padded(shape[1])), element});
+    case kSanaGatedLinear:
+      return product(
+          {uint64_t(divide_up(shape[0] / 2, kGateColumns)), 2 * kGateColumns, uint64_t(padded(shape[1])), element});
+    case kSanaUpsampleConv2d:
+      SANA_CHECK(shape[1] == 3 && shape[2] == 3, "upsampleConv2d: the kernel must be 3 x 3");
+      return product({4, size[0], 4, uint64_t(padded(shape[3])), element});
+    default:
+      return product({size[0], size[1], size[2], uint64_t(padded(shape[3])), element});
+  }
+}
+
+uint64_t pack_rows(SanaDevice& device, const View& target, int64_t first_row, int64_t rows, const void* source,
+                   DType source_dtype) {
+  View flat = target;
+  if (target.layout == kSanaDense && target.pitch == target.columns()) {  // any block of it will do: single elements
+    const int64_t row = target.rank == 1 ? 1 : target.rows() / target.shape[0] * target.columns();
+    flat.rank = 2;
+    flat.shape[0] = target.rows() * target.columns();
+    flat.shape[1] = flat.pitch = 1;
+    first_row *= row;
+    rows *= row;
+  } else if (target.layout == kSanaDense) {  // whole lines, a pitch apart
+    const int64_t lines = target.rows() / target.shape[0];
+    first_row *= lines;
+    rows *= lines;
+  }
+  const Packing p = packing(flat);
+  const int64_t row_bytes = p.inputs * p.source_taps * element_bytes(source_dtype);
+  const int64_t block_rows = int64_t(Staging::kBlockBytes) / row_bytes;
+  SANA_CHECK(block_rows > 0, "pack: a row of %lld bytes is too large", static_cast<long long>(row_bytes));
+  uint64_t non_finite = 0;
+  for (int64_t row = 0; row < rows; row += block_rows) {
+    const int64_t count = min(block_rows, rows - row);
+    const size_t bytes = static_cast<size_t>(count * row_bytes);
+    const Staging::Block block = device.staging.take();
+    char* staged = device.stream.workspace + block.index * Staging::kBlockBytes;
+    non_finite += copy_counting(block.host, static_cast<const char*>(source) + row * row_bytes, bytes, source_dtype);
+    SANA_CUDA(cudaMemcpyAsync(staged, block.host, bytes, cudaMemcpyHostToDevice, device.stream.handle));
+    device.staging.give_back(block, device.stream.handle);
+    const int64_t work = p.phases * count * p.taps * p.inputs;
+    const unsigned blocks =
+        static_cast<unsigned>(min(divide_up(work, kThreads), int64_t(device.stream.multiprocessors) * 16));
+    with_type(source_dtype, [&](auto source_tag) {
+      with_type(target.dtype, [&](auto target_tag) {
+        using Source = typename decltype(source_tag)::Type;
+        using Target = typename decltype(target_tag)::Type;
+        launch(device.stream.handle, pack_kernel<Source, Target>, blocks, kThreads, 0,
+               reinterpret_cast<const Source*>(staged), target.as<Target>(), p, first_row + row, count);
+      });
+    });
+  }
+  return non_finite;
+}
+
+}  // namespace sana::cuda
