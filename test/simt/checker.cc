@@ -116,14 +116,18 @@ Shadow* find_device_memory(uintptr_t address, bool write) {
   return recent[write] = shadow;
 }
 
-// "12 bytes behind 1024 bytes of device memory", of the closest.
-std::string position(uintptr_t address) {
+// "12 behind 1024 bytes of device memory", of the closest.
+std::string position(uintptr_t address, size_t size) {
   const std::lock_guard lock(memory_mutex);
   const auto next = device_memory.upper_bound(address);
   size_t distance = ~size_t(0), bytes = 0;
   const char* side = "";
   if (next != device_memory.begin()) {
     const Shadow& before = *std::prev(next)->second;
+    if (before.holds(address)) {
+      return std::to_string(size - (before.begin + before.bytes - address)) + " of them behind " +
+             std::to_string(before.bytes) + " bytes of device memory";
+    }
     distance = address - (before.begin + before.bytes);
     bytes = before.bytes;
     side = "behind";
@@ -134,7 +138,7 @@ std::string position(uintptr_t address) {
     side = "before";
   }
   if (distance > (size_t(1) << 30)) return "far from any device memory";
-  return std::to_string(distance) + " bytes " + side + " " + std::to_string(bytes) + " bytes of device memory";
+  return std::to_string(distance) + " " + side + " " + std::to_string(bytes) + " bytes of device memory";
 }
 
 struct SharedMemory {
@@ -301,7 +305,7 @@ __attribute__((noinline)) void use_other_memory(uintptr_t address, size_t bytes,
   const bool argument = in(context.call, context.call_bytes) || in(context.body, sizeof *context.body);
   if (access == Access::kRead && (constant || argument)) return;
   const char* const what = access == Access::kRead ? "a read outside the device's memory" : "a write outside the device's memory";
-  fatal(what, code, [&] { return here() + ", " + std::to_string(bytes) + " bytes " + position(address); });
+  fatal(what, code, [&] { return here() + ", " + std::to_string(bytes) + " bytes, " + position(address, bytes); });
 }
 
 inline void look(const void* pointer, size_t bytes, Access access, const void* code) {

@@ -88,6 +88,7 @@ void to_scheduler(Fiber* fiber, [[maybe_unused]] bool exiting = false) {
 void to_fiber(Fiber* fiber) {
   context.fiber = fiber;
   context.thread_index = fiber->thread_index;
+  context.lane = fiber->lane;
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_start_switch_fiber(&scheduler.sanitizer_stack, fiber->stack, kStackBytes);
 #endif
@@ -255,7 +256,7 @@ Meeting meet(unsigned mask, const void* in, size_t in_bytes, Compute compute) {
                    (group->compute != compute ? " is in another one than its warp" : " is not in its own mask"));
   }
   group->arrived |= 1u << fiber->lane;
-  std::memcpy(group->slots[which][fiber->lane], in, in_bytes);
+  if (in_bytes) std::memcpy(group->slots[which][fiber->lane], in, in_bytes);
   if (group->arrived == (mask & fiber->warp->live)) {
     complete(group);
   } else {

@@ -80,6 +80,7 @@ struct Grid {
 struct Context {
   Fiber* fiber = nullptr;
   uint3 thread_index{}, block_index{};
+  unsigned lane = 0;
   dim3 block_size{}, grid_size{};
   unsigned block_linear = 0;
   unsigned epoch = 0, block_epoch = 0, launch_epoch = 0;  // now; the first of this block; the first of this launch

@@ -53,21 +53,21 @@ SIMT_RUNTIME inline void __syncwarp(unsigned mask = ~0u) {
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int lanes, int = 32) {
-  return simt::exchange(mask, value, static_cast<int>(simt::context.fiber->lane) ^ lanes);
+  return simt::exchange(mask, value, static_cast<int>(simt::context.lane) ^ lanes);
 }
 template <class T>
 T __shfl_sync(unsigned mask, T value, int source, int width = 32) {
-  const int lane = static_cast<int>(simt::context.fiber->lane);
+  const int lane = static_cast<int>(simt::context.lane);
   return simt::exchange(mask, value, (lane & ~(width - 1)) | (source & (width - 1)));
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T value, int lanes, int width = 32) {
-  const int lane = static_cast<int>(simt::context.fiber->lane), source = lane + lanes;
+  const int lane = static_cast<int>(simt::context.lane), source = lane + lanes;
   return simt::exchange(mask, value, source / width == lane / width ? source : lane);
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T value, int lanes, int width = 32) {
-  const int lane = static_cast<int>(simt::context.fiber->lane), source = lane - lanes;
+  const int lane = static_cast<int>(simt::context.lane), source = lane - lanes;
   return simt::exchange(mask, value, source >= lane / width * width ? source : lane);
 }
 SIMT_RUNTIME inline unsigned __ballot_sync(unsigned mask, int predicate) {
