@@ -353,7 +353,7 @@ void run_many_accesses(size_t accesses, cudaStream_t stream) {
 
 const std::vector<Planted> kPlanted = {
     // name, run, seen by results in some order of threads, what the checked build says, ended by the sanitizers
-    {"no barrier in a reduction", run_reduction, true, "a read of another's write", false},
+    {"no barrier in a reduction", run_reduction, true, "no __syncthreads between", false},
     {"no barrier at the end of a double-buffered loop", run_double_buffer, true, "a write over what another", false},
     {"no barrier after a tile is loaded", run_transpose_tile, true, "no __syncthreads between", false},
     {"no barrier in a warp", run_reverse_warp, true, "no __syncwarp between", false},
@@ -373,7 +373,7 @@ const std::vector<Planted> kPlanted = {
     {"a block overwrites what another reads", run_reverse_in_place, false, "in one launch", false},
     {"a wait for too few copies", run_wait_too_few, true, "while a copy is under way", false},
     {"no wait for copies", run_no_wait, true, "while a copy is under way", false},
-    {"no barrier after the wait for copies", run_no_barrier_after_wait, true, "a read of another's write", false},
+    {"no barrier after the wait for copies", run_no_barrier_after_wait, true, "no __syncthreads between", false},
     {"shared memory of an earlier block", run_read_unwritten_shared, false, "shared memory that nobody wrote", false},
     {"device memory that nobody wrote", run_read_unwritten_global, true, "memory that nobody wrote", false},
 };
