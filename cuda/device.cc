@@ -110,8 +110,7 @@ InUse::~InUse() {
 using sana::Error;
 using sana::cuda::check;
 
-SanaDevice::SanaDevice(int index, const char* variant)
-    : index(index), variant(variant ? variant : ""), in_use_(index) {
+SanaDevice::SanaDevice(int index, const char* variant) : index(index), variant(variant ? variant : ""), in_use_(index) {
   SanaDeviceInfo info;
   sana::cuda::describe(index, &info);
   if (info.problem[0]) throw Error("ERR_SANA_DEVICE", "%s: %s", info.name, info.problem);

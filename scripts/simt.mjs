@@ -16,7 +16,8 @@ const skip = (why) => {
   console.log(`skipped: the emulated CUDA backend needs ${why}`);
   process.exit(0);
 };
-if (process.platform !== 'linux' || process.arch !== 'x64') skip(`x86-64 Linux, this is ${process.platform} on ${process.arch}`);
+if (process.platform !== 'linux' || process.arch !== 'x64')
+  skip(`x86-64 Linux, this is ${process.platform} on ${process.arch}`);
 const headers = [process.env.CUDA_HOME, '/usr/local/cuda'].filter(Boolean).map((home) => join(home, 'include'));
 if (!headers.some((folder) => existsSync(join(folder, 'cuda_runtime_api.h')))) {
   skip(`CUDA's headers; none in ${headers.join(', ')} (set CUDA_HOME)`);
@@ -48,8 +49,8 @@ const builds = {
 
 const given = process.argv.slice(2);
 const chosen = [];
-for (let at; (at = given.indexOf('--build')) >= 0; ) {
-  const [, name] = given.splice(at, 2);
+while (given.includes('--build')) {
+  const [, name] = given.splice(given.indexOf('--build'), 2);
   if (!Object.hasOwn(builds, name)) {
     console.error(`--build takes one of ${Object.keys(builds).join(', ')}, got ${name}`);
     process.exit(2);
@@ -78,7 +79,8 @@ const step = (what, ...command) => {
 const targets = names.flatMap((name) => [`sana_simt${builds[name].suffix}`, `simt_selftest${builds[name].suffix}`]);
 const configure = ['-S', 'test/simt', '-B', 'build-simt', '-G', 'Ninja', '-DCMAKE_BUILD_TYPE=None'];
 const built =
-  step('configure', 'cmake', configure) && step('build', 'cmake', ['--build', 'build-simt', '-j', '2', '--target', ...targets]);
+  step('configure', 'cmake', configure) &&
+  step('build', 'cmake', ['--build', 'build-simt', '-j', '2', '--target', ...targets]);
 for (const name of built ? names : []) {
   const { suffix, tests, env } = builds[name];
   step(`${name}: self-test`, resolve(`build-simt/simt_selftest${suffix}`), []);

@@ -221,7 +221,8 @@ __attribute__((noinline)) void race(const char* what, Between relation, uint32_t
 inline void read(Cell& cell, const Self& self, unsigned bytes, const void* code) {
   if (cell.write_bytes & bytes) {
     if (cell.write_in_flight && cell.write_epoch >= self.block_epoch) {
-      found("a read while a copy is under way", code, [&] { return here() + ", copied by thread " + std::to_string(cell.writer); });
+      found("a read while a copy is under way", code,
+            [&] { return here() + ", copied by thread " + std::to_string(cell.writer); });
     }
     const Between relation = between(self, cell.write_epoch, cell.writer, cell.write_warp_epoch);
     if (relation != Between::kNothing) race("a read of another's write", relation, cell.write_epoch, cell.writer, code);
@@ -246,7 +247,8 @@ inline void write(Cell& cell, const Self& self, unsigned bytes, Access access, c
   const bool atomic = access == Access::kAtomic;
   if (cell.write_bytes & bytes) {
     if (cell.write_in_flight && cell.write_epoch >= self.block_epoch && access != Access::kCopyLanded) {
-      found("a write while a copy is under way", code, [&] { return here() + ", copied by thread " + std::to_string(cell.writer); });
+      found("a write while a copy is under way", code,
+            [&] { return here() + ", copied by thread " + std::to_string(cell.writer); });
     }
     const Between relation = between(self, cell.write_epoch, cell.writer, cell.write_warp_epoch);
     if (relation != Between::kNothing && !(atomic && cell.write_atomic)) {
@@ -304,7 +306,8 @@ __attribute__((noinline)) void use_other_memory(uintptr_t address, size_t bytes,
   const bool constant = in(reinterpret_cast<void*>(range.constants_begin), range.constants_end - range.constants_begin);
   const bool argument = in(context.call, context.call_bytes) || in(context.body, sizeof *context.body);
   if (access == Access::kRead && (constant || argument)) return;
-  const char* const what = access == Access::kRead ? "a read outside the device's memory" : "a write outside the device's memory";
+  const char* const what =
+      access == Access::kRead ? "a read outside the device's memory" : "a write outside the device's memory";
   fatal(what, code, [&] { return here() + ", " + std::to_string(bytes) + " bytes, " + position(address, bytes); });
 }
 
@@ -362,7 +365,8 @@ void fence() {
 }
 
 void missing_lane(unsigned lane) {
-  found("a shuffle from a lane that takes no part", context.kernel, [&] { return here() + " from lane " + std::to_string(lane); });
+  found("a shuffle from a lane that takes no part", context.kernel,
+        [&] { return here() + " from lane " + std::to_string(lane); });
 }
 
 void launch_begins() {
@@ -415,18 +419,18 @@ size_t accesses() {
 
 using simt::checker::Access;
 
-#define SIMT_HOOKS(bytes)                                                                               \
-  void __tsan_read##bytes(void* address) {                                                              \
-    simt::checker::look_aligned<bytes>(address, Access::kRead, __builtin_return_address(0));            \
-  }                                                                                                     \
-  void __tsan_write##bytes(void* address) {                                                             \
-    simt::checker::look_aligned<bytes>(address, Access::kWrite, __builtin_return_address(0));           \
-  }                                                                                                     \
-  void __tsan_unaligned_read##bytes(void* address) {                                                    \
-    simt::checker::look(address, bytes, Access::kRead, __builtin_return_address(0));                    \
-  }                                                                                                     \
-  void __tsan_unaligned_write##bytes(void* address) {                                                   \
-    simt::checker::look(address, bytes, Access::kWrite, __builtin_return_address(0));                   \
+#define SIMT_HOOKS(bytes)                                                                     \
+  void __tsan_read##bytes(void* address) {                                                    \
+    simt::checker::look_aligned<bytes>(address, Access::kRead, __builtin_return_address(0));  \
+  }                                                                                           \
+  void __tsan_write##bytes(void* address) {                                                   \
+    simt::checker::look_aligned<bytes>(address, Access::kWrite, __builtin_return_address(0)); \
+  }                                                                                           \
+  void __tsan_unaligned_read##bytes(void* address) {                                          \
+    simt::checker::look(address, bytes, Access::kRead, __builtin_return_address(0));          \
+  }                                                                                           \
+  void __tsan_unaligned_write##bytes(void* address) {                                         \
+    simt::checker::look(address, bytes, Access::kWrite, __builtin_return_address(0));         \
   }
 
 extern "C" {

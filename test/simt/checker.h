@@ -1,6 +1,7 @@
 // The checked build looks at every access of a kernel to memory:
 //
-//   races       two threads of a block use an address, one of them writes, no barrier between (__syncwarp will do within
+//   races       two threads of a block use an address, one of them writes, no barrier between (__syncwarp will do
+//   within
 //               a warp); two blocks do in one launch, unless through atomics, or behind __threadfence and an atomic
 //   copies      an address is used that an asynchronous copy is under way to
 //   bounds      outside device memory, or beyond the shared memory that was asked for; this ends the launch

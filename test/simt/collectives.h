@@ -9,8 +9,8 @@
 namespace simt {
 
 void sync_warp(unsigned lanes, Slots&);
-void ballot(unsigned lanes, Slots&);                  // int predicates in, the votes out
-void load_matrices(unsigned lanes, Slots&);           // addresses of rows in, uint32_t[4] out
+void ballot(unsigned lanes, Slots&);         // int predicates in, the votes out
+void load_matrices(unsigned lanes, Slots&);  // addresses of rows in, uint32_t[4] out
 void load_matrices_transposed(unsigned lanes, Slots&);
 
 struct MmaOperands {

@@ -182,7 +182,8 @@ cudaError_t queue_launch(cudaStream_t stream, const Grid& launch, Work body) {
   if (should_fail("launch")) return fail(cudaErrorLaunchOutOfResources);
   const Lock lock(mutex);
   if (!is_stream(stream)) return fail(cudaErrorInvalidResourceHandle);
-  return enqueue(stream, [device = stream->device, launch, body = std::move(body)] { run_kernel(device, launch, body); });
+  return enqueue(stream,
+                 [device = stream->device, launch, body = std::move(body)] { run_kernel(device, launch, body); });
 }
 
 }  // namespace simt

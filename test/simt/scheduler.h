@@ -104,8 +104,8 @@ void run_grid(const Grid&, Order, const std::function<void()>& body);
 
 SIMT_RUNTIME void block_barrier(int line);
 
-// Every lane of `mask` that has not exited gives `in`; the last one computes for all of them (null: nothing to compute).
-// Returns the group and which of its slots.
+// Every lane of `mask` that has not exited gives `in`; the last one computes for all of them (null: nothing to
+// compute). Returns the group and which of its slots.
 struct Meeting {
   Group* group;
   unsigned which;

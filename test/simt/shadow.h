@@ -34,7 +34,8 @@ class Pages {
 // The shadow of a range of memory.
 class Shadow {
  public:
-  Shadow(uintptr_t begin, size_t bytes) : begin(begin), bytes(bytes), cells_((bytes / 2 + 2) * sizeof(Cell)), filled_(bytes + 16) {}
+  Shadow(uintptr_t begin, size_t bytes)
+      : begin(begin), bytes(bytes), cells_((bytes / 2 + 2) * sizeof(Cell)), filled_(bytes + 16) {}
 
   // Wraps around below `begin`.
   bool holds(uintptr_t address) const { return address - begin < bytes; }

@@ -86,7 +86,7 @@ void check_clean(const char* name, int device, const Outcome& outcome) {
 
 void check_planted(const Planted& planted) {
   bool wrong = false, told = true, ended = true;
-  std::string report;
+  std::string report, untold;
   for (int device = 0; device < kOrders; ++device) {
     check_clean((std::string(planted.name) + ", without the bug").c_str(), device,
                 in_a_process(device, [&](cudaStream_t stream) { return planted.run(false, stream); }));
@@ -96,10 +96,12 @@ void check_planted(const Planted& planted) {
             outcome.report.find(planted.checked) != std::string::npos;
     ended &= outcome.kind == Outcome::kEnded && (outcome.report.find("AddressSanitizer") != std::string::npos ||
                                                  outcome.report.find("runtime error") != std::string::npos);
+    if (!told && untold.empty()) untold = "device " + std::to_string(device) + ": " + outcome.report;
     if (!outcome.report.empty()) report = outcome.report;
   }
   if (planted.by_result) expect(wrong, planted.name, "every order of threads gives the right result");
-  if (kChecked && planted.checked) expect(told, planted.name, std::string("not found: ") + planted.checked + "\n" + report);
+  if (kChecked && planted.checked)
+    expect(told, planted.name, std::string("not found: ") + planted.checked + "\n" + untold);
   if (kSanitized && planted.sanitized) expect(ended, planted.name, "not found by the sanitizers\n" + report);
   const char* const finder = kChecked && told ? "checker" : kSanitized && ended ? "sanitizer" : wrong ? "result" : "-";
   std::printf("%-50s %-10s %s\n", planted.name, finder, kChecked ? report.substr(0, 240).c_str() : "");

@@ -373,7 +373,7 @@ const std::vector<Planted> kPlanted = {
     {"a block overwrites what another reads", run_reverse_in_place, false, "in one launch", false},
     {"a wait for too few copies", run_wait_too_few, true, "while a copy is under way", false},
     {"no wait for copies", run_no_wait, true, "while a copy is under way", false},
-    {"no barrier after the wait for copies", run_no_barrier_after_wait, true, "no __syncthreads between", false},
+    {"no barrier after the wait for copies", run_no_barrier_after_wait, true, ", no __sync", false},
     {"shared memory of an earlier block", run_read_unwritten_shared, false, "shared memory that nobody wrote", false},
     {"device memory that nobody wrote", run_read_unwritten_global, true, "memory that nobody wrote", false},
 };

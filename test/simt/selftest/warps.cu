@@ -60,8 +60,9 @@ __global__ void halves_kernel(int* out) {
   out[i] = i % 32 < 16 ? __shfl_xor_sync(0x0000ffffu, i, 1) : __shfl_down_sync(0xffff0000u, i, 2, 16);
 }
 bool run_halves(cudaStream_t stream) {
-  return is(run_on_warps(halves_kernel, 64, stream),
-            [](int i) { return i % 32 < 16 ? i ^ 1 : i % 16 < 14 ? i + 2 : i; });
+  return is(run_on_warps(halves_kernel, 64, stream), [](int i) {
+    return i % 32 < 16 ? i ^ 1 : i % 16 < 14 ? i + 2 : i;
+  });
 }
 
 __global__ void ballot_kernel(int* out) {
@@ -74,8 +75,8 @@ bool run_ballot(cudaStream_t stream) {
 
 __global__ void partial_ballot_kernel(int* out) {
   if (threadIdx.x >= 8) return;
-  out[threadIdx.x] = static_cast<int>(__ballot_sync(0xffu, threadIdx.x > 2)) + 1000 * __any_sync(0xffu, threadIdx.x == 7) +
-                     10000 * __all_sync(0xffu, threadIdx.x < 7);
+  out[threadIdx.x] = static_cast<int>(__ballot_sync(0xffu, threadIdx.x > 2)) +
+                     1000 * __any_sync(0xffu, threadIdx.x == 7) + 10000 * __all_sync(0xffu, threadIdx.x < 7);
 }
 bool run_partial_ballot(cudaStream_t stream) {
   return is(run_on_warps(partial_ballot_kernel, 32, stream), [](int i) { return i < 8 ? 0xf8 + 1000 : -1; });

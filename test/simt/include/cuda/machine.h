@@ -160,7 +160,8 @@ void launch(cudaStream_t stream, void (*kernel)(Parameters...), dim3 grid, dim3 
 
 SIMT_RUNTIME inline void copy_async(void* shared, const void* global, bool valid) {
   simt::Fiber* const fiber = simt::context.fiber;
-  if (fiber->copy_count == simt::Fiber::kMostCopies) simt::abandon_launch("more copies under way than the emulation holds");
+  if (fiber->copy_count == simt::Fiber::kMostCopies)
+    simt::abandon_launch("more copies under way than the emulation holds");
   if ((reinterpret_cast<uintptr_t>(shared) | (valid ? reinterpret_cast<uintptr_t>(global) : 0)) & 15) {
     simt::abandon_launch("copy_async: an address is no multiple of 16");
   }
