@@ -28,7 +28,11 @@ int device_open(uint32_t index, const SanaDeviceOptions* options, SanaDevice** d
 }
 
 int device_describe(SanaDevice* device, SanaDeviceInfo* info, SanaFailure* failure) {
-  return device_info(static_cast<uint32_t>(device->index), info, failure);
+  return attempt(failure, [&] {
+    describe(device->index, info);
+    info->free_bytes += device->freed_bytes();
+    info->workspace_bytes = kWorkspaceBytes;
+  });
 }
 
 int device_ceilings(SanaDevice* device, SanaCeilings* ceilings, SanaFailure* failure) {
