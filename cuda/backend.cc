@@ -6,6 +6,7 @@
 #include "binding/attempt.h"
 #include "cuda/ceilings.h"
 #include "cuda/device.h"
+#include "cuda/error.h"
 #include "cuda/pack.h"
 #include "cuda/program.h"
 

@@ -2,9 +2,10 @@
 
 #pragma once
 
+#include <cuda_runtime_api.h>
+
 #include "binding/arguments.h"
 #include "binding/ops.h"
-#include "cuda/machine.h"
 
 namespace sana::cuda {
 

@@ -1,4 +1,5 @@
 // Operators without a kernel yet.
+#include "binding/error.h"
 #include "cuda/kernels/kernels.h"
 
 namespace sana::cuda {
