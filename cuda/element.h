@@ -55,6 +55,16 @@ __device__ __forceinline__ void store(T* to, const float (&from)[N]) {
   *reinterpret_cast<Vector<T, N>*>(to) = vector;
 }
 
+// The same N elements as they are, to be converted when they are used; zeros, and nothing read, where not `valid`.
+template <int N, class T>
+__device__ __forceinline__ Vector<T, N> load_vector(const T* from, bool valid = true) {
+  if (valid) return *reinterpret_cast<const Vector<T, N>*>(from);
+  Vector<T, N> zeros;
+#pragma unroll
+  for (int i = 0; i < N; ++i) zeros.elements[i] = from_float<T>(0.0f);
+  return zeros;
+}
+
 __device__ __forceinline__ float activate(Activation function, float x) {
   switch (function) {
     case Activation::kSilu:

@@ -115,6 +115,11 @@ inline float __expf(float x) {
 inline float __fdividef(float a, float b) {
   return a / b;
 }
+inline float __fmul_rn(float a, float b) {
+  float product = a * b;
+  asm("" : "+x"(product));  // the host's compiler must not fuse it into an addition either
+  return product;
+}
 template <class T>
 T min(T a, T b) {
   return b < a ? b : a;
