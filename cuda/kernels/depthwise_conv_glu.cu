@@ -20,10 +20,17 @@ namespace {
 
 constexpr int kLanes = 32;        // along the channels
 constexpr int kRows = 4;          // of a thread: six rows read for four
-constexpr int kStrips = 8;        // of a block, at most
+constexpr int kStrips = 4;        // of a block, at most
 constexpr int kMostColumns = 32;  // of a thread: two more are read on its sides
 constexpr int kLeastColumns = 8;
-constexpr int kBlocksPerMultiprocessor = 2;  // leaves a thread 128 registers
+constexpr int kBlocksPerMultiprocessor = 3;  // leaves a thread 168 registers
+
+// To the last bits of an f32 output, and of the 16-bit ones in a third of the instructions.
+template <class Out>
+__device__ __forceinline__ float silu(float x) {
+  if constexpr (sizeof(Out) == 4) return __fdividef(x, 1.0f + expf(-x));
+  return x * reciprocal_approximately(1.0f + exp2_approximately(-1.4426950408889634f * x));
+}
 
 // ---- kernels -------------------------------------------------------------------------------------------------------
 
@@ -55,65 +62,62 @@ __global__ void __launch_bounds__(kLanes* kStrips, sizeof(X) == 2 ? kBlocksPerMu
     load<N>(bias + half * hidden + channel, biases[half]);
   }
 
-  // The inputs of a column, from the row above the strip to the one below it.
-  const int64_t row_elements = int64_t(width) * 2 * hidden;
-  const int64_t first = (item * height + first_row - 1) * row_elements + channel;
-  Vector<X, N> next[2][kRows + 2];
-  const auto fetch = [&](int column) {
-    const bool inside = column >= 0 && column < width;
-    const int64_t at = first + int64_t(column) * 2 * hidden;
-#pragma unroll
-    for (int r = 0; r < kRows + 2; ++r) {
-      const int row = first_row - 1 + r;
-      const bool valid = inside && row >= 0 && row < height;
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        next[half][r] = load_vector<N>(x + (at + r * row_elements + half * hidden), valid);
-      }
+  // The inputs of a column, from the row above the strip to the one below it. Those outside the image stay zero.
+  // From one corner of the strip on, offsets fit 32 bits: seven rows of at most 2^28 elements.
+  const int pixel_elements = 2 * hidden, row_elements = width * pixel_elements;
+  const X* const values = x + (((item * height + first_row - 1) * width + first_column - 1) * pixel_elements + channel);
+  const X* const gates = values + hidden;
+  int at = 0;  // the column's offset
+  Packed<X, N> next[2][kRows + 2];
+  const auto fetch = [&](int column, int r) {
+    const bool row_inside = first_row - 1 + r >= 0 && first_row - 1 + r < height;
+    if (column >= width) next[0][r] = next[1][r] = Packed<X, N>();
+    if (column >= 0 && column < width && row_inside) {
+      next[0][r] = Packed<X, N>(values + (at + r * row_elements));
+      next[1][r] = Packed<X, N>(gates + (at + r * row_elements));
     }
   };
 
   // Sums of the outputs left of the column at hand and under it. What they begin with belongs to outputs of a
   // neighbour's, which are not stored.
   float left[2][kRows][N] = {}, middle[2][kRows][N] = {};
-  fetch(first_column - 1);
+  Out* const results_at = out + (((item * height + first_row) * width + first_column) * hidden + channel);
+#pragma unroll
+  for (int r = 0; r < kRows + 2; ++r) fetch(first_column - 1, r);
   for (int column = first_column - 1; column <= end_column; ++column) {
-    Vector<X, N> inputs[2][kRows + 2];
+    at += pixel_elements;
+    float inputs[kRows + 2][2][N];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
+    for (int r = 0; r < kRows + 2; ++r) {
 #pragma unroll
-      for (int r = 0; r < kRows + 2; ++r) inputs[half][r] = next[half][r];
-    }
-    if (column < end_column) fetch(column + 1);
+      for (int half = 0; half < 2; ++half) {
+#pragma unroll
+        for (int n = 0; n < N; ++n) inputs[r][half][n] = next[half][r][n];
+      }
+      fetch(column + 1, r);
+      if (r < 2) continue;
 
-    float done[2][kRows][N];
+      const int row = r - 2;  // of the strip: the last of its inputs is here
+      float done[2][N], results[N];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
+      for (int half = 0; half < 2; ++half) {
 #pragma unroll
-      for (int n = 0; n < N; ++n) {
-        const auto tap = [&](int t) { return taps[half][t][n]; };
+        for (int n = 0; n < N; ++n) {
+          const auto add = [&](float sum, int dx) {
 #pragma unroll
-        for (int r = 0; r < kRows; ++r) {
-          const float top = to_float(inputs[half][r].elements[n]);
-          const float centre = to_float(inputs[half][r + 1].elements[n]);
-          const float bottom = to_float(inputs[half][r + 2].elements[n]);
-          done[half][r][n] = left[half][r][n] + top * tap(2) + centre * tap(5) + bottom * tap(8);
-          left[half][r][n] = middle[half][r][n] + top * tap(1) + centre * tap(4) + bottom * tap(7);
-          middle[half][r][n] = biases[half][n] + top * tap(0) + centre * tap(3) + bottom * tap(6);
+            for (int dy = 0; dy < 3; ++dy) sum += inputs[row + dy][half][n] * taps[half][3 * dy + dx][n];
+            return sum;
+          };
+          done[half][n] = add(left[half][row][n], 2);
+          left[half][row][n] = add(middle[half][row][n], 1);
+          middle[half][row][n] = add(biases[half][n], 0);
         }
       }
-    }
-    if (column <= first_column) continue;
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      if (first_row + r >= height) break;
-      float results[N];
-#pragma unroll
-      for (int n = 0; n < N; ++n) {
-        const float gate = done[1][r][n];
-        results[n] = done[0][r][n] * __fdividef(gate, 1.0f + expf(-gate));
+      for (int n = 0; n < N; ++n) results[n] = done[0][n] * silu<Out>(done[1][n]);
+      if (column > first_column && first_row + row < height) {
+        store<N>(results_at + (row * width + column - 1 - first_column) * hidden, results);
       }
-      store<N>(out + ((item * height + first_row + r) * width + column - 1) * hidden + channel, results);
     }
   }
 }

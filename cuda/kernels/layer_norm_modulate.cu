@@ -30,17 +30,17 @@ __global__ void __launch_bounds__(Tile::kThreads)
   const int first = static_cast<int>(threadIdx.x) % threads * N, stride = threads * N;
   const int end = row < rows ? columns : 0;  // threads without a row still take part in sums
 
-  Vector<X, N> values[V];
+  Packed<X, N> values[V];
   float sum = 0.0f;
 #pragma unroll
   for (int v = 0; v < V; ++v) {
     const int column = first + v * stride;
-    values[v] = load_vector<N>(x + row * columns + column, column < end);
+    values[v] = Packed<X, N>(x + row * columns + column, column < end);
   }
 #pragma unroll
   for (int v = 0; v < V; ++v) {
 #pragma unroll
-    for (int i = 0; i < N; ++i) sum += to_float(values[v].elements[i]);  // what is beyond the row is zero
+    for (int i = 0; i < N; ++i) sum += values[v][i];  // what is beyond the row is zero
   }
   const float mean = sum_over_threads<kMost>(sum, threads) / static_cast<float>(columns);
 
@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
     if (first + v * stride >= end) continue;
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      const float difference = to_float(values[v].elements[i]) - mean;
+      const float difference = values[v][i] - mean;
       squares += difference * difference;
     }
   }
@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
     load<N>(shift + item * columns + column, shifts);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      results[i] = (to_float(values[v].elements[i]) - mean) * factor * (1.0f + gains[i]) + shifts[i];
+      results[i] = (values[v][i] - mean) * factor * (1.0f + gains[i]) + shifts[i];
     }
     store<N>(out + row * columns + column, results);
   }

@@ -54,7 +54,7 @@ struct Place {
 // ---- kernels -------------------------------------------------------------------------------------------------------
 
 template <class X, class Out>
-__global__ void __launch_bounds__(kThreads, 2)
+__global__ void __launch_bounds__(kThreads, sizeof(X) == 2 ? 2 : 1)
     multi_scale_project_kernel(const X* __restrict__ x,              // [B, height, width, C], pixels x_pitch apart
                                const float* __restrict__ depthwise,  // [25, C]
                                const float* __restrict__ pointwise,  // [C, 32]
@@ -85,14 +85,16 @@ __global__ void __launch_bounds__(kThreads, 2)
       for (int r = 0; r < kSquare + kTaps - 1; ++r) {
         const int y = place.row + row + r - kReach;
         const bool row_inside = y >= 0 && y < height;
+        const int first_column = place.column + column - kReach;
+        const X* from = x + ((place.item * height + y) * width + first_column) * x_pitch + channel;
         float inputs[kSquare + kTaps - 1][2];
 #pragma unroll
         for (int c = 0; c < kSquare + kTaps - 1; ++c) {
-          const int z = place.column + column + c - kReach;
-          const int64_t pixel = (place.item * height + y) * width + z;
-          const auto input = load_vector<2>(x + (pixel * x_pitch + channel), row_inside && z >= 0 && z < width);
+          const int z = first_column + c;
+          const Packed<X, 2> input(from, row_inside && z >= 0 && z < width);
+          from += x_pitch;
 #pragma unroll
-          for (int n = 0; n < 2; ++n) inputs[c][n] = to_float(input.elements[n]);
+          for (int n = 0; n < 2; ++n) inputs[c][n] = input[n];
         }
 #pragma unroll
         for (int i = 0; i < kSquare; ++i) {

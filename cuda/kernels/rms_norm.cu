@@ -34,24 +34,24 @@ __global__ void __launch_bounds__(Tile::kThreads)
   const int first = static_cast<int>(threadIdx.x) % threads * N, stride = threads * N;
   const int end = row < rows ? columns : 0;  // threads without a row still take part in the sum
 
-  Vector<X, N> values[V];
-  Vector<Out, N> extra[V];
+  Packed<X, N> values[V];
+  Packed<Out, N> extra[V];
 #pragma unroll
   for (int v = 0; v < V; ++v) {
     const int column = first + v * stride;
-    values[v] = load_vector<N>(x + row * x_pitch + column, column < end);
+    values[v] = Packed<X, N>(x + row * x_pitch + column, column < end);
   }
 #pragma unroll
   for (int v = 0; v < V; ++v) {
     const int column = first + v * stride;
-    extra[v] = load_vector<N>(residual + row * residual_pitch + column, residual && column < end);
+    extra[v] = Packed<Out, N>(residual + row * residual_pitch + column, residual && column < end);
   }
   float squares = 0.0f;
 #pragma unroll
   for (int v = 0; v < V; ++v) {
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      const float value = to_float(values[v].elements[i]);  // what is beyond the row is zero
+      const float value = values[v][i];  // what is beyond the row is zero
       squares += value * value;
     }
   }
@@ -67,8 +67,8 @@ __global__ void __launch_bounds__(Tile::kThreads)
     if (bias) load<N>(bias + column, biases);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      const float normed = to_float(values[v].elements[i]) * factor * (gains[i] + offset) + biases[i];
-      results[i] = activate(function, normed) + to_float(extra[v].elements[i]);
+      const float normed = values[v][i] * factor * (gains[i] + offset) + biases[i];
+      results[i] = activate(function, normed) + extra[v][i];
     }
     store<N>(out + row * out_pitch + column, results);
   }

@@ -253,4 +253,11 @@ SIMT_RUNTIME void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32
   });
 }
 
+inline float exp2_approximately(float x) {
+  return std::exp2(x);
+}
+inline float reciprocal_approximately(float x) {
+  return 1.0f / x;
+}
+
 }  // namespace sana::cuda
