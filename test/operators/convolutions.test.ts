@@ -143,14 +143,15 @@ testOperator('depthwiseConvGlu', (make) => [
 interface ProjectCase {
   readonly x: Image;
   readonly group: number; // D
-  readonly views?: boolean; // x and out are columns of wider tensors
+  readonly views?: boolean | 'aligned'; // x and out are columns of wider tensors, from multiples of eight
   readonly mixed?: boolean;
 }
 
 function projectExample(make: Maker, { x: shape, group, views, mixed }: ProjectCase): Example {
   const channels = shape[3];
-  const view = (first: number) => (views ? { columns: { first, of: channels + first + 5 } } : {});
-  const x = make.activation(shape, view(3));
+  const [x0, rest] = views === 'aligned' ? [8, 16] : [3, 5];
+  const view = (first: number) => (views ? { columns: { first, of: channels + first + rest } } : {});
+  const x = make.activation(shape, view(x0));
   const depthwise = make.vector([channels, 5, 5], 0.4);
   const pointwise = make.vector([channels, group], 1 / Math.sqrt(group));
   const out = make.out(shape, { ...(mixed && { dtype: make.other }), ...view(channels) });
@@ -173,6 +174,10 @@ testOperator('multiScaleProject', (make) =>
       { x: [1, 4, 67, 21], group: 7, mixed: true },
       { x: [1, 35, 2, 144], group: 72, views: true, mixed: true },
       { x: [1, 3, 5, 260], group: 130 },
+      // rows that vectors can be read from: three groups, higher and wider than a block's square
+      { x: [2, 19, 18, 96], group: 32 },
+      { x: [1, 16, 5, 32], group: 32, mixed: true },
+      { x: [1, 1, 33, 192], group: 32, views: 'aligned' },
     ] satisfies readonly ProjectCase[]
   ).map((c) => projectExample(make, c)),
 );

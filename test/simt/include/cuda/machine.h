@@ -115,6 +115,11 @@ inline float __expf(float x) {
 inline float __fdividef(float a, float b) {
   return a / b;
 }
+inline float __fmul_rn(float a, float b) {
+  float product = a * b;
+  asm("" : "+x"(product));  // the host's compiler must not fuse it into an addition either
+  return product;
+}
 template <class T>
 T min(T a, T b) {
   return b < a ? b : a;
@@ -246,6 +251,13 @@ SIMT_RUNTIME void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32
       std::memcpy(slots[lane], out, sizeof out);
     }
   });
+}
+
+inline float exp2_approximately(float x) {
+  return std::exp2(x);
+}
+inline float reciprocal_approximately(float x) {
+  return 1.0f / x;
 }
 
 }  // namespace sana::cuda
