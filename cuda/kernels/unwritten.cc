@@ -9,7 +9,6 @@ namespace sana::cuda {
 UNWRITTEN(linear)
 UNWRITTEN(conv2d)
 UNWRITTEN(upsample_conv2d)
-UNWRITTEN(linear_attention)
 UNWRITTEN(depthwise_conv_glu)
 UNWRITTEN(multi_scale_project)
 UNWRITTEN(layer_norm_modulate)
