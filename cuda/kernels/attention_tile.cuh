@@ -18,6 +18,7 @@
 #include <type_traits>
 
 #include "cuda/element.h"
+#include "cuda/kernels/pair.cuh"
 
 namespace sana::cuda {
 
@@ -139,32 +140,6 @@ __device__ __forceinline__ void copy_rows(T* shared, const Row& row, int rows, i
   }
 }
 
-template <class T>
-using Pair = std::conditional_t<std::is_same_v<T, bf16>, __nv_bfloat162, __half2>;
-
-// Two elements as one register of a fragment.
-template <class T>
-__device__ __forceinline__ uint32_t pack(float low, float high) {
-  Pair<T> pair;
-  if constexpr (std::is_same_v<T, bf16>) {
-    pair = __floats2bfloat162_rn(low, high);
-  } else {
-    pair = __floats2half2_rn(low, high);
-  }
-  uint32_t bits;
-  memcpy(&bits, &pair, sizeof bits);
-  return bits;
-}
-
-// Two numbers as the rounded ones and what rounding took away.
-template <class T>
-__device__ __forceinline__ void split(float low, float high, uint32_t& rounded, uint32_t& rest) {
-  rounded = pack<T>(low, high);
-  Pair<T> pair;
-  memcpy(&pair, &rounded, sizeof pair);
-  rest = pack<T>(low - to_float(pair.x), high - to_float(pair.y));
-}
-
 // ---- bf16 and f16 --------------------------------------------------------------------------------------------------
 
 // The block's queries over its keys. score(product) is a score in powers of two, score.visible(query, key) whether a
@@ -271,13 +246,15 @@ __device__ __forceinline__ void attend_by_tensor_cores(const AttentionTask<T>& t
 
 #pragma unroll
     for (int k = 0; k < kKeys; k += 16) {
+      if (first + k >= task.end_key) break;
       uint32_t weights[kRowTiles][4], rest[kRowTiles][4];
 #pragma unroll
       for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {  // the accumulators' layout is that of a's halves
-          const float* const pair = s[m][k / 8 + i / 2] + i % 2 * 2;
-          split<T>(pair[0], pair[1], weights[m][i], rest[m][i]);
+          float* const pair = s[m][k / 8 + i / 2] + i % 2 * 2;
+          weights[m][i] = take_pair<T>(pair[0], pair[1]);
+          rest[m][i] = take_pair<T>(pair[0], pair[1]);
         }
       }
 #pragma unroll

@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(kAttentionThreads) causal_attention_kernel(Cau
   score.last = position + rows - 1;
   const T* const own = call.qkv + start * call.qkv_pitch;  // [.., q | k | v]
   const T* const keys = own + int64_t(call.heads + key_head) * call.depth;
-  const T* const prefix_keys = call.prefix + int64_t(key_head) * call.depth;
+  const T* const prefix_keys = call.prefix ? call.prefix + int64_t(key_head) * call.depth : keys;
   const int64_t to_values = int64_t(call.key_heads) * call.depth;
 
   AttentionTask<T> task;

@@ -19,6 +19,7 @@
 
 #include "cuda/element.h"
 #include "cuda/kernels/kernels.h"
+#include "cuda/kernels/pair.cuh"
 
 namespace sana::cuda {
 namespace {
@@ -31,7 +32,7 @@ constexpr int kWarps = kThreads / 32;
 constexpr int kSide = 32;          // of a tile of S, and the head dim of the tensor-core kernels
 constexpr int kTokens = 64;        // of a tile of the general kernels
 constexpr int kPitch = kSide + 4;  // keeps rows of four f32 apart in the banks
-constexpr int kBlocks = 6;         // per multiprocessor, wanted
+constexpr int kBlocks = 4;         // of a multiprocessor at a time: what the registers have room for
 constexpr int kMostChunks = 16;    // the second pass reads them all, again and again
 constexpr int kChunkTokens = 256;  // at least: a state is as large as 32 tokens of f32 keys and values
 constexpr int kStateFloats = (kSide + 1) * kSide;
@@ -64,30 +65,6 @@ __device__ __forceinline__ float relu(float x) {
   return x > 0.0f || x != x ? x : 0.0f;
 }
 
-template <class T>
-using Pair = std::conditional_t<std::is_same_v<T, bf16>, __nv_bfloat162, __half2>;
-
-// Of the two elements of a register of a fragment.
-template <class T>
-__device__ __forceinline__ uint32_t relu(uint32_t bits) {
-  Pair<T> pair, zero;
-  zero.x = zero.y = from_float<T>(0.0f);
-  memcpy(&pair, &bits, sizeof pair);
-  pair = __hmax2_nan(pair, zero);
-  memcpy(&bits, &pair, sizeof bits);
-  return bits;
-}
-
-template <class T>
-__device__ __forceinline__ uint32_t pack(T low, T high) {
-  Pair<T> pair;
-  pair.x = low;
-  pair.y = high;
-  uint32_t bits;
-  memcpy(&bits, &pair, sizeof bits);
-  return bits;
-}
-
 // [low's low half, high's low half] and [low's high half, high's high half]
 __device__ __forceinline__ uint32_t low_halves(uint32_t low, uint32_t high) {
   return (low & 0xffffu) | high << 16;
@@ -114,7 +91,8 @@ __global__ void __launch_bounds__(kThreads) state_kernel(const T* qkv,   // [B, 
   const int64_t pitch = shape.row_elements();
   const T* const keys = qkv + shape.in(head, 1) + group * 4;
   const T* const values = qkv + shape.in(head, 2) + group * 4;
-  const uint32_t ones = pack(from_float<T>(1.0f), from_float<T>(1.0f));
+  float one[2] = {1.0f, 1.0f};
+  const uint32_t ones = take_pair<T>(one[0], one[1]);
   const uint32_t all_ones[4] = {ones, ones, ones, ones};
 
   float state[2][4][4] = {}, key_sums[4][4] = {};
@@ -138,10 +116,10 @@ __global__ void __launch_bounds__(kThreads) state_kernel(const T* qkv,   // [B, 
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         const uint2 low = rows[2 * i], high = rows[2 * i + 1];
-        b[0][i] = relu<T>(low_halves(low.x, high.x));
-        b[1][i] = relu<T>(high_halves(low.x, high.x));
-        b[2][i] = relu<T>(low_halves(low.y, high.y));
-        b[3][i] = relu<T>(high_halves(low.y, high.y));
+        b[0][i] = relu_pair<T>(low_halves(low.x, high.x));
+        b[1][i] = relu_pair<T>(high_halves(low.x, high.x));
+        b[2][i] = relu_pair<T>(low_halves(low.y, high.y));
+        b[3][i] = relu_pair<T>(high_halves(low.y, high.y));
       }
       // Rows 4 group + 2 m and + 1: in a fragment the rows group and group + 8.
       uint32_t a[2][4];
@@ -196,19 +174,27 @@ __global__ void __launch_bounds__(kThreads)
                  T* out,               // [B, N, C]
                  Heads shape, int chunks, int runs, int64_t run_tokens, float epsilon) {
   constexpr int kStep = 16;
-  __shared__ float state[kStateFloats];
+  __shared__ __align__(16) float state[kSide + 1][kPitch];
   __shared__ float largest_of[kWarps];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, group = lane / 4, part = lane % 4;
   const int64_t turn_head = blockIdx.x / runs, head = shape.first + turn_head;
   const int64_t first = blockIdx.x % runs * run_tokens, end = min(first + run_tokens, shape.tokens);
 
   float largest = 0.0f;
-  for (int i = threadIdx.x; i < kStateFloats; i += kThreads) {
+  for (int i = threadIdx.x * 4; i < kStateFloats; i += kThreads * 4) {
     const float* const from = states + turn_head * chunks * kStateFloats + i;
-    float sum = from[0];
-    for (int chunk = 1; chunk < chunks; ++chunk) sum += from[int64_t(chunk) * kStateFloats];
-    state[i] = sum;
-    largest = fmaxf(largest, fabsf(sum));
+    float sums[4];
+    load<4>(from, sums);
+#pragma unroll 8
+    for (int chunk = 1; chunk < chunks; ++chunk) {
+      float more[4];
+      load<4>(from + chunk * kStateFloats, more);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) sums[j] += more[j];
+    }
+    store<4>(&state[i / kSide][i % kSide], sums);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) largest = fmaxf(largest, fabsf(sums[j]));
   }
   float unscale = 1.0f;
   if constexpr (std::is_same_v<T, f16>) {
@@ -228,7 +214,7 @@ __global__ void __launch_bounds__(kThreads)
   uint32_t b[kParts<T>][2][5][2];
 #pragma unroll
   for (int n = 0; n < 5; ++n) {
-    const float* const row = state + (n < 4 ? group / 2 * 8 + n * 2 + group % 2 : kSide) * kSide;
+    const float* const row = state[n < 4 ? group / 2 * 8 + n * 2 + group % 2 : kSide];
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
 #pragma unroll
@@ -237,11 +223,7 @@ __global__ void __launch_bounds__(kThreads)
         float low = row[d], high = row[d + 1];
         if constexpr (std::is_same_v<T, f16>) low /= unscale, high /= unscale;
 #pragma unroll
-        for (int p = 0; p < kParts<T>; ++p) {
-          const T rounded_low = from_float<T>(low), rounded_high = from_float<T>(high);
-          b[p][k][n][i] = pack(rounded_low, rounded_high);
-          low -= to_float(rounded_low), high -= to_float(rounded_high);
-        }
+        for (int p = 0; p < kParts<T>; ++p) b[p][k][n][i] = take_pair<T>(low, high);
       }
     }
   }
@@ -257,8 +239,8 @@ __global__ void __launch_bounds__(kThreads)
       const int64_t n = token + half * 8;
       q[half] = n < end ? *reinterpret_cast<const uint4*>(queries + n * pitch) : make_uint4(0, 0, 0, 0);
     }
-    const uint32_t a[2][4] = {{relu<T>(q[0].x), relu<T>(q[1].x), relu<T>(q[0].y), relu<T>(q[1].y)},
-                              {relu<T>(q[0].z), relu<T>(q[1].z), relu<T>(q[0].w), relu<T>(q[1].w)}};
+    const uint32_t a[2][4] = {{relu_pair<T>(q[0].x), relu_pair<T>(q[1].x), relu_pair<T>(q[0].y), relu_pair<T>(q[1].y)},
+                              {relu_pair<T>(q[0].z), relu_pair<T>(q[1].z), relu_pair<T>(q[0].w), relu_pair<T>(q[1].w)}};
     float sums[5][4] = {};
 #pragma unroll
     for (int p = kParts<T> - 1; p >= 0; --p) {  // the smallest first
@@ -287,7 +269,7 @@ __global__ void __launch_bounds__(kThreads)
 template <bool through_relu, class T>
 __device__ __forceinline__ void load_tile(float (*tile)[kPitch], const T* from, int64_t pitch, int64_t count,
                                           int columns) {
-#pragma unroll 4
+#pragma unroll 8
   for (int i = threadIdx.x; i < kTokens * kSide; i += kThreads) {
     const int n = i / kSide, d = i % kSide;
     const float x = n < count && d < columns ? to_float(from[n * pitch + d]) : 0.0f;
@@ -313,13 +295,14 @@ __global__ void __launch_bounds__(kThreads)
 
   float state[4][8] = {}, key_sum = 0.0f;  // of the column `lane`
   for (int64_t token = first; token < end; token += kTokens) {
+    const int count = static_cast<int>(min(int64_t(kTokens), end - token));
     __syncthreads();
     load_tile<true>(keys, qkv + shape.in(head, 1) + token * pitch + side_column, pitch, end - token,
                     depth - side_column);
     load_tile<false>(values, qkv + shape.in(head, 2) + token * pitch + side_row, pitch, end - token, depth - side_row);
     __syncthreads();
 #pragma unroll 4
-    for (int n = warp; n < kTokens; n += kWarps) {
+    for (int n = warp; n < count; n += kWarps) {
       float v[4], low[4], high[4];
       load<4>(&values[n][first_row], v);
       load<4>(&keys[n][first_column], low);
@@ -443,7 +426,7 @@ void linear_attention(const Call& call, const Stream& stream) {
   const bool by_tensor_cores =
       depth == kSide && qkv.dtype == out.dtype && qkv.dtype != DType::kF32 && vector_rows(8, {&qkv, &out});
   const int64_t parts = divide_up(tokens, kChunkTokens);  // chunks and runs at most
-  const auto parts_wanted = [&](int64_t others) { return min(parts, divide_up(blocks, others)); };
+  const auto parts_wanted = [&](int64_t others) { return max(int64_t(1), min(parts, blocks / others)); };  // one wave
   const int64_t wanted_chunks = min(parts_wanted(all_heads * sides * sides), int64_t(kMostChunks));
   const int64_t chunk_tokens = divide_up(divide_up(tokens, wanted_chunks), kTokens) * kTokens;
   const int64_t chunks = divide_up(tokens, chunk_tokens);
