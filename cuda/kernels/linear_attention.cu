@@ -7,6 +7,7 @@
 //   state  a block sums a chunk of one head's tokens: states [heads, chunks, D + 1, D] in the workspace. Chunks are as
 //          many as fill the machine; where the states of all heads do not fit, the heads take turns.
 //   apply  a block adds its head's chunks in order and applies the sum to a run of tokens.
+// Blocks of neighbouring heads follow each other and walk through the same rows of memory together.
 //
 // bf16 and f16 with heads of 32 channels, those of every model, go through tensor cores without shared memory: the
 // order of a sum's terms is free, so a lane calls "its" tokens and channels what it can load in one piece. Products of
@@ -24,8 +25,7 @@
 namespace sana::cuda {
 namespace {
 
-// ---- tiles
-// -----------------------------------------------------------------------------------------------------------
+// ---- tiles ---------------------------------------------------------------------------------------------------------
 
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
@@ -36,6 +36,10 @@ constexpr int kBlocks = 4;         // of a multiprocessor at a time: what the re
 constexpr int kMostChunks = 16;    // the second pass reads them all, again and again
 constexpr int kChunkTokens = 256;  // at least: a state is as large as 32 tokens of f32 keys and values
 constexpr int kStateFloats = (kSide + 1) * kSide;
+// Of the tensor-core kernels:
+constexpr int kStep = 16;                            // tokens of a product
+constexpr int kSteps = 2;                            // whose loads a warp has under way together
+constexpr int kIteration = kWarps * kStep * kSteps;  // tokens of a block; its share is a whole number of them
 
 // ---- heads in memory -----------------------------------------------------------------------------------------------
 
@@ -73,8 +77,7 @@ __device__ __forceinline__ uint32_t high_halves(uint32_t low, uint32_t high) {
   return low >> 16 | (high & 0xffff0000u);
 }
 
-// ---- tensor-core kernels: D = 32, bf16 and f16
-// -----------------------------------------------------------------------
+// ---- tensor-core kernels: D = 32, bf16 and f16 ---------------------------------------------------------------------
 
 // In the sum over tokens a step of 16 gives lane l tokens 4 (l % 4) .. + 3 and of each channels 4 (l / 4) .. + 3: eight
 // bytes, and eight lanes read all of a head's row. S then lies in the warp with its rows and columns in that order:
@@ -83,11 +86,11 @@ template <class T>
 __global__ void __launch_bounds__(kThreads) state_kernel(const T* qkv,   // [B, N, 3C]
                                                          float* states,  // [heads of this turn, chunks, 33, 32]
                                                          Heads shape, int chunks, int64_t chunk_tokens) {
-  constexpr int kStep = 16, kSteps = 2;  // tokens of a step, steps whose loads are under way together
   __shared__ float sums[kWarps][kStateFloats];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, group = lane / 4, part = lane % 4;
-  const int64_t head = shape.first + blockIdx.x / chunks;
-  const int64_t first = blockIdx.x % chunks * chunk_tokens, end = min(first + chunk_tokens, shape.tokens);
+  const int turn_heads = gridDim.x / chunks, turn_head = blockIdx.x % turn_heads, chunk = blockIdx.x / turn_heads;
+  const int64_t head = shape.first + turn_head;
+  const int64_t first = chunk * chunk_tokens, end = min(first + chunk_tokens, shape.tokens);
   const int64_t pitch = shape.row_elements();
   const T* const keys = qkv + shape.in(head, 1) + group * 4;
   const T* const values = qkv + shape.in(head, 2) + group * 4;
@@ -96,7 +99,7 @@ __global__ void __launch_bounds__(kThreads) state_kernel(const T* qkv,   // [B, 
   const uint32_t all_ones[4] = {ones, ones, ones, ones};
 
   float state[2][4][4] = {}, key_sums[4][4] = {};
-  for (int64_t token = first + warp * (kStep * kSteps); token < end; token += kWarps * kStep * kSteps) {
+  for (int64_t token = first + warp * (kStep * kSteps); token < end; token += kIteration) {
     uint2 k[kSteps][4], v[kSteps][4];
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
@@ -151,7 +154,7 @@ __global__ void __launch_bounds__(kThreads) state_kernel(const T* qkv,   // [B, 
     }
   }
   __syncthreads();
-  float* const to = states + int64_t(blockIdx.x) * kStateFloats;
+  float* const to = states + (int64_t(turn_head) * chunks + chunk) * kStateFloats;
   for (int i = threadIdx.x; i < kStateFloats; i += kThreads) {
     float sum = sums[0][i];
 #pragma unroll
@@ -173,12 +176,12 @@ __global__ void __launch_bounds__(kThreads)
                  const float* states,  // [heads of this turn, chunks, 33, 32]
                  T* out,               // [B, N, C]
                  Heads shape, int chunks, int runs, int64_t run_tokens, float epsilon) {
-  constexpr int kStep = 16;
   __shared__ __align__(16) float state[kSide + 1][kPitch];
   __shared__ float largest_of[kWarps];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, group = lane / 4, part = lane % 4;
-  const int64_t turn_head = blockIdx.x / runs, head = shape.first + turn_head;
-  const int64_t first = blockIdx.x % runs * run_tokens, end = min(first + run_tokens, shape.tokens);
+  const int turn_heads = gridDim.x / runs;
+  const int64_t turn_head = blockIdx.x % turn_heads, head = shape.first + turn_head;
+  const int64_t first = blockIdx.x / turn_heads * run_tokens, end = min(first + run_tokens, shape.tokens);
 
   float largest = 0.0f;
   for (int i = threadIdx.x * 4; i < kStateFloats; i += kThreads * 4) {
@@ -231,34 +234,40 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t pitch = shape.row_elements(), channels = pitch / 3;
   const T* const queries = qkv + shape.in(head, 0) + part * 8;
   T* const to = out + shape.out(head) + part * 8;
-#pragma unroll 2
-  for (int64_t token = first + warp * kStep + group; token - group < end; token += kWarps * kStep) {
-    uint4 q[2];
+  for (int64_t token = first + warp * (kStep * kSteps); token < end; token += kIteration) {
+    uint4 q[kSteps][2];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int64_t n = token + half * 8;
-      q[half] = n < end ? *reinterpret_cast<const uint4*>(queries + n * pitch) : make_uint4(0, 0, 0, 0);
-    }
-    const uint32_t a[2][4] = {{relu_pair<T>(q[0].x), relu_pair<T>(q[1].x), relu_pair<T>(q[0].y), relu_pair<T>(q[1].y)},
-                              {relu_pair<T>(q[0].z), relu_pair<T>(q[1].z), relu_pair<T>(q[0].w), relu_pair<T>(q[1].w)}};
-    float sums[5][4] = {};
+    for (int step = 0; step < kSteps; ++step) {
 #pragma unroll
-    for (int p = kParts<T> - 1; p >= 0; --p) {  // the smallest first
-#pragma unroll
-      for (int k = 0; k < 2; ++k) {
-#pragma unroll
-        for (int n = 0; n < 5; ++n) mma<T>(sums[n], a[k], b[p][k][n][0], b[p][k][n][1]);
+      for (int half = 0; half < 2; ++half) {
+        const int64_t n = token + step * kStep + half * 8 + group;
+        q[step][half] = n < end ? *reinterpret_cast<const uint4*>(queries + n * pitch) : make_uint4(0, 0, 0, 0);
       }
     }
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int64_t n = token + half * 8;
-      if (n >= end) continue;
-      const float factor = unscale / (sums[4][half * 2] * unscale + epsilon);
-      float x[8];
+    for (int step = 0; step < kSteps; ++step) {
+      const uint4 low = q[step][0], high = q[step][1];
+      const uint32_t a[2][4] = {{relu_pair<T>(low.x), relu_pair<T>(high.x), relu_pair<T>(low.y), relu_pair<T>(high.y)},
+                                {relu_pair<T>(low.z), relu_pair<T>(high.z), relu_pair<T>(low.w), relu_pair<T>(high.w)}};
+      float sums[5][4] = {};
 #pragma unroll
-      for (int i = 0; i < 8; ++i) x[i] = sums[i / 2][half * 2 + i % 2] * factor;
-      store<8>(to + n * channels, x);
+      for (int p = kParts<T> - 1; p >= 0; --p) {  // the smallest first
+#pragma unroll
+        for (int k = 0; k < 2; ++k) {
+#pragma unroll
+          for (int n = 0; n < 5; ++n) mma<T>(sums[n], a[k], b[p][k][n][0], b[p][k][n][1]);
+        }
+      }
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int64_t n = token + step * kStep + half * 8 + group;
+        if (n >= end) continue;
+        const float factor = unscale / (sums[4][half * 2] * unscale + epsilon);
+        float x[8];
+#pragma unroll
+        for (int i = 0; i < 8; ++i) x[i] = sums[i / 2][half * 2 + i % 2] * factor;
+        store<8>(to + n * channels, x);
+      }
     }
   }
 }
@@ -289,8 +298,10 @@ __global__ void __launch_bounds__(kThreads)
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, depth = shape.depth;
   const int first_row = lane / 4 * 4, first_column = lane % 4 * 4;  // and first_column + 16
   const int side_row = blockIdx.x % sides * kSide, side_column = blockIdx.x / sides % sides * kSide;
-  const int64_t state_index = blockIdx.x / (sides * sides), head = shape.first + state_index / chunks;
-  const int64_t first = state_index % chunks * chunk_tokens, end = min(first + chunk_tokens, shape.tokens);
+  const int turn_heads = gridDim.x / (sides * sides) / chunks, index = blockIdx.x / (sides * sides);
+  const int turn_head = index % turn_heads, chunk = index / turn_heads;
+  const int64_t head = shape.first + turn_head;
+  const int64_t first = chunk * chunk_tokens, end = min(first + chunk_tokens, shape.tokens);
   const int64_t pitch = shape.row_elements();
 
   float state[4][8] = {}, key_sum = 0.0f;  // of the column `lane`
@@ -328,7 +339,7 @@ __global__ void __launch_bounds__(kThreads)
   }
   sums[warp][kSide * kSide + lane] = key_sum;
   __syncthreads();
-  float* const to = states + state_index * (depth + 1) * depth;
+  float* const to = states + (int64_t(turn_head) * chunks + chunk) * (depth + 1) * depth;
   for (int i = threadIdx.x; i < kStateFloats; i += kThreads) {
     const int row = i / kSide, column = side_column + i % kSide;
     float sum = sums[0][i];
@@ -352,8 +363,9 @@ __global__ void __launch_bounds__(kThreads)
   float* const key_sums = state + padded * kPitch;  // [padded]
   __shared__ __align__(16) float queries[kTokens][kPitch];
   const int side_row = blockIdx.x % sides * kSide;
-  const int64_t turn_head = blockIdx.x / sides / runs, head = shape.first + turn_head;
-  const int64_t first = blockIdx.x / sides % runs * run_tokens, end = min(first + run_tokens, shape.tokens);
+  const int turn_heads = gridDim.x / sides / runs, index = blockIdx.x / sides;
+  const int64_t turn_head = index % turn_heads, head = shape.first + turn_head;
+  const int64_t first = index / turn_heads * run_tokens, end = min(first + run_tokens, shape.tokens);
 
   const int64_t state_floats = int64_t(depth + 1) * depth;
   const float* const from = states + turn_head * chunks * state_floats;
@@ -428,9 +440,9 @@ void linear_attention(const Call& call, const Stream& stream) {
   const int64_t parts = divide_up(tokens, kChunkTokens);  // chunks and runs at most
   const auto parts_wanted = [&](int64_t others) { return max(int64_t(1), min(parts, blocks / others)); };  // one wave
   const int64_t wanted_chunks = min(parts_wanted(all_heads * sides * sides), int64_t(kMostChunks));
-  const int64_t chunk_tokens = divide_up(divide_up(tokens, wanted_chunks), kTokens) * kTokens;
+  const int64_t chunk_tokens = divide_up(divide_up(tokens, wanted_chunks), kIteration) * kIteration;
   const int64_t chunks = divide_up(tokens, chunk_tokens);
-  const int64_t run_tokens = divide_up(divide_up(tokens, parts_wanted(all_heads * sides)), kTokens) * kTokens;
+  const int64_t run_tokens = divide_up(divide_up(tokens, parts_wanted(all_heads * sides)), kIteration) * kIteration;
   const int64_t runs = divide_up(tokens, run_tokens);
 
   float* const states = reinterpret_cast<float*>(stream.workspace);
