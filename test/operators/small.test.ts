@@ -42,6 +42,7 @@ function rotaryExample(make: Maker, c: RotaryCase): Example {
 testOperator('rotaryEmbedding', (make) => [
   rotaryExample(make, { tokens: 9, heads: 12, half: 128, rest: 4 * 256 }),
   rotaryExample(make, { tokens: 3, heads: 1, half: 1 }),
+  rotaryExample(make, { tokens: 2, heads: 3, half: 8, rest: 24, mixed: true }),
   rotaryExample(make, { tokens: 5, heads: 3, half: 7, rest: 5, views: true }),
   rotaryExample(make, { tokens: 2, heads: 2, half: 33, rest: 1, mixed: true }),
 ]);
