@@ -6,9 +6,6 @@ namespace sana::cuda {
   void name(const Call&, const Stream&) {                                     \
     throw Error("ERR_SANA_PROGRAM", "the CUDA backend has no " #name " yet"); \
   }
-UNWRITTEN(linear)
-UNWRITTEN(conv2d)
-UNWRITTEN(upsample_conv2d)
 UNWRITTEN(linear_attention)
 UNWRITTEN(cross_attention)
 UNWRITTEN(causal_attention)
