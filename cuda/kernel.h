@@ -5,6 +5,7 @@
 #include <cuda_runtime_api.h>
 
 #include "binding/arguments.h"
+#include "binding/error.h"
 #include "binding/ops.h"
 
 namespace sana::cuda {
