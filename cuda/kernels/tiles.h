@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cuda/kernel.h"
+#include "cuda/machine.h"
 
 namespace sana::cuda {
 
