@@ -288,7 +288,7 @@ __device__ __forceinline__ void load_tile(float (*tile)[kPitch], const T* from, 
 
 // A tile of 32 x 32 of a head's S over a chunk of tokens. A warp takes every fourth token; a lane 4 rows and 8 columns.
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     general_state_kernel(const T* qkv,   // [B, N, 3C]
                          float* states,  // [heads of this turn, chunks, D + 1, D]
                          Heads shape, int chunks, int64_t chunk_tokens, int sides) {
