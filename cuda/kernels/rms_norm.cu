@@ -36,15 +36,18 @@ __global__ void __launch_bounds__(Tile::kThreads)
 
   Packed<X, N> values[V];
   Packed<Out, N> extra[V];
+  constexpr bool kAhead = N > 1;  // the general path's rows leave no registers for the residual
 #pragma unroll
   for (int v = 0; v < V; ++v) {
     const int column = first + v * stride;
     values[v] = Packed<X, N>(x + row * x_pitch + column, column < end);
   }
+  if constexpr (kAhead) {
 #pragma unroll
-  for (int v = 0; v < V; ++v) {
-    const int column = first + v * stride;
-    extra[v] = Packed<Out, N>(residual + row * residual_pitch + column, residual && column < end);
+    for (int v = 0; v < V; ++v) {
+      const int column = first + v * stride;
+      extra[v] = Packed<Out, N>(residual + row * residual_pitch + column, residual && column < end);
+    }
   }
   float squares = 0.0f;
 #pragma unroll
@@ -67,8 +70,16 @@ __global__ void __launch_bounds__(Tile::kThreads)
     if (bias) load<N>(bias + column, biases);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      const float normed = values[v][i] * factor * (gains[i] + offset) + biases[i];
-      results[i] = activate(function, normed) + extra[v][i];
+      results[i] = values[v][i] * factor * (gains[i] + offset) + biases[i];
+    }
+    if (function != Activation::kNone) {
+#pragma unroll
+      for (int i = 0; i < N; ++i) results[i] = activate(function, results[i]);
+    }
+    if (residual) {
+      if constexpr (!kAhead) extra[v] = Packed<Out, N>(residual + row * residual_pitch + column);
+#pragma unroll
+      for (int i = 0; i < N; ++i) results[i] += extra[v][i];
     }
     store<N>(out + row * out_pitch + column, results);
   }
