@@ -1,7 +1,8 @@
 // out[0] = the number of NaN and infinite elements of x, at most 2^31 - 1
 //
-// x of any shape, out [1] i32. The blocks leave their counts in the workspace, one more block adds them up: out need not
-// be zero before. Bound by memory: x read once, in vectors of 16 bytes or, where x does not start at one, one by one.
+// x of any shape, out [1] i32. The blocks leave their counts in the workspace, one more block adds them up: out need
+// not be zero before. Bound by memory: x read once, in vectors of 16 bytes or, where x does not start at one, one by
+// one.
 
 #include "cuda/element.h"
 #include "cuda/kernels/kernels.h"

@@ -135,10 +135,14 @@ void depthwise_conv_glu(const Call& call, const Stream& stream) {
   const bool wide = vector_rows(2, {&x, &bias, &out}) && reinterpret_cast<uintptr_t>(weight.data) % 8 == 0;
   const int64_t strips = min(divide_up(height, kRows), int64_t(kStrips));
   const int64_t tiles = batch * divide_up(height, strips * kRows) * divide_up(hidden, kLanes * (wide ? 2 : 1));
+  // Long strips read fewer columns twice, short ones leave fewer multiprocessors without work at the end.
+  const int64_t at_once = int64_t(stream.multiprocessors) * kBlocksPerMultiprocessor;
+  const auto steps = [&](int64_t columns) {
+    return divide_up(tiles * divide_up(width, columns), at_once) * (columns + 2);
+  };
   int64_t columns = kMostColumns;
-  while (columns > kLeastColumns &&
-         tiles * divide_up(width, columns) < int64_t(stream.multiprocessors) * kBlocksPerMultiprocessor) {
-    columns /= 2;
+  for (int64_t fewer = kMostColumns / 2; fewer >= kLeastColumns; fewer /= 2) {
+    if (steps(fewer) < steps(columns)) columns = fewer;
   }
   const dim3 block(kLanes, static_cast<unsigned>(strips));
   with_types(x.dtype, out.dtype, [&](auto x_tag, auto out_tag) {

@@ -4,9 +4,9 @@
 // x and out [B, H, W, C] (columns of wider tensors), depthwise [25, C] f32 (tap by tap), pointwise [C, D] f32, D up to
 // 256. Zero padding 2. d is never written to memory, nor rounded.
 //
-// For D = 32 a block takes 16 by 16 pixels of two groups. Each thread first makes d of two channels in squares of 4 by 4
-// pixels, the 25 taps and the 16 sums in registers, into shared memory; then 8 by 8 outputs of the product. Bound by the
-// 25 + D multiply-adds of each element, in f32 outside the tensor cores since d is not rounded: about half of the
+// For D = 32 a block takes 16 by 16 pixels of two groups. Each thread first makes d of two channels in squares of 4 by
+// 4 pixels, the 25 taps and the 16 sums in registers, into shared memory; then 8 by 8 outputs of the product. Bound by
+// the 25 + D multiply-adds of each element, in f32 outside the tensor cores since d is not rounded: about half of the
 // memory's speed. Any other D, or rows that do not start at multiples of eight elements: a general path, one element a
 // thread.
 
@@ -21,10 +21,10 @@ constexpr int kReach = kTaps / 2;
 
 // D = 32
 constexpr int kGroup = 32;
-constexpr int kGroups = 2;             // of a block: a warp reads them as two channels a thread
-constexpr int kSide = 16;              // of a block's square of pixels
-constexpr int kSquare = 4;             // side of a thread's: 64 pixels are read for 16
-constexpr int kThreads = 256;          // eight warps, two rows of squares at a time
+constexpr int kGroups = 2;     // of a block: a warp reads them as two channels a thread
+constexpr int kSide = 16;      // of a block's square of pixels
+constexpr int kSquare = 4;     // side of a thread's: 64 pixels are read for 16
+constexpr int kThreads = 256;  // eight warps, two rows of squares at a time
 constexpr int kBlockChannels = kGroup * kGroups;
 constexpr int kPixels = kSide * kSide;
 constexpr int kPixelFloats = kBlockChannels + 4;  // of d: eight neighbouring pixels lie in different banks
@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(kThreads, sizeof(X) == 2 ? 2 : 1)
                                const float* __restrict__ pointwise,  // [C, 32]
                                Out* __restrict__ out,                // [B, height, width, C], pixels out_pitch apart
                                int height, int width, int channels, int64_t x_pitch, int64_t out_pitch) {
-  SANA_DYNAMIC_SHARED(float, d);                        // [kPixels, kPixelFloats]
+  SANA_DYNAMIC_SHARED(float, d);                       // [kPixels, kPixelFloats]
   float* const matrices = d + kPixels * kPixelFloats;  // [kGroups, D in, D out]
   const Place place((channels + kBlockChannels - 1) / kBlockChannels, height, width, kSide);
   const int first_channel = place.slice * kBlockChannels;
@@ -122,8 +122,8 @@ __global__ void __launch_bounds__(kThreads, sizeof(X) == 2 ? 2 : 1)
   __syncthreads();
 
   // A warp takes 64 pixels of a group; a thread eight of them, eight apart, by eight neighbouring channels.
-  constexpr int kThreadColumns = kGroup / kTile;             // threads side by side along the channels
-  constexpr int kThreadRows = 32 / kThreadColumns;           // and along the pixels
+  constexpr int kThreadColumns = kGroup / kTile;    // threads side by side along the channels
+  constexpr int kThreadRows = 32 / kThreadColumns;  // and along the pixels
   constexpr int kWarpsOfGroup = kPixels / (kThreadRows * kTile);
   const int group = warp / kWarpsOfGroup, first_to = lane % kThreadColumns * kTile;
   const int first_pixel = warp % kWarpsOfGroup * kThreadRows * kTile + lane / kThreadColumns;
@@ -206,7 +206,8 @@ void multi_scale_project(const Call& call, const Stream& stream) {
   const int64_t batch = x.shape[0], height = x.shape[1], width = x.shape[2], channels = x.columns();
   const int64_t group = pointwise.columns();
   const auto squares = [&](int64_t side) { return batch * divide_up(height, side) * divide_up(width, side); };
-  const bool fast = group == kGroup && vector_rows(8, {&x, &out}) && reinterpret_cast<uintptr_t>(depthwise.data) % 8 == 0;
+  const bool fast =
+      group == kGroup && vector_rows(8, {&x, &out}) && reinterpret_cast<uintptr_t>(depthwise.data) % 8 == 0;
   with_types(x.dtype, out.dtype, [&](auto x_tag, auto out_tag) {
     using X = typename decltype(x_tag)::Type;
     using Out = typename decltype(out_tag)::Type;

@@ -6,10 +6,10 @@
 //                   u[f f c + f a + b] = x[f i + a, f j + b, c]
 //                   x [B, f H, f W, I], residual and out [B, H, W, O]
 //
-// f is 1 or 2; out may be residual. For R and G of 1, 2 and 4 and channels in eights a thread takes eight output channels
-// of all f f pixels that belong to one small pixel: their source is one run of channels of each, so that both sides move
-// vectors and which element goes where is known when compiling. Anything else takes one element a thread (the general
-// path). Bound by memory: x and residual read once, out written once.
+// f is 1 or 2; out may be residual. For R and G of 1, 2 and 4 and channels in eights a thread takes eight output
+// channels of all f f pixels that belong to one small pixel: their source is one run of channels of each, so that both
+// sides move vectors and which element goes where is known when compiling. Anything else takes one element a thread
+// (the general path). Bound by memory: x and residual read once, out written once.
 
 #include "cuda/element.h"
 #include "cuda/kernels/kernels.h"
@@ -46,11 +46,10 @@ __device__ __forceinline__ void add(const T* residual, float (&values)[kChannels
 // ---- kernels -------------------------------------------------------------------------------------------------------
 
 template <int factor, int repeat, class X, class Out>
-__global__ void __launch_bounds__(kThreads)
-    shuffle_kernel(const X* x,           // [B, H, width, I]
-                   const Out* residual,  // [B, f H, f width, O] or null
-                   Out* out,             // [B, f H, f width, O]
-                   int64_t work, int64_t width, int64_t channels) {
+__global__ void __launch_bounds__(kThreads) shuffle_kernel(const X* x,           // [B, H, width, I]
+                                                           const Out* residual,  // [B, f H, f width, O] or null
+                                                           Out* out,             // [B, f H, f width, O]
+                                                           int64_t work, int64_t width, int64_t channels) {
   constexpr int kParts = factor * factor, kSource = kParts * kChannels / repeat;
   const int64_t index = int64_t(blockIdx.x) * kThreads + threadIdx.x;
   if (index >= work) return;

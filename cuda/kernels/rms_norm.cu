@@ -67,10 +67,43 @@ __global__ void __launch_bounds__(Tile::kThreads)
     if (bias) load<N>(bias + column, biases);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      const float normed = values[v][i] * factor * (gains[i] + offset) + biases[i];
-      results[i] = activate(function, normed) + extra[v][i];
+      results[i] = values[v][i] * factor * (gains[i] + offset) + biases[i];
     }
+    if (function != Activation::kNone) {
+#pragma unroll
+      for (int i = 0; i < N; ++i) results[i] = activate(function, results[i]);
+    }
+#pragma unroll
+    for (int i = 0; i < N; ++i) results[i] += extra[v][i];
     store<N>(out + row * out_pitch + column, results);
+  }
+}
+
+// One element at a time; the row's second reading finds it in the caches.
+template <class Tile, class X, class Out>
+__global__ void __launch_bounds__(Tile::kThreads)
+    general_kernel(const X* x,           // [rows, C], rows x_pitch apart
+                   const float* weight,  // [C]
+                   const float* bias,    // [C] or null
+                   const Out* residual,  // [rows, C], rows residual_pitch apart, or null
+                   Out* out,             // [rows, C], rows out_pitch apart
+                   int64_t rows, int columns, int64_t x_pitch, int64_t residual_pitch, int64_t out_pitch, int threads,
+                   float epsilon, float offset, Activation function) {
+  const int rows_of_block = static_cast<int>(blockDim.x) / threads;
+  const int64_t row = int64_t(blockIdx.x) * rows_of_block + threadIdx.x / threads;
+  const int first = static_cast<int>(threadIdx.x) % threads;
+  const int end = row < rows ? columns : 0;  // threads without a row still take part in the sum
+  float squares = 0.0f;
+  for (int c = first; c < end; c += threads) {
+    const float value = to_float(x[row * x_pitch + c]);
+    squares += value * value;
+  }
+  squares = sum_over_threads<Tile::kMostThreadsOfRow>(squares, threads);
+  const float factor = rsqrtf(squares / static_cast<float>(columns) + epsilon);
+  for (int c = first; c < end; c += threads) {
+    const float normed = to_float(x[row * x_pitch + c]) * factor * (weight[c] + offset) + (bias ? bias[c] : 0.0f);
+    const float extra = residual ? to_float(residual[row * residual_pitch + c]) : 0.0f;
+    out[row * out_pitch + c] = from_float<Out>(activate(function, normed) + extra);
   }
 }
 
@@ -89,10 +122,16 @@ void rms_norm(const Call& call, const Stream& stream) {
     using Out = typename decltype(out_tag)::Type;
     constexpr int kVector = 16 / sizeof(X);
     const auto run = [&](auto tile) {
-      launch(stream.handle, rms_norm_kernel<decltype(tile), X, Out>, tile.grid, tile.block, 0, x.as<X>(),
-             weight.as<float>(), bias.as<float>(), residual.as<Out>(), out.as<Out>(), x.rows(), x.columns(), x.pitch,
-             residual.pitch, out.pitch, tile.threads, call.attributes[0], call.attributes[1],
-             static_cast<Activation>(static_cast<int>(call.attributes[2])));
+      using Tile = decltype(tile);
+      const auto kernel = [] {
+        if constexpr (Tile::kElements == 1)
+          return general_kernel<Tile, X, Out>;
+        else
+          return rms_norm_kernel<Tile, X, Out>;
+      }();
+      launch(stream.handle, kernel, tile.grid, tile.block, 0, x.as<X>(), weight.as<float>(), bias.as<float>(),
+             residual.as<Out>(), out.as<Out>(), x.rows(), x.columns(), x.pitch, residual.pitch, out.pitch, tile.threads,
+             call.attributes[0], call.attributes[1], static_cast<Activation>(static_cast<int>(call.attributes[2])));
     };
     if (vector_rows(kVector, {&x, &weight, &bias, &residual, &out})) {
       with_row_tile<kVector>(x.rows(), x.columns(), run);

@@ -20,7 +20,7 @@ __device__ __forceinline__ uint8_t to_level(float x) {
 // ---- kernels -------------------------------------------------------------------------------------------------------
 
 template <class X>
-__global__ void __launch_bounds__(kThreads) to_rgb8_kernel(const X* __restrict__ x,     // [elements]
+__global__ void __launch_bounds__(kThreads) to_rgb8_kernel(const X* __restrict__ x,    // [elements]
                                                            uint8_t* __restrict__ out,  // [elements]
                                                            int64_t elements, bool aligned) {
   const int64_t first = (int64_t(blockIdx.x) * kThreads + threadIdx.x) * kElements;

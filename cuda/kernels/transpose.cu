@@ -15,8 +15,8 @@ constexpr int kTileRows = 8;  // of threads: each takes four elements
 // ---- kernels -------------------------------------------------------------------------------------------------------
 
 template <class X, class Out>
-__global__ void __launch_bounds__(kTile* kTileRows) transpose_kernel(const X* __restrict__ x,   // [B, rows, columns]
-                                                                     Out* __restrict__ out,     // [B, columns, rows]
+__global__ void __launch_bounds__(kTile* kTileRows) transpose_kernel(const X* __restrict__ x,  // [B, rows, columns]
+                                                                     Out* __restrict__ out,    // [B, columns, rows]
                                                                      int64_t rows, int64_t columns) {
   __shared__ float tile[kTile][kTile + 1];  // a column of it lies in different banks
   const int64_t column_tiles = (columns + kTile - 1) / kTile, row_tiles = (rows + kTile - 1) / kTile;

@@ -141,6 +141,7 @@ testOperator('depthwiseConvGlu', (make) => [
   gluExample(make, [1, 5, 67, 34]),
   gluExample(make, [1, 37, 3, 70], make.other),
   gluExample(make, [2, 1, 9, 2 * 257]),
+  gluExample(make, [2, 19, 7, 2 * 72]), // higher than a block, the last strip not full
 ]);
 
 interface ProjectCase {
