@@ -4,8 +4,8 @@
 // A block computes a tile of the output. K is cut into steps; a ring of stages in shared memory holds the steps that
 // follow while the current one is multiplied, filled by asynchronous copies of 16 bytes. A convolution copies, for each
 // tap, the pixels that the tap sees, straight from the image: the matrix of all taps never exists. The sums stay in
-// registers until they are complete and are finished by the epilogue, through shared memory a few rows at a time, so that
-// whole lines are read and written.
+// registers until they are complete and are finished by the epilogue, through shared memory a few rows at a time, so
+// that whole lines are read and written.
 //
 // Where a shape has too few tiles for the chip, K is split over blocks that leave their sums in the workspace, and
 // combine_kernel adds them up, always in the same order.
@@ -25,8 +25,8 @@ namespace sana::cuda {
 
 // ---- shared memory --------------------------------------------------------------------------------------------------
 
-// A stage of an operand is rows of `chunks` 16-byte chunks. They are swizzled: eight successive rows have the same chunk
-// in eight different places modulo 128 bytes, so that reading a column of chunks meets no bank twice.
+// A stage of an operand is rows of `chunks` 16-byte chunks. They are swizzled: eight successive rows have the same
+// chunk in eight different places modulo 128 bytes, so that reading a column of chunks meets no bank twice.
 template <int chunks>
 __device__ __forceinline__ int chunk_at(int row, int chunk) {
   static_assert(chunks == 4 || chunks == 8);
@@ -50,8 +50,9 @@ struct Share {
   }
 };
 
-// ---- where operands come from -----------------------------------------------------------------------------------------
-// A source copies one step of K after the other of a tile's rows; what lies outside is zero.
+// ---- where operands come from
+// ----------------------------------------------------------------------------------------- A source copies one step of
+// K after the other of a tile's rows; what lies outside is zero.
 
 // Rows of a matrix, starting at multiples of 16 bytes: weights, and x of a pointwise product.
 template <class T, int rows, Tile tile>
@@ -158,7 +159,8 @@ class Pixels {
   int channel_ = 0;
 };
 
-// ---- one tile of the output -------------------------------------------------------------------------------------------
+// ---- one tile of the output
+// -------------------------------------------------------------------------------------------
 
 struct Position {
   int64_t row;  // the tile's first
@@ -224,9 +226,10 @@ __device__ __forceinline__ void finish_rows(const Product& p, const Cut& cut, co
   }
 }
 
-// ---- multiplying ------------------------------------------------------------------------------------------------------
-// A warp's sums. A step of K is multiplied part by part: while one part is multiplied, the next is loaded into the other
-// of two sets of registers.
+// ---- multiplying
+// ------------------------------------------------------------------------------------------------------ A warp's sums.
+// A step of K is multiplied part by part: while one part is multiplied, the next is loaded into the other of two sets
+// of registers.
 
 // On tensor cores: parts of 16.
 template <class T, Tile tile>
@@ -325,7 +328,8 @@ struct Multiplier<float, tile> {
   }
 };
 
-// ---- kernels ----------------------------------------------------------------------------------------------------------
+// ---- kernels
+// ----------------------------------------------------------------------------------------------------------
 
 template <class T, Source source, int index>
 __global__ void __launch_bounds__(tiles<T>()[index].threads(), tiles<T>()[index].blocks)
@@ -413,7 +417,8 @@ __global__ void __launch_bounds__(kCombineThreads) combine_kernel(Product p, Cut
   }
 }
 
-// ---- launchers --------------------------------------------------------------------------------------------------------
+// ---- launchers
+// --------------------------------------------------------------------------------------------------------
 
 using ProductKernel = void (*)(Product, Cut);
 
