@@ -18,18 +18,20 @@ constexpr double kExactProducts = 128;
 constexpr double kBytes = 40;            // per cycle from L2
 constexpr double kBlockCycles = 2000;    // of a block: its first copies on their way, its sums finished
 constexpr double kCombineCycles = 4000;  // of the second kernel
+constexpr int kBusyWarps = 8;            // two per scheduler: fewer leave the arithmetic units waiting
 constexpr int kMostSplits = 32;
 constexpr int kLeastSteps = 4;  // of a split: fewer are all beginning and end
 
 // The time of a product. A multiprocessor computes its blocks one after another, or several as slowly at a time.
 double cycles(const Tile& tile, int splits, const Shape& shape, const Stream& stream) {
-  const double products =
-      double(tile.rows) * tile.columns * tile.step / (shape.exact ? kExactProducts : kTensorProducts);
-  const double bytes = double(tile.rows + tile.columns) * tile.step * (shape.exact ? 4 : 2) / kBytes;
   const int64_t steps = divide_up(divide_up(shape.inputs, tile.step), splits);
   const int64_t blocks = divide_up(shape.rows, tile.rows) * divide_up(shape.sums, tile.columns) * shape.phases * splits;
-  const double block = steps * (products > bytes ? products : bytes) + kBlockCycles;
-  const double all = block * divide_up(blocks, stream.multiprocessors);
+  const int64_t blocks_each = divide_up(blocks, stream.multiprocessors);
+  const double warps = double(min(blocks_each, int64_t(tile.blocks))) * tile.warps();
+  const double rate = (shape.exact ? kExactProducts : kTensorProducts) * min(1.0, warps / kBusyWarps);
+  const double products = double(tile.rows) * tile.columns * tile.step / rate;
+  const double bytes = double(tile.rows + tile.columns) * tile.step * (shape.exact ? 4 : 2) / kBytes;
+  const double all = (steps * max(products, bytes) + kBlockCycles) * blocks_each;
   if (splits == 1) return all;
   const double partial = double(shape.rows) * shape.sums * shape.phases * 4 * splits;
   return all + kCombineCycles + 2 * partial / kBytes / stream.multiprocessors;
