@@ -68,7 +68,8 @@ __device__ __forceinline__ void finish_group_as(const Epilogue& e, int64_t row, 
   }
   if (e.clip > 0.0f) {
 #pragma unroll
-    for (int i = 0; i < kGroup; ++i) values[i] = values[i] < -e.clip ? -e.clip : values[i] > e.clip ? e.clip : values[i];
+    for (int i = 0; i < kGroup; ++i)
+      values[i] = values[i] < -e.clip ? -e.clip : values[i] > e.clip ? e.clip : values[i];
   }
   if (e.gate) with(e.gate + row / e.gate_rows * e.columns + column, times);
   if (e.residual) with(static_cast<const Out*>(e.residual) + row * e.residual_pitch + column, plus);

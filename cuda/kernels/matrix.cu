@@ -1,8 +1,7 @@
 // How a matrix product is cut and what its operands allow: the host's side of matrix.h.
 
-#include "cuda/kernels/matrix.h"
-
 #include "binding/error.h"
+#include "cuda/kernels/matrix.h"
 #include "cuda/kernels/tiles.h"
 
 namespace sana::cuda {

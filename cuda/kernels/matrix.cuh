@@ -4,8 +4,8 @@
 // A block computes a tile of the output. K is cut into steps; a ring of stages in shared memory holds the steps that
 // follow while the current one is multiplied, filled by asynchronous copies of 16 bytes. A convolution copies, for each
 // tap, the pixels that the tap sees, straight from the image: the matrix of all taps never exists. The sums stay in
-// registers until they are complete and are finished by the epilogue, through shared memory a few rows at a time, so that
-// whole lines are read and written.
+// registers until they are complete and are finished by the epilogue, through shared memory a few rows at a time, so
+// that whole lines are read and written.
 //
 // Where a shape has too few tiles for the chip, K is split over blocks that leave their sums in the workspace, and
 // combine_kernel adds them up, always in the same order.
@@ -25,8 +25,8 @@ namespace sana::cuda {
 
 // ---- shared memory --------------------------------------------------------------------------------------------------
 
-// A stage of an operand is rows of `chunks` 16-byte chunks. They are swizzled: eight successive rows have the same chunk
-// in eight different places modulo 128 bytes, so that reading a column of chunks meets no bank twice.
+// A stage of an operand is rows of `chunks` 16-byte chunks. They are swizzled: eight successive rows have the same
+// chunk in eight different places modulo 128 bytes, so that reading a column of chunks meets no bank twice.
 template <int chunks>
 __device__ __forceinline__ int chunk_at(int row, int chunk) {
   static_assert(chunks == 4 || chunks == 8);
@@ -50,8 +50,9 @@ struct Share {
   }
 };
 
-// ---- where operands come from -----------------------------------------------------------------------------------------
-// A source copies one step of K after the other of a tile's rows; what lies outside is zero.
+// ---- where operands come from
+// ----------------------------------------------------------------------------------------- A source copies one step of
+// K after the other of a tile's rows; what lies outside is zero.
 
 // Rows of a matrix, starting at multiples of 16 bytes: weights, and x of a pointwise product.
 template <class T, int rows, Tile tile>
@@ -91,42 +92,38 @@ class Pixels {
   using S = Share<T, tile.rows, tile>;
 
  public:
-  __device__ __forceinline__ Pixels(const Product& p, int phase, int64_t first, int k)
-      : pitch_(p.pitch), channels_(p.channels), padded_(p.padded_channels()), kernel_(p.kernel_width) {
-    taps_left_ = p.kernel_height * p.kernel_width;
-    line_ = (p.width - p.kernel_width) * p.pitch;
+  __device__ __forceinline__ Pixels(const Product& product, int phase, int64_t first, int k) : p_(product) {
     // Phase (a, b) of upsampleConv2d sees pixels i + a - 1 and i + a.
-    const int above = p.phases == 1 ? p.kernel_height / 2 : 1 - phase / 2;
-    const int before = p.phases == 1 ? p.kernel_width / 2 : 1 - phase % 2;
+    const int above = p_.phases == 1 ? p_.kernel_height / 2 : 1 - phase / 2;
+    const int before = p_.phases == 1 ? p_.kernel_width / 2 : 1 - phase % 2;
 #pragma unroll
     for (int i = 0; i < S::kCount; ++i) {
       const int64_t row = first + S::first() + i * S::kApart;
-      const int64_t line = row / p.out_width, image = line / p.out_height;
-      const int x = static_cast<int>(row - line * p.out_width) * p.stride - before;
-      const int y = static_cast<int>(line - image * p.out_height) * p.stride - above;
-      pixel_[i] = static_cast<const T*>(p.image) + ((image * p.height + y) * p.width + x) * p.pitch;
-      // Bit kx: column x + kx is in the image; bit 16 + ky: row y + ky is. Kernels have at most 15 of each.
-      const auto inside = [](int from, int size) {
-        return ((1u << min(max(size - from, 0), 15)) - 1) & ~0u << max(-from, 0);
+      const int64_t line = row / p_.out_width, image = line / p_.out_height;
+      const int x = static_cast<int>(row - line * p_.out_width) * p_.stride - before;
+      const int y = static_cast<int>(line - image * p_.out_height) * p_.stride - above;
+      pixel_[i] = static_cast<const T*>(p_.image) + ((image * p_.height + y) * p_.width + x) * p_.pitch;
+      const auto inside = [](int from, int size, int taps) {  // bit t: from + t is in the image
+        return ((1u << min(max(size - from, 0), taps)) - 1) & ~0u << max(-from, 0);
       };
-      seen_[i] = image < p.images ? inside(x, p.width) | inside(y, p.height) << 16 : 0;
+      const uint32_t columns = inside(x, p_.width, p_.kernel_width);
+      seen_[i] = image < p_.images ? columns | inside(y, p_.height, p_.kernel_height) << 16 : 0;
     }
     skip(k + S::element());
   }
 
   __device__ __forceinline__ void copy(char* stage) {
-    const uint32_t tap = taps_left_ > 0 ? 1u << kx_ | 0x10000u << ky_ : ~0u;  // which no row sees
 #pragma unroll
     for (int i = 0; i < S::kCount; ++i) {
-      const bool valid = (seen_[i] & tap) == tap;
-      const T* from = pixel_[i] + offset_ + channel_;
+      const bool valid = (seen_[i] & tap_) == tap_;
+      const T* from = pixel_[i] + offset_;
       if constexpr (aligned) {
         copy_async(S::place(stage, i), from, valid);
       } else {
         Vector<T, S::kWidth> chunk;
 #pragma unroll
         for (int j = 0; j < S::kWidth; ++j) {
-          chunk.elements[j] = valid && channel_ + j < channels_ ? from[j] : from_float<T>(0.0f);
+          chunk.elements[j] = valid && channel_ + j < p_.channels ? from[j] : from_float<T>(0.0f);
         }
         *reinterpret_cast<Vector<T, S::kWidth>*>(S::place(stage, i)) = chunk;
       }
@@ -137,27 +134,33 @@ class Pixels {
  private:
   // Goes on by `count` of K.
   __device__ __forceinline__ void skip(int count) {
+    const int channels = aligned ? p_.channels : p_.padded_channels();
     channel_ += count;
-    while (channel_ >= padded_ && taps_left_ > 0) {
-      channel_ -= padded_;
-      --taps_left_;
-      offset_ += pitch_;
-      if (++kx_ == kernel_) {
-        kx_ = 0;
-        ++ky_;
-        offset_ += line_;
+    offset_ += count;
+    while (channel_ >= channels && tap_ < kPastAll) {
+      channel_ -= channels;
+      offset_ += p_.pitch - channels;
+      tap_ += tap_ & 0xffffu;
+      if (tap_ >> p_.kernel_width & 1) {
+        tap_ = (tap_ & 0xffff0000u) * 2 | 1;
+        offset_ += (p_.width - p_.kernel_width) * p_.pitch;
       }
     }
   }
 
+  static constexpr uint32_t kPastAll = 0x80000000u;  // kernels have at most 15 rows and columns
+
+  const Product& p_;
   const T* pixel_[S::kCount];  // of the first tap
+  // Bit kx of the lower half: column kx of the kernel falls into the image; of the upper half: row ky does.
   uint32_t seen_[S::kCount];
-  int64_t pitch_, line_, offset_ = 0;  // offset_: of the tap's pixel
-  int channels_, padded_, kernel_;
-  int taps_left_, channel_ = 0, kx_ = 0, ky_ = 0;
+  uint32_t tap_ = 0x10001;  // the same bits of the tap alone
+  int64_t offset_ = 0;      // of its pixel and channel
+  int channel_ = 0;
 };
 
-// ---- one tile of the output -------------------------------------------------------------------------------------------
+// ---- one tile of the output
+// -------------------------------------------------------------------------------------------
 
 struct Position {
   int64_t row;  // the tile's first
@@ -223,9 +226,10 @@ __device__ __forceinline__ void finish_rows(const Product& p, const Cut& cut, co
   }
 }
 
-// ---- multiplying ------------------------------------------------------------------------------------------------------
-// A warp's sums. A step of K is multiplied part by part: while one part is multiplied, the next is loaded into the other
-// of two sets of registers.
+// ---- multiplying
+// ------------------------------------------------------------------------------------------------------ A warp's sums.
+// A step of K is multiplied part by part: while one part is multiplied, the next is loaded into the other of two sets
+// of registers.
 
 // On tensor cores: parts of 16.
 template <class T, Tile tile>
@@ -324,7 +328,8 @@ struct Multiplier<float, tile> {
   }
 };
 
-// ---- kernels ----------------------------------------------------------------------------------------------------------
+// ---- kernels
+// ----------------------------------------------------------------------------------------------------------
 
 template <class T, Source source, int index>
 __global__ void __launch_bounds__(tiles<T>()[index].threads(), tiles<T>()[index].blocks)
@@ -412,7 +417,8 @@ __global__ void __launch_bounds__(kCombineThreads) combine_kernel(Product p, Cut
   }
 }
 
-// ---- launchers --------------------------------------------------------------------------------------------------------
+// ---- launchers
+// --------------------------------------------------------------------------------------------------------
 
 using ProductKernel = void (*)(Product, Cut);
 

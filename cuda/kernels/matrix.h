@@ -23,7 +23,9 @@ struct Product {
   Epilogue epilogue;
 
   __host__ __device__ int64_t rows() const { return images * out_height * out_width; }  // of each phase
-  __host__ __device__ int padded_channels() const { return (channels + kRowElements - 1) / kRowElements * kRowElements; }
+  __host__ __device__ int padded_channels() const {
+    return (channels + kRowElements - 1) / kRowElements * kRowElements;
+  }
   __host__ __device__ int inputs() const { return kernel_height * kernel_width * padded_channels(); }
   // A matrix, though it may be an image too: an output pixel sees the one pixel in its place.
   __host__ __device__ bool is_matrix() const { return kernel_height * kernel_width * stride * phases == 1; }
@@ -32,7 +34,8 @@ struct Product {
 // Queues the product of an image and weights of dtype x.
 void run_product(const Product&, DType x, const Stream&);
 
-// ---- between matrix.cu, which chooses, and matrix_*.cu, one for each type of x ------------------------------------------
+// ---- between matrix.cu, which chooses, and matrix_*.cu, one for each type of x
+// ------------------------------------------
 
 // How a product is cut.
 struct Cut {
@@ -42,8 +45,8 @@ struct Cut {
   int64_t partial_columns;           // sums, up to a multiple of eight
 };
 
-// How x is read: as rows of a matrix or as pixels of an image, both starting at multiples of 16 bytes with a multiple of
-// eight channels; or, slower, any x.
+// How x is read: as rows of a matrix or as pixels of an image, both starting at multiples of 16 bytes with a multiple
+// of eight channels; or, slower, any x.
 enum class Source { kMatrix, kImage, kGeneral };
 
 template <class T>

@@ -15,21 +15,23 @@ namespace {
 // Cycles of a multiprocessor, roughly those of the A100. Only their proportions matter.
 constexpr double kTensorProducts = 1024;  // per cycle, bf16 and f16
 constexpr double kExactProducts = 128;
-constexpr double kBytes = 40;             // per cycle from L2
-constexpr double kBlockCycles = 2000;     // of a block: its first copies on their way, its sums finished
-constexpr double kCombineCycles = 4000;   // of the second kernel
+constexpr double kBytes = 40;            // per cycle from L2
+constexpr double kBlockCycles = 2000;    // of a block: its first copies on their way, its sums finished
+constexpr double kCombineCycles = 4000;  // of the second kernel
+constexpr int kBusyWarps = 8;            // two per scheduler: fewer leave the arithmetic units waiting
 constexpr int kMostSplits = 32;
 constexpr int kLeastSteps = 4;  // of a split: fewer are all beginning and end
 
 // The time of a product. A multiprocessor computes its blocks one after another, or several as slowly at a time.
 double cycles(const Tile& tile, int splits, const Shape& shape, const Stream& stream) {
-  const double products = double(tile.rows) * tile.columns * tile.step / (shape.exact ? kExactProducts : kTensorProducts);
-  const double bytes = double(tile.rows + tile.columns) * tile.step * (shape.exact ? 4 : 2) / kBytes;
   const int64_t steps = divide_up(divide_up(shape.inputs, tile.step), splits);
-  const int64_t blocks =
-      divide_up(shape.rows, tile.rows) * divide_up(shape.sums, tile.columns) * shape.phases * splits;
-  const double block = steps * (products > bytes ? products : bytes) + kBlockCycles;
-  const double all = block * divide_up(blocks, stream.multiprocessors);
+  const int64_t blocks = divide_up(shape.rows, tile.rows) * divide_up(shape.sums, tile.columns) * shape.phases * splits;
+  const int64_t blocks_each = divide_up(blocks, stream.multiprocessors);
+  const double warps = double(min(blocks_each, int64_t(tile.blocks))) * tile.warps();
+  const double rate = (shape.exact ? kExactProducts : kTensorProducts) * min(1.0, warps / kBusyWarps);
+  const double products = double(tile.rows) * tile.columns * tile.step / rate;
+  const double bytes = double(tile.rows + tile.columns) * tile.step * (shape.exact ? 4 : 2) / kBytes;
+  const double all = (steps * max(products, bytes) + kBlockCycles) * blocks_each;
   if (splits == 1) return all;
   const double partial = double(shape.rows) * shape.sums * shape.phases * 4 * splits;
   return all + kCombineCycles + 2 * partial / kBytes / stream.multiprocessors;
@@ -70,9 +72,10 @@ Variant parse(const char* text) {
   variant.exact = find(kExactTiles, name);
   if ((variant.tensor < 0 && variant.exact < 0) || (slash && (*end || end == slash + 1)) || splits < 1 ||
       splits > kMostSplits) {
-    throw Error("ERR_SANA_DEVICE",
-                "there is no variant \"%s\": tiles are%s, of which f32 has%s, each with up to %d splits as in \"64x64/3\"",
-                text, names(kTensorTiles).c_str(), names(kExactTiles).c_str(), kMostSplits);
+    throw Error(
+        "ERR_SANA_DEVICE",
+        "there is no variant \"%s\": tiles are%s, of which f32 has%s, each with up to %d splits as in \"64x64/3\"",
+        text, names(kTensorTiles).c_str(), names(kExactTiles).c_str(), kMostSplits);
   }
   variant.splits = static_cast<int>(splits);
   return variant;

@@ -18,8 +18,8 @@ struct Tile {
 
   __host__ __device__ constexpr int warps() const { return rows / warp_rows * (columns / warp_columns); }
   __host__ __device__ constexpr int threads() const { return 32 * warps(); }
-  // Floats between rows of sums that wait in shared memory to be finished: eight more than a warp's columns, so that the
-  // rows which a warp writes at once fall into different banks.
+  // Floats between rows of sums that wait in shared memory to be finished: eight more than a warp's columns, so that
+  // the rows which a warp writes at once fall into different banks.
   __host__ __device__ constexpr int staged_pitch() const { return warp_columns + 8; }
 };
 

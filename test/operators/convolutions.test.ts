@@ -82,6 +82,9 @@ testOperator('conv2d', (make) =>
       { x: [1, 9, 4, 3], o: 5, bias: true, kernel: [7, 1], stride: 2 },
       { x: [2, 6, 7, 4], o: 9, bias: true, kernel: [5, 5] },
       { x: [1, 3, 2, 3], o: 2, bias: true, kernel: [15, 15] },
+      // pixels that GPUs copy 16 bytes at a time, several taps to a step of K
+      { x: [2, 17, 9, 8], o: 17, ...all, kernel: [5, 3], stride: 2 },
+      { x: [2, 19, 2, 40], o: 9, bias: true, kernel: [15, 1] },
     ] satisfies readonly ConvCase[]
   ).map((c) => convExample(make, c)),
 );
@@ -116,6 +119,7 @@ testOperator('upsampleConv2d', (make) =>
       { x: [2, 5, 1, 33], o: 31, bias: true, mixed: true },
       { x: [1, 2, 131, 2], o: 5, residual: true },
       { x: [1, 41, 15, 3], o: 35, ...all },
+      { x: [2, 7, 5, 24], o: 19, ...all },
     ] satisfies readonly ConvCase[]
   ).map((c) => upsampleExample(make, c)),
 );
