@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <memory>
 
 #include "binding/error.h"
 #include "cuda/error.h"
 
 namespace sana::cuda {
-
 int count_devices() {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
@@ -28,10 +28,46 @@ int count_devices() {
   return 0;
 }
 
-void describe(int index, SanaDeviceInfo* info) {
+namespace {
+
+void check_index(int index) {
   if (const int count = count_devices(); index < 0 || index >= count) {
     throw Error("ERR_SANA_DEVICE", "there are %d CUDA devices, got index %d", count, index);
   }
+}
+
+// A device whose kernel faulted fails at every call of this process, until it is reset. That takes all of its memory
+// and streams with it, so it has to wait until nobody has the device open.
+std::mutex open_mutex;
+std::map<int, int> open_count;  // by device
+
+// Makes the device current, after a reset when it was lost, and asks for its memory; a fault comes back from that.
+// Returns why the device cannot be used, or nothing. open_mutex is held.
+std::string select_or_reset(int index, size_t* free, size_t* total) {
+  const auto select = [&] {
+    const cudaError_t status = cudaSetDevice(index);
+    return status == cudaSuccess ? cudaMemGetInfo(free, total) : status;
+  };
+  cudaError_t status = select();
+  if (status == cudaSuccess) return "";
+  int current = -1;
+  cudaGetLastError();
+  const bool in_use = open_count[index] > 0;
+  if (!in_use && cudaGetDevice(&current) == cudaSuccess && current == index) {
+    cudaDeviceReset();
+    cudaGetLastError();
+    status = select();
+    if (status == cudaSuccess) return "";
+    cudaGetLastError();
+  }
+  return std::string(cudaGetErrorString(status)) + " (" + cudaGetErrorName(status) + ")" +
+         (in_use ? "; dispose of all that uses the device and open it again" : "");
+}
+
+}  // namespace
+
+void describe(int index, SanaDeviceInfo* info) {
+  check_index(index);
   *info = {};
   cudaDeviceProp properties;
   SANA_CUDA(cudaGetDeviceProperties(&properties, index));
@@ -44,11 +80,29 @@ void describe(int index, SanaDeviceInfo* info) {
                   properties.major, properties.minor, kLeastCapability / 10, kLeastCapability % 10);
     return;
   }
-  SANA_CUDA(cudaSetDevice(index));
   size_t free, total;
-  SANA_CUDA(cudaMemGetInfo(&free, &total));
+  const std::lock_guard lock(open_mutex);
+  if (const std::string why = select_or_reset(index, &free, &total); !why.empty()) {
+    std::snprintf(info->problem, sizeof info->problem, "%s", why.c_str());
+    return;
+  }
   info->free_bytes = free;
   info->total_bytes = total;
+}
+
+InUse::InUse(int index) : index_(index) {
+  check_index(index);
+  size_t free, total;
+  const std::lock_guard lock(open_mutex);
+  if (const std::string why = select_or_reset(index, &free, &total); !why.empty()) {
+    throw Error("ERR_SANA_DEVICE", "cuda:%d: %s", index, why.c_str());
+  }
+  ++open_count[index];
+}
+
+InUse::~InUse() {
+  const std::lock_guard lock(open_mutex);
+  --open_count[index_];
 }
 
 }  // namespace sana::cuda
@@ -56,7 +110,7 @@ void describe(int index, SanaDeviceInfo* info) {
 using sana::Error;
 using sana::cuda::check;
 
-SanaDevice::SanaDevice(int index, const char* variant) : index(index), variant(variant ? variant : "") {
+SanaDevice::SanaDevice(int index, const char* variant) : index(index), variant(variant ? variant : ""), in_use_(index) {
   SanaDeviceInfo info;
   sana::cuda::describe(index, &info);
   if (info.problem[0]) throw Error("ERR_SANA_DEVICE", "%s: %s", info.name, info.problem);
@@ -88,7 +142,7 @@ SanaDevice::~SanaDevice() {
 }
 
 void SanaDevice::select() const {
-  SANA_CUDA(cudaSetDevice(index));
+  check(cudaSetDevice(index), "the device was lost, dispose of all that uses it and open it again");
 }
 
 void SanaDevice::enter() {
@@ -152,5 +206,5 @@ uint64_t SanaDevice::freed_bytes() {
 void SanaDevice::wait() {
   const cudaError_t status = cudaStreamSynchronize(stream.handle);
   if (status == cudaSuccess) return;
-  check(status, "a kernel failed on the device; dispose of what uses it and load again");
+  check(status, "a kernel failed on the device, dispose of all that uses it and open it again");
 }

@@ -19,6 +19,23 @@ struct SanaMemory {
   uint64_t bytes;
 };
 
+namespace sana::cuda {
+
+// While it lives the device is open here. Taking it resets a device that was lost to a fault in a kernel, once nobody
+// has it open any more; throws as long as somebody has.
+class InUse {
+ public:
+  explicit InUse(int index);
+  ~InUse();
+  InUse(const InUse&) = delete;
+  InUse& operator=(const InUse&) = delete;
+
+ private:
+  const int index_;
+};
+
+}  // namespace sana::cuda
+
 struct SanaDevice {
   SanaDevice(int index, const char* variant);
   ~SanaDevice();
@@ -48,6 +65,7 @@ struct SanaDevice {
  private:
   void release_freed();  // mutex_ is held
 
+  const sana::cuda::InUse in_use_;
   std::mutex mutex_;
   std::vector<SanaMemory*> unzeroed_, freed_;
 };

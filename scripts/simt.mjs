@@ -1,27 +1,96 @@
-// Builds the emulated CUDA backend into build-simt/ and runs the operators', models' and pipelines' tests on it, or the
-// tests named as arguments. Without the CUDA headers it says so and does nothing.
-import { spawnSync } from 'node:child_process';
+// Builds the emulated CUDA backend (test/simt/) into build-simt/, in three builds, and runs the self-tests and the tests
+// of operators, models and pictures on it:
+//
+//   fast       everything
+//   checked    operators; every memory access of every kernel is looked at, so examples of much work are left out
+//   sanitized  operators, likewise
+//
+//   node scripts/simt.mjs [--build fast|checked|sanitized]... [tests and options of mocha]
+//
+// Tests named as arguments, or chosen with -g, replace the usual ones in every build.
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
+const skip = (why) => {
+  console.log(`skipped: the emulated CUDA backend needs ${why}`);
+  process.exit(0);
+};
+if (process.platform !== 'linux' || process.arch !== 'x64')
+  skip(`x86-64 Linux, this is ${process.platform} on ${process.arch}`);
 const headers = [process.env.CUDA_HOME, '/usr/local/cuda'].filter(Boolean).map((home) => join(home, 'include'));
 if (!headers.some((folder) => existsSync(join(folder, 'cuda_runtime_api.h')))) {
-  console.log(`skipped: the emulated CUDA backend needs CUDA's headers; none in ${headers.join(', ')} (set CUDA_HOME)`);
-  process.exit(0);
+  skip(`CUDA's headers; none in ${headers.join(', ')} (set CUDA_HOME)`);
 }
 
-const run = (command, args, env) => {
-  const { status, signal } = spawnSync(command, args, { stdio: 'inherit', env: { ...process.env, ...env } });
-  if (status !== 0) {
-    console.error(`${command} ended by ${signal ?? `status ${status}`}`);
-    process.exit(1);
-  }
+const flops = process.env.SANA_TEST_FLOPS ?? '5e5';
+const operators = ['test/operators/*.test.ts'];
+// The runtimes must be there before the process starts: node itself is built without them.
+const runtime = (name) => execFileSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).trim();
+const builds = {
+  fast: {
+    suffix: '',
+    tests: [...operators, 'test/models/*.test.ts', 'test/pipeline/golden.test.ts', 'test/binding/cuda.test.ts'],
+    env: {},
+  },
+  checked: { suffix: '_checked', tests: operators, env: { SANA_TEST_FLOPS: flops } },
+  sanitized: {
+    suffix: '_sanitized',
+    tests: operators,
+    env: {
+      SANA_TEST_FLOPS: flops,
+      LD_PRELOAD: [runtime('libasan.so'), runtime('libubsan.so')].join(' '),
+      // V8 keeps what it allocated when a process ends, which the leak checker reports by the megabyte.
+      ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1',
+      UBSAN_OPTIONS: 'print_stacktrace=1',
+    },
+  },
 };
 
-run('cmake', ['-S', 'test/simt', '-B', 'build-simt', '-G', 'Ninja', '-DCMAKE_BUILD_TYPE=None']);
-run('cmake', ['--build', 'build-simt']);
-const tests = process.argv.length > 2 ? process.argv.slice(2) : ['test/operators/*.test.ts'];
-run(join('node_modules', '.bin', 'mocha'), tests, {
-  SANA_NATIVE_CUDA: resolve('build-simt/libsana_simt.so'),
-  SANA_TEST_DEVICE: 'cuda',
-});
+const given = process.argv.slice(2);
+const chosen = [];
+while (given.includes('--build')) {
+  const [, name] = given.splice(given.indexOf('--build'), 2);
+  if (!Object.hasOwn(builds, name)) {
+    console.error(`--build takes one of ${Object.keys(builds).join(', ')}, got ${name}`);
+    process.exit(2);
+  }
+  chosen.push(name);
+}
+const names = chosen.length > 0 ? chosen : Object.keys(builds);
+const namesTests = given.some((argument) => /\.ts$/.test(argument));
+
+const run = (command, args, env = {}) => {
+  const start = performance.now();
+  const { status, signal, error } = spawnSync(command, args, { stdio: 'inherit', env: { ...process.env, ...env } });
+  const seconds = `${((performance.now() - start) / 1000).toFixed(0)} s`;
+  if (status === 0) return `passed in ${seconds}`;
+  return `FAILED after ${seconds}: ${error?.message ?? (signal ? `ended by ${signal}` : `status ${status}`)}`;
+};
+
+const summary = [];
+const step = (what, ...command) => {
+  console.log(`\n${what}`);
+  const outcome = run(...command);
+  summary.push([what, outcome]);
+  return outcome.startsWith('passed');
+};
+
+const targets = names.flatMap((name) => [`sana_simt${builds[name].suffix}`, `simt_selftest${builds[name].suffix}`]);
+const configure = ['-S', 'test/simt', '-B', 'build-simt', '-G', 'Ninja', '-DCMAKE_BUILD_TYPE=None'];
+const built =
+  step('configure', 'cmake', configure) &&
+  step('build', 'cmake', ['--build', 'build-simt', '-j', '2', '--target', ...targets]);
+for (const name of built ? names : []) {
+  const { suffix, tests, env } = builds[name];
+  step(`${name}: self-test`, resolve(`build-simt/simt_selftest${suffix}`), []);
+  step(`${name}: tests`, join('node_modules', '.bin', 'mocha'), [...(namesTests ? [] : tests), ...given], {
+    SANA_NATIVE_CUDA: resolve(`build-simt/libsana_simt${suffix}.so`),
+    SANA_TEST_DEVICE: 'cuda',
+    ...env,
+  });
+}
+
+console.log('\n');
+for (const [what, outcome] of summary) console.log(`${what.padEnd(24)} ${outcome}`);
+process.exit(summary.every(([, outcome]) => outcome.startsWith('passed')) ? 0 : 1);

@@ -4,6 +4,7 @@
  * their makers give, H100's lowered to what its best matrix products reach.
  */
 
+import { type OperatorName, operatorSpec } from '../../lib/graph/operators.ts';
 import { groupBy } from './group-by.ts';
 
 const cards = {
@@ -22,7 +23,18 @@ interface Case {
   readonly bytes: number;
 }
 
-/** Lines of test/kernels/models.txt that carry `flops=`, `bytes=`, `count=` and `group=`. */
+const elementBytes: Readonly<Record<string, number>> = { f32: 4, bf16: 2, f16: 2, i32: 4, u8: 1 };
+
+/** Bytes of an operand such as `out:f32[2,256,32]` when activations are bf16. */
+function bytesOf(op: OperatorName, operand: string): number {
+  const [, name = '', types = '', shape = ''] = /^(\w+)((?::\w+)*)\[([\d,]+)\]/.exec(operand) ?? [];
+  const { dtypes = [] } = operatorSpec(op).operands.find((spec) => spec.name === name) ?? {};
+  const told = types.split(':').find((type) => type in elementBytes);
+  const dtype = told ?? (dtypes.length === 1 ? dtypes[0] : undefined) ?? 'bf16';
+  return shape.split(',').reduce((product, size) => product * Number(size), elementBytes[dtype] ?? 0);
+}
+
+/** Lines of test/kernels/models.txt that carry `flops=`, `count=` and `group=`. */
 function parse(text: string): Case[] {
   const cases: Case[] = [];
   for (const line of text.split('\n')) {
@@ -39,7 +51,7 @@ function parse(text: string): Case[] {
       shapes: shapes.join(' '),
       count: Number(fact('count') ?? 1),
       flops: Number(fact('flops') ?? 0),
-      bytes: Number(fact('bytes') ?? 0),
+      bytes: shapes.reduce((sum, shape) => sum + bytesOf(op as OperatorName, shape), 0),
     });
   }
   return cases;

@@ -2,6 +2,7 @@
 
 #include "test/simt/runtime.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -14,8 +15,12 @@
 #include <string>
 #include <vector>
 
+#include "test/simt/checker.h"
+#include "test/simt/faults.h"
 #include "test/simt/scheduler.h"
 
+using simt::setting;
+using simt::should_fail;
 using Work = std::function<void()>;
 
 struct CUgraph_st {
@@ -43,6 +48,17 @@ constexpr const char* kOrderNames[kDevices] = {"forward", "reverse", "random"};
 constexpr size_t kMemoryBytes = size_t(4) << 30;  // of each device
 constexpr int kSharedBytes = 99 * 1024;           // what the smallest supported devices give a block
 constexpr int kMultiprocessors = 4;
+#if defined(__SANITIZE_ADDRESS__)
+constexpr size_t kGuardBytes = 0;  // the sanitizer has its own
+#else
+constexpr size_t kGuardBytes = 4096;  // on both sides of an allocation
+#endif
+
+struct Device {
+  cudaError_t fault = cudaSuccess;  // sticks until the device is reset
+  std::string fault_text;
+  size_t used_bytes = 0;
+};
 
 struct Allocation {
   size_t bytes;
@@ -52,12 +68,11 @@ struct Allocation {
 std::recursive_mutex mutex;
 thread_local int current_device = 0;
 thread_local cudaError_t last_error = cudaSuccess;
+Device devices[kDevices];
 std::map<uintptr_t, Allocation> allocations;
 std::map<uintptr_t, size_t> pinned;
 std::vector<CUstream_st*> streams;
-cudaError_t fault[kDevices] = {};  // sticks until the device is reset
-std::string fault_text;
-size_t used_bytes[kDevices] = {};
+std::string last_fault_text;
 
 using Lock = std::lock_guard<std::recursive_mutex>;
 
@@ -66,12 +81,31 @@ cudaError_t fail(cudaError_t error) {
   return error;
 }
 
+// Of the current device: every call on a device with a fault tells of it.
+cudaError_t fault() {
+  return fail(devices[current_device].fault);
+}
+
+int device_count() {
+  return static_cast<int>(std::min<size_t>(setting("SIMT_DEVICES", kDevices), kDevices));
+}
+
+size_t memory_bytes() {
+  return setting("SIMT_MEMORY_BYTES", kMemoryBytes);
+}
+
+bool is_stream(CUstream_st* stream) {  // those of a device that was reset are none
+  return std::find(streams.begin(), streams.end(), stream) != streams.end();
+}
+
+void run_next(CUstream_st* stream) {
+  const Work work = std::move(stream->queue.front());
+  stream->queue.pop_front();
+  if (devices[stream->device].fault == cudaSuccess) work();
+}
+
 void drain(CUstream_st* stream) {
-  while (!stream->queue.empty()) {
-    const Work work = std::move(stream->queue.front());
-    stream->queue.pop_front();
-    if (fault[stream->device] == cudaSuccess) work();
-  }
+  while (!stream->queue.empty()) run_next(stream);
 }
 
 void drain_device(int device) {
@@ -82,13 +116,45 @@ void drain_device(int device) {
 
 cudaError_t enqueue(CUstream_st* stream, Work work) {
   const Lock lock(mutex);
-  if (fault[stream->device] != cudaSuccess) return fail(fault[stream->device]);
+  if (!is_stream(stream)) return fail(cudaErrorInvalidResourceHandle);
+  if (devices[stream->device].fault != cudaSuccess) return fail(devices[stream->device].fault);
   if (stream->capture) {
     stream->capture->nodes.push_back(std::move(work));
   } else {
     stream->queue.push_back(std::move(work));
   }
   return cudaSuccess;
+}
+
+void set_fault(int device, cudaError_t error, const std::string& text) {
+  devices[device].fault = error;
+  devices[device].fault_text = last_fault_text = text;
+}
+
+void run_kernel(int device, const simt::Grid& launch, const Work& body) {
+  if (should_fail("kernel")) {
+    set_fault(device, cudaErrorIllegalAddress, "an illegal memory access was encountered");
+    return;
+  }
+  try {
+    simt::run_grid(launch, kOrders[device], body);
+  } catch (const std::exception& error) {
+    set_fault(device, cudaErrorLaunchFailure, error.what());
+    if (setting("SIMT_QUIET").empty()) std::fprintf(stderr, "simt: %s\n", error.what());
+  }
+}
+
+bool in_device_memory(const void* pointer, size_t bytes) {
+  const auto address = reinterpret_cast<uintptr_t>(pointer);
+  const auto next = allocations.upper_bound(address);
+  if (next == allocations.begin()) return false;
+  const auto& [begin, allocation] = *std::prev(next);
+  return bytes <= allocation.bytes && address - begin <= allocation.bytes - bytes;
+}
+
+void release(uintptr_t address) {
+  simt::checker::freed(reinterpret_cast<void*>(address));
+  std::free(reinterpret_cast<char*>(address) - kGuardBytes);
 }
 
 double now() {
@@ -106,21 +172,18 @@ bool is_pinned(const void* pointer) {
 
 namespace simt {
 
-cudaError_t queue_launch(cudaStream_t stream, dim3 grid, dim3 block, size_t shared_bytes, Work body) {
+cudaError_t queue_launch(cudaStream_t stream, const Grid& launch, Work body) {
+  const auto& [grid, block, shared_bytes, kernel] = launch;
   const size_t threads = size_t(block.x) * block.y * block.z;
   const bool legal = threads >= 1 && threads <= 1024 && block.z <= 64 && grid.x >= 1 && grid.x <= 0x7fffffff &&
                      grid.y >= 1 && grid.y <= 65535 && grid.z >= 1 && grid.z <= 65535;
   if (!legal) return fail(cudaErrorInvalidConfiguration);
   if (shared_bytes > kSharedBytes) return fail(cudaErrorInvalidValue);
-  const int device = stream->device;
-  return enqueue(stream, [=] {
-    try {
-      run_grid(grid, block, shared_bytes, kOrders[device], body);
-    } catch (const std::exception& error) {
-      fault[device] = cudaErrorLaunchFailure;
-      fault_text = error.what();
-    }
-  });
+  if (should_fail("launch")) return fail(cudaErrorLaunchOutOfResources);
+  const Lock lock(mutex);
+  if (!is_stream(stream)) return fail(cudaErrorInvalidResourceHandle);
+  return enqueue(stream,
+                 [device = stream->device, launch, body = std::move(body)] { run_kernel(device, launch, body); });
 }
 
 }  // namespace simt
@@ -130,29 +193,38 @@ extern "C" {
 // ---- devices and errors
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = kDevices;
-  return cudaSuccess;
+  if (!setting("SIMT_DRIVER").empty()) return fail(cudaErrorInsufficientDriver);
+  *count = device_count();
+  return *count > 0 ? cudaSuccess : fail(cudaErrorNoDevice);
 }
 
 cudaError_t cudaDriverGetVersion(int* version) {
-  *version = CUDART_VERSION;
+  const std::string driver = setting("SIMT_DRIVER");
+  *version = driver == "none" ? 0 : driver == "old" ? 11040 : CUDART_VERSION;
   return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int device) {
-  if (device < 0 || device >= kDevices) return fail(cudaErrorInvalidDevice);
+  if (device < 0 || device >= device_count()) return fail(cudaErrorInvalidDevice);
+  const Lock lock(mutex);
   current_device = device;
+  return fault();
+}
+
+cudaError_t cudaGetDevice(int* device) {
+  *device = current_device;
   return cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
-  if (device < 0 || device >= kDevices) return fail(cudaErrorInvalidDevice);
+  if (device < 0 || device >= device_count()) return fail(cudaErrorInvalidDevice);
+  const int capability = static_cast<int>(setting("SIMT_CAPABILITY", 80));
   std::memset(static_cast<void*>(properties), 0, sizeof *properties);
   std::snprintf(properties->name, sizeof properties->name, "SIMT emulation, threads in %s order", kOrderNames[device]);
-  properties->major = 8;
-  properties->minor = 0;
+  properties->major = capability / 10;
+  properties->minor = capability % 10;
   properties->multiProcessorCount = kMultiprocessors;
-  properties->totalGlobalMem = kMemoryBytes;
+  properties->totalGlobalMem = memory_bytes();
   properties->sharedMemPerBlockOptin = kSharedBytes;
   return cudaSuccess;
 }
@@ -163,15 +235,27 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   return cudaSuccess;
 }
 
+// Memory and streams go with the device.
 cudaError_t cudaDeviceReset() {
   const Lock lock(mutex);
-  fault[current_device] = cudaSuccess;
+  std::erase_if(streams, [](CUstream_st* stream) {
+    if (stream->device != current_device) return false;
+    delete stream->capture;
+    delete stream;
+    return true;
+  });
+  std::erase_if(allocations, [](const auto& entry) {
+    if (entry.second.device != current_device) return false;
+    release(entry.first);
+    return true;
+  });
+  devices[current_device] = {};
   return cudaSuccess;
 }
 
 cudaError_t cudaGetLastError() {
   const cudaError_t error = last_error;
-  last_error = cudaSuccess;
+  last_error = devices[current_device].fault;
   return error;
 }
 
@@ -183,8 +267,13 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "out of memory";
     case cudaErrorInvalidConfiguration:
       return "invalid configuration argument";
+    case cudaErrorLaunchOutOfResources:
+      return "too many resources requested for launch";
+    case cudaErrorInvalidResourceHandle:
+      return "invalid resource handle";
     case cudaErrorLaunchFailure:
-      return fault_text.c_str();
+    case cudaErrorIllegalAddress:
+      return last_fault_text.c_str();
     default:
       return "emulated error";
   }
@@ -196,8 +285,14 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorMemoryAllocation";
     case cudaErrorInvalidConfiguration:
       return "cudaErrorInvalidConfiguration";
+    case cudaErrorLaunchOutOfResources:
+      return "cudaErrorLaunchOutOfResources";
+    case cudaErrorInvalidResourceHandle:
+      return "cudaErrorInvalidResourceHandle";
     case cudaErrorLaunchFailure:
       return "cudaErrorLaunchFailure";
+    case cudaErrorIllegalAddress:
+      return "cudaErrorIllegalAddress";
     default:
       return "cudaError";
   }
@@ -207,39 +302,51 @@ const char* cudaGetErrorName(cudaError_t error) {
 
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   const Lock lock(mutex);
-  if (fault[current_device] != cudaSuccess) return fail(fault[current_device]);
   *pointer = nullptr;
-  if (bytes > kMemoryBytes - used_bytes[current_device]) return fail(cudaErrorMemoryAllocation);
-  void* const memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-  if (!memory) return fail(cudaErrorMemoryAllocation);
-  std::memset(memory, 0xff, bytes);  // NaNs
-  allocations[reinterpret_cast<uintptr_t>(memory)] = {bytes, current_device};
-  used_bytes[current_device] += bytes;
-  *pointer = memory;
+  if (fault() != cudaSuccess) return fault();
+  size_t& used = devices[current_device].used_bytes;
+  if (should_fail("cudaMalloc") || used > memory_bytes() || bytes > memory_bytes() - used) {
+    return fail(cudaErrorMemoryAllocation);
+  }
+  void* memory = nullptr;  // of exactly so many bytes, for the address sanitizer
+  if (posix_memalign(&memory, std::max<size_t>(256, kGuardBytes), bytes + 2 * kGuardBytes) != 0) {
+    return fail(cudaErrorMemoryAllocation);
+  }
+  *pointer = static_cast<char*>(memory) + kGuardBytes;
+  std::memset(*pointer, 0xff, bytes);  // NaNs
+  allocations[reinterpret_cast<uintptr_t>(*pointer)] = {bytes, current_device};
+  simt::checker::allocated(*pointer, bytes);
+  used += bytes;
   return cudaSuccess;
 }
 
 cudaError_t cudaFree(void* pointer) {
   const Lock lock(mutex);
+  if (fault() != cudaSuccess) return fault();
   if (!pointer) return cudaSuccess;
-  const auto found = allocations.find(reinterpret_cast<uintptr_t>(pointer));
+  const auto address = reinterpret_cast<uintptr_t>(pointer);
+  const auto found = allocations.find(address);
   if (found == allocations.end()) return fail(cudaErrorInvalidValue);
   drain_device(found->second.device);
-  used_bytes[found->second.device] -= found->second.bytes;
+  devices[found->second.device].used_bytes -= found->second.bytes;
   allocations.erase(found);
-  std::free(pointer);
+  release(address);
   return cudaSuccess;
 }
 
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   const Lock lock(mutex);
-  *total = kMemoryBytes;
-  *free = kMemoryBytes - used_bytes[current_device];
-  return cudaSuccess;
+  const size_t used = devices[current_device].used_bytes;
+  *total = memory_bytes();
+  *free = *total - std::min(used, *total);
+  return fault();
 }
 
 cudaError_t cudaMallocHost(void** pointer, size_t bytes) {
   const Lock lock(mutex);
+  *pointer = nullptr;
+  if (fault() != cudaSuccess) return fault();
+  if (should_fail("cudaMallocHost")) return fail(cudaErrorMemoryAllocation);
   *pointer = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
   if (!*pointer) return fail(cudaErrorMemoryAllocation);
   pinned[reinterpret_cast<uintptr_t>(*pointer)] = bytes;
@@ -251,30 +358,44 @@ cudaError_t cudaFreeHost(void* pointer) {
   for (int device = 0; device < kDevices; ++device) drain_device(device);
   pinned.erase(reinterpret_cast<uintptr_t>(pointer));
   std::free(pointer);
-  return cudaSuccess;
+  return fault();
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   const Lock lock(mutex);
-  const bool host_target = kind == cudaMemcpyDeviceToHost;
-  if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) {  // read before the call returns
-    const auto copy =
-        std::make_shared<std::vector<char>>(static_cast<const char*>(from), static_cast<const char*>(from) + bytes);
-    return enqueue(stream, [=] { std::memcpy(to, copy->data(), bytes); });
+  const bool from_device = kind != cudaMemcpyHostToDevice, to_device = kind != cudaMemcpyDeviceToHost;
+  if ((from_device && !in_device_memory(from, bytes)) || (to_device && !in_device_memory(to, bytes))) {
+    return fail(cudaErrorInvalidValue);
   }
-  const cudaError_t status = enqueue(stream, [=] { std::memcpy(to, from, bytes); });
-  if (status == cudaSuccess && host_target && !is_pinned(to)) drain(stream);  // written before the call returns
-  return status;
+  const auto copy = [=](const void* source) {
+    std::memcpy(to, source, bytes);
+    if (to_device) simt::checker::filled(to, bytes);
+  };
+  if (!from_device && !is_pinned(from)) {  // read before the call returns
+    const auto kept =
+        std::make_shared<std::vector<char>>(static_cast<const char*>(from), static_cast<const char*>(from) + bytes);
+    return enqueue(stream, [=] { copy(kept->data()); });
+  }
+  const cudaError_t status = enqueue(stream, [=] { copy(from); });
+  if (status != cudaSuccess || to_device || is_pinned(to)) return status;
+  drain(stream);  // written before the call returns
+  return fail(devices[stream->device].fault);
 }
 
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
-  return enqueue(stream, [=] { std::memset(to, value, bytes); });
+  const Lock lock(mutex);
+  if (!in_device_memory(to, bytes)) return fail(cudaErrorInvalidValue);
+  return enqueue(stream, [=] {
+    std::memset(to, value, bytes);
+    simt::checker::filled(to, bytes);
+  });
 }
 
 // ---- streams and events
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   const Lock lock(mutex);
+  if (fault() != cudaSuccess) return fault();
   *stream = new CUstream_st;
   (*stream)->device = current_device;
   streams.push_back(*stream);
@@ -283,19 +404,23 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   const Lock lock(mutex);
+  if (!is_stream(stream)) return fail(cudaErrorInvalidResourceHandle);
   drain(stream);
   std::erase(streams, stream);
   delete stream;
-  return cudaSuccess;
+  return fault();
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const Lock lock(mutex);
+  if (!is_stream(stream)) return fail(cudaErrorInvalidResourceHandle);
   drain(stream);
-  return fail(fault[stream->device]);
+  return fail(devices[stream->device].fault);
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  const Lock lock(mutex);
+  if (fault() != cudaSuccess) return fault();
   *event = new CUevent_st;
   return cudaSuccess;
 }
@@ -306,29 +431,29 @@ cudaError_t cudaEventCreate(cudaEvent_t* event) {
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
   const Lock lock(mutex);
-  if (event->pending) drain(event->stream);
+  if (event->pending && is_stream(event->stream)) drain(event->stream);
   delete event;
   return cudaSuccess;
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const Lock lock(mutex);
-  event->stream = stream;
-  event->pending = true;
-  return enqueue(stream, [=] {
+  const cudaError_t status = enqueue(stream, [=] {
     event->milliseconds = now();
     event->pending = false;
   });
+  if (status != cudaSuccess) return status;
+  event->stream = stream;
+  event->pending = true;
+  return cudaSuccess;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const Lock lock(mutex);
-  while (event->pending && !event->stream->queue.empty()) {
-    const Work work = std::move(event->stream->queue.front());
-    event->stream->queue.pop_front();
-    if (fault[event->stream->device] == cudaSuccess) work();
-  }
-  return event->stream ? fail(fault[event->stream->device]) : cudaSuccess;
+  if (!event->stream) return cudaSuccess;
+  if (!is_stream(event->stream)) return fail(cudaErrorInvalidResourceHandle);
+  while (event->pending && !event->stream->queue.empty()) run_next(event->stream);
+  return fail(devices[event->stream->device].fault);
 }
 
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
@@ -341,7 +466,8 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   const Lock lock(mutex);
-  if (fault[stream->device] != cudaSuccess) return fail(fault[stream->device]);
+  if (!is_stream(stream)) return fail(cudaErrorInvalidResourceHandle);
+  if (devices[stream->device].fault != cudaSuccess) return fail(devices[stream->device].fault);
   stream->capture = new CUgraph_st;
   return cudaSuccess;
 }
@@ -354,6 +480,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* recorded, cudaGraph_t graph, unsigned long long) {
+  if (should_fail("cudaGraphInstantiate")) return fail(cudaErrorMemoryAllocation);
   *recorded = new CUgraphExec_st{graph->nodes};
   return cudaSuccess;
 }

@@ -3,7 +3,7 @@
 //
 // Streams are lazy: what is queued runs when somebody waits for it, so that memory which is reused too early, or a
 // result that is read too early, is seen. Three devices, which differ in the order of their threads: 0 forward, 1
-// reverse, 2 random.
+// reverse, 2 random. A kernel that goes wrong is a sticky fault of its device, until cudaDeviceReset.
 
 #pragma once
 
@@ -11,8 +11,10 @@
 
 #include <functional>
 
+#include "test/simt/scheduler.h"
+
 namespace simt {
 
-cudaError_t queue_launch(cudaStream_t, dim3 grid, dim3 block, size_t shared_bytes, std::function<void()> body);
+cudaError_t queue_launch(cudaStream_t, const Grid&, std::function<void()> body);
 
 }  // namespace simt

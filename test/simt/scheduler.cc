@@ -5,16 +5,22 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
+#include <new>
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
+
+#include "test/simt/checker.h"
+#include "test/simt/source.h"
 
 namespace simt {
 
@@ -48,12 +54,11 @@ simt_switch:
 .size simt_switch,.-simt_switch
 )");
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr size_t kStackBytes = 256 * 1024;
-#else
-constexpr size_t kStackBytes = 64 * 1024;
-#endif
-constexpr size_t kMostSharedBytes = 256 * 1024;  // more than any device gives a block
+void* map_pages(size_t bytes) {
+  void* const pages = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (pages == MAP_FAILED) throw std::bad_alloc();
+  return pages;
+}
 
 struct Scheduler {
   void* stack_pointer = nullptr;
@@ -62,9 +67,9 @@ struct Scheduler {
   size_t stack_size = 0;
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<std::unique_ptr<Warp>> warps;
-  const std::function<void()>* body = nullptr;
   unsigned live = 0, at_barrier = 0, barrier_generation = 0;
-  unsigned char* shared = nullptr;
+  int barrier_line = 0;  // of the first to arrive
+  std::string failure;   // why the launch was abandoned
 };
 Scheduler scheduler;
 
@@ -81,6 +86,8 @@ void to_scheduler(Fiber* fiber, [[maybe_unused]] bool exiting = false) {
 
 void to_fiber(Fiber* fiber) {
   context.fiber = fiber;
+  context.thread_index = fiber->thread_index;
+  context.lane = fiber->lane;
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_start_switch_fiber(&scheduler.sanitizer_stack, fiber->stack, kStackBytes);
 #endif
@@ -88,33 +95,63 @@ void to_fiber(Fiber* fiber) {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(scheduler.sanitizer_stack, nullptr, nullptr);
 #endif
+  context.fiber = nullptr;
 }
 
 void open_barrier() {
   scheduler.at_barrier = 0;
   scheduler.barrier_generation++;
-  context.block_epoch++;
+  context.epoch++;
 }
 
-// A thread that exits no longer counts at barriers or in its warp.
+Group* find_group(Warp* warp, unsigned mask) {
+  constexpr int kMostMasks = 64;
+  if (mask == ~0u) return &warp->full;
+  if (!warp->partial) warp->partial = new Group[kMostMasks]();
+  for (int i = 0; i < warp->partial_count; ++i) {
+    if (warp->partial[i].mask == mask) return &warp->partial[i];
+  }
+  if (warp->partial_count == kMostMasks) abandon_launch("more masks in one warp than the emulation holds");
+  Group* const group = &warp->partial[warp->partial_count++];
+  group->mask = mask;
+  return group;
+}
+
+void complete(Group* group) {
+  const unsigned which = group->generation & 1;
+  group->lanes[which] = group->arrived;
+  if (group->compute) group->compute(group->arrived, group->slots[which]);
+  group->arrived = 0;
+  group->generation++;
+}
+
+// A thread that exits no longer counts at barriers or in its warp: others may have waited for it alone.
 void exit_thread(Fiber* fiber) {
-  fiber->exited = true;
+  Warp* const warp = fiber->warp;
   scheduler.live--;
-  fiber->warp->live &= ~(1u << fiber->lane);
+  warp->live &= ~(1u << fiber->lane);
+  for (int i = -1; i < warp->partial_count; ++i) {
+    Group& group = i < 0 ? warp->full : warp->partial[i];
+    if (group.arrived && group.arrived == (group.mask & warp->live)) complete(&group);
+  }
   if (scheduler.live && scheduler.at_barrier == scheduler.live) open_barrier();
+  fiber->exited = true;
 }
 
 void fiber_entry() {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(nullptr, &scheduler.stack_bottom, &scheduler.stack_size);
 #endif
-  (*scheduler.body)();
+  (*context.body)();
   exit_thread(context.fiber);
   to_scheduler(context.fiber, true);
   std::abort();
 }
 
 void prepare(Fiber* fiber, unsigned i) {
+#if defined(__SANITIZE_ADDRESS__)
+  if (!fiber->exited) __asan_unpoison_memory_region(fiber->stack, kStackBytes);  // of a launch that was abandoned
+#endif
   fiber->linear = i;
   fiber->lane = i & 31;
   fiber->warp = scheduler.warps[i / 32].get();
@@ -152,13 +189,13 @@ void run_block(unsigned threads, Order order, std::mt19937& random, const std::v
   }
   scheduler.live = threads;
   scheduler.at_barrier = scheduler.barrier_generation = 0;
-  context.block_epoch++;
+  context.block_epoch = ++context.epoch;
   while (scheduler.fibers.size() < threads) {
     auto fiber = std::make_unique<Fiber>();
-    fiber->stack =
-        mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    fiber->stack = map_pages(kStackBytes);
     scheduler.fibers.push_back(std::move(fiber));
   }
+  checker::block_begins();
   for (unsigned i = 0; i < threads; ++i) prepare(scheduler.fibers[i].get(), i);
 
   std::vector<unsigned> waiting(sequence), next;
@@ -174,6 +211,7 @@ void run_block(unsigned threads, Order order, std::mt19937& random, const std::v
       }
       progress = true;
       to_fiber(fiber);
+      if (!scheduler.failure.empty()) throw std::runtime_error(std::exchange(scheduler.failure, {}));
       if (!fiber->exited) next.push_back(i);
     }
     if (!progress) report_deadlock(next);
@@ -183,10 +221,22 @@ void run_block(unsigned threads, Order order, std::mt19937& random, const std::v
 
 }  // namespace
 
-void block_barrier() {
+void abandon_launch(std::string why) {
+  scheduler.failure = std::move(why);
+  to_scheduler(context.fiber);
+  std::abort();
+}
+
+void block_barrier(int line) {
   Fiber* const fiber = context.fiber;
   const unsigned generation = scheduler.barrier_generation;
-  if (++scheduler.at_barrier == scheduler.live) return open_barrier();
+  if (scheduler.at_barrier++ == 0) scheduler.barrier_line = line;
+  if (line != scheduler.barrier_line) {
+    abandon_launch("divergent barrier in block " + std::to_string(context.block_linear) + ": thread " +
+                   std::to_string(fiber->linear) + " waits at __syncthreads in line " + std::to_string(line) +
+                   ", others in line " + std::to_string(scheduler.barrier_line));
+  }
+  if (scheduler.at_barrier == scheduler.live) return open_barrier();
   fiber->awaited = &scheduler.barrier_generation;
   fiber->awaited_value = generation;
   fiber->state = Fiber::kAtBarrier;
@@ -194,70 +244,66 @@ void block_barrier() {
   fiber->state = Fiber::kRunning;
 }
 
-bool arrive(unsigned mask, Group** group, unsigned* generation) {
-  constexpr int kMostMasks = 64;
-  Warp* const warp = context.fiber->warp;
-  Group* found = &warp->full;
-  if (mask != ~0u) {
-    found = nullptr;
-    if (!warp->partial) warp->partial = new Group[kMostMasks]();
-    for (int i = 0; i < warp->partial_count; ++i) {
-      if (warp->partial[i].mask == mask) found = &warp->partial[i];
-    }
-    if (!found) {
-      if (warp->partial_count == kMostMasks) std::abort();
-      found = &warp->partial[warp->partial_count++];
-      found->mask = mask;
-    }
-  }
-  *group = found;
-  *generation = found->generation;
-  found->arrived |= 1u << context.fiber->lane;
-  return found->arrived == (mask & warp->live);
-}
-
-void release(Group* group) {
-  group->arrived = 0;
-  group->generation++;
-}
-
-void await(Group* group, unsigned generation) {
+Meeting meet(unsigned mask, const void* in, size_t in_bytes, Compute compute) {
   Fiber* const fiber = context.fiber;
-  fiber->awaited = &group->generation;
-  fiber->awaited_value = generation;
-  fiber->state = Fiber::kInCollective;
-  to_scheduler(fiber);
-  fiber->state = Fiber::kRunning;
+  Group* const group = find_group(fiber->warp, mask);
+  const unsigned generation = group->generation, which = generation & 1;
+  if (group->arrived == 0) group->compute = compute;
+  if (group->compute != compute || !(mask >> fiber->lane & 1)) {
+    abandon_launch("divergent collective in block " + std::to_string(context.block_linear) + ": thread " +
+                   std::to_string(fiber->linear) +
+                   (group->compute != compute ? " is in another one than its warp" : " is not in its own mask"));
+  }
+  group->arrived |= 1u << fiber->lane;
+  if (in_bytes) std::memcpy(group->slots[which][fiber->lane], in, in_bytes);
+  if (group->arrived == (mask & fiber->warp->live)) {
+    complete(group);
+  } else {
+    fiber->awaited = &group->generation;
+    fiber->awaited_value = generation;
+    fiber->state = Fiber::kInCollective;
+    to_scheduler(fiber);
+    fiber->state = Fiber::kRunning;
+  }
+  return {group, which};
 }
 
-void run_grid(dim3 grid, dim3 block, size_t shared_bytes, Order order, const std::function<void()>& body) {
+void read_missing_lane([[maybe_unused]] unsigned lane) {
+#if defined(SIMT_CHECKED)
+  checker::missing_lane(lane);
+#endif
+}
+
+void run_grid(const Grid& launch, Order order, const std::function<void()>& body) {
+  const dim3 grid = launch.grid, block = launch.block;
   const unsigned threads = block.x * block.y * block.z;
   const size_t blocks = size_t(grid.x) * grid.y * grid.z;
-  if (!scheduler.shared) {
-    scheduler.shared = static_cast<unsigned char*>(
-        mmap(nullptr, kMostSharedBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-  }
-  scheduler.body = &body;
+  if (!context.dynamic_shared) context.dynamic_shared = static_cast<unsigned char*>(map_pages(kMostSharedBytes));
+  context.body = &body;
   context.block_size = block;
   context.grid_size = grid;
-  context.dynamic_shared = scheduler.shared;
-  context.dynamic_shared_bytes = shared_bytes;
+  context.dynamic_shared_bytes = launch.shared_bytes;
+  context.kernel = launch.kernel;
+  context.launch_epoch = ++context.epoch;
+  checker::launch_begins();
   std::mt19937 random(1);
   std::vector<unsigned> sequence(threads);
   for (unsigned i = 0; i < threads; ++i) sequence[i] = order == Order::kReverse ? threads - 1 - i : i;
-  for (size_t i = 0; i < blocks; ++i) {
-    const size_t index = order == Order::kReverse ? blocks - 1 - i : i;
-    context.block_index = {unsigned(index % grid.x), unsigned(index / grid.x % grid.y),
-                           unsigned(index / (size_t(grid.x) * grid.y))};
-    context.block_linear = static_cast<unsigned>(index);
-    std::memset(scheduler.shared, 0xff, shared_bytes);  // NaNs: what is read before it is written shows
-    run_block(threads, order, random, sequence);
+  try {
+    for (size_t i = 0; i < blocks; ++i) {
+      const size_t index = order == Order::kReverse ? blocks - 1 - i : i;
+      context.block_index = {unsigned(index % grid.x), unsigned(index / grid.x % grid.y),
+                             unsigned(index / (size_t(grid.x) * grid.y))};
+      context.block_linear = static_cast<unsigned>(index);
+      std::memset(context.dynamic_shared, 0xff, launch.shared_bytes);  // NaNs: what is read unwritten shows
+      run_block(threads, order, random, sequence);
+    }
+  } catch (const std::runtime_error& error) {
+    throw std::runtime_error(name_of(launch.kernel) + ": " + error.what());
   }
-  context.fiber = nullptr;
+  if (const std::string found = checker::launch_ends(); !found.empty()) {
+    throw std::runtime_error(name_of(launch.kernel) + ": " + found);
+  }
 }
-
-#if !defined(SIMT_CHECKED)
-void note(const void*, int, Access) {}
-#endif
 
 }  // namespace simt

@@ -7,19 +7,27 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <functional>
+#include <string>
 
 // The emulation's own functions are not part of the kernels: the checked build must not instrument them.
 #define SIMT_RUNTIME __attribute__((no_sanitize("thread"), noinline))
 
 namespace simt {
 
-// Lanes that exchange values. Slots are double-buffered, so that the next exchange may begin while the slower lanes
-// still read this one.
+// What the lanes of a warp give to and take from a collective.
+using Slots = unsigned char[32][64];
+
+// Turns what `lanes` gave into what they take.
+using Compute = void (*)(unsigned lanes, Slots&);
+
+// Lanes that meet in collectives. Slots are double-buffered, so that the next collective may begin while the slower
+// lanes still read this one.
 struct Group {
   unsigned mask = 0, arrived = 0, generation = 0;
-  alignas(16) unsigned char slots[2][32][64];
+  Compute compute = nullptr;
+  unsigned lanes[2] = {};  // that took part
+  alignas(16) Slots slots[2];
 };
 
 struct Warp {
@@ -42,10 +50,10 @@ struct Fiber {
   void* stack_pointer = nullptr;
   void* stack = nullptr;
   void* sanitizer_stack = nullptr;
-  uint3 thread_index{};
   unsigned linear = 0, lane = 0;
+  uint3 thread_index{};
   Warp* warp = nullptr;
-  bool exited = false;
+  bool exited = true;
   enum { kRunning, kAtBarrier, kInCollective } state = kRunning;
   const unsigned* awaited = nullptr;  // waits until this counter is no longer...
   unsigned awaited_value = 0;         // ...this value
@@ -53,69 +61,79 @@ struct Fiber {
   int copy_count = 0, copy_group = 0;
 };
 
-// Where the kernel is. One launch at a time.
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr size_t kStackBytes = 256 * 1024;
+#else
+inline constexpr size_t kStackBytes = 64 * 1024;
+#endif
+inline constexpr size_t kMostSharedBytes = 256 * 1024;  // more than any device gives a block
+
+// A kernel's launch.
+struct Grid {
+  dim3 grid, block;
+  size_t shared_bytes;
+  const void* kernel;  // its code, to name it by
+};
+
+// Where the kernel is. One launch at a time. Epochs count the barriers of all blocks that ever ran, so that any two
+// moments with a barrier between them, or of different blocks, differ.
 struct Context {
   Fiber* fiber = nullptr;
-  uint3 block_index{};
+  uint3 thread_index{}, block_index{};
+  unsigned lane = 0;
   dim3 block_size{}, grid_size{};
   unsigned block_linear = 0;
-  unsigned block_epoch = 0;  // counts __syncthreads
-  unsigned char* dynamic_shared = nullptr;
-  size_t dynamic_shared_bytes = 0;
+  unsigned epoch = 0, block_epoch = 0, launch_epoch = 0;  // now; the first of this block; the first of this launch
+  unsigned char* dynamic_shared = nullptr;                // kMostSharedBytes
+  size_t dynamic_shared_bytes = 0;                        // what the launch asked for
+  const void* call = nullptr;                             // the kernel's arguments, in host memory
+  size_t call_bytes = 0;
+  const std::function<void()>* body = nullptr;
+  const void* kernel = nullptr;
 };
 extern Context context;
 
 enum class Order { kForward, kReverse, kRandom };
 
-// Runs `body` once for every thread of the grid, blocks and threads in the order given. Throws std::runtime_error when
-// the threads wait for each other for ever.
-void run_grid(dim3 grid, dim3 block, size_t shared_bytes, Order order, const std::function<void()>& body);
+// Runs `body` once for every thread of the grid, blocks and threads in the order given. Throws std::runtime_error
+// telling what was wrong: threads wait for each other for ever, or what the checked build found.
+void run_grid(const Grid&, Order, const std::function<void()>& body);
 
-SIMT_RUNTIME void block_barrier();
-SIMT_RUNTIME bool arrive(unsigned mask, Group** group, unsigned* generation);  // true: the last to arrive
-SIMT_RUNTIME void release(Group*);
-SIMT_RUNTIME void await(Group*, unsigned generation);
+// Ends the launch from within a thread of it: run_grid throws `why`.
+[[noreturn]] SIMT_RUNTIME void abandon_launch(std::string why);
 
-enum class Access { kRead, kWrite, kAtomic, kCopyStarted, kCopyLanded };
-// An access that the compiler does not see: the checked build looks at it.
-SIMT_RUNTIME void note(const void* address, int bytes, Access);
+SIMT_RUNTIME void block_barrier(int line);
 
-// Every lane of `mask` deposits `in`; the last one computes for all of them; every lane takes its `out`.
-template <class In, class Out, class Compute>
+// Every lane of `mask` that has not exited gives `in`; the last one computes for all of them (null: nothing to
+// compute). Returns the group and which of its slots.
+struct Meeting {
+  Group* group;
+  unsigned which;
+};
+SIMT_RUNTIME Meeting meet(unsigned mask, const void* in, size_t in_bytes, Compute compute);
+
+template <class In, class Out>
 SIMT_RUNTIME void collective(unsigned mask, const In& in, Out& out, Compute compute) {
   static_assert(sizeof(In) <= 64 && sizeof(Out) <= 64);
-  Fiber* const self = context.fiber;
-  Group* group;
-  unsigned generation;
-  const bool last = arrive(mask, &group, &generation);
-  auto& slots = group->slots[generation & 1];
-  std::memcpy(slots[self->lane], &in, sizeof in);
-  if (last) {
-    compute(slots);
-    release(group);
-  } else {
-    await(group, generation);
-  }
-  std::memcpy(static_cast<void*>(&out), slots[self->lane], sizeof out);
+  const Meeting meeting = meet(mask, &in, sizeof in, compute);
+  __builtin_memcpy(static_cast<void*>(&out), meeting.group->slots[meeting.which][context.fiber->lane], sizeof out);
 }
 
-// The value that lane `source` gave.
+// Called when a lane takes the value of one that gave none.
+SIMT_RUNTIME void read_missing_lane(unsigned lane);
+
+// The value that lane `source` gave; all bits set when it gave none.
 template <class T>
 SIMT_RUNTIME T exchange(unsigned mask, T value, int source) {
   static_assert(sizeof(T) <= 64);
-  Fiber* const self = context.fiber;
-  Group* group;
-  unsigned generation;
-  const bool last = arrive(mask, &group, &generation);
-  auto& slots = group->slots[generation & 1];
-  std::memcpy(slots[self->lane], &value, sizeof value);
-  if (last) {
-    release(group);
-  } else {
-    await(group, generation);
-  }
+  const Meeting meeting = meet(mask, &value, sizeof value, nullptr);
+  const unsigned lane = static_cast<unsigned>(source) & 31;
   T result;
-  std::memcpy(static_cast<void*>(&result), slots[source & 31], sizeof result);
+  __builtin_memcpy(static_cast<void*>(&result), meeting.group->slots[meeting.which][lane], sizeof result);
+  if (!(meeting.group->lanes[meeting.which] >> lane & 1)) {
+    read_missing_lane(lane);
+    __builtin_memset(static_cast<void*>(&result), 0xff, sizeof result);
+  }
   return result;
 }
 

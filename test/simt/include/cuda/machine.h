@@ -14,9 +14,10 @@
 #include <functional>
 #include <initializer_list>
 #include <tuple>
-#include <type_traits>
 
 #include "cuda/error.h"
+#include "test/simt/checker.h"
+#include "test/simt/collectives.h"
 #include "test/simt/runtime.h"
 #include "test/simt/scheduler.h"
 
@@ -35,50 +36,44 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 
-#define threadIdx (simt::context.fiber->thread_index)
+#define threadIdx (simt::context.thread_index)
 #define blockIdx (simt::context.block_index)
 #define blockDim (simt::context.block_size)
 #define gridDim (simt::context.grid_size)
 
-inline void __syncthreads() {
-  simt::block_barrier();
+// Told apart by their lines, as threads of a block must not wait at two of them.
+inline void __syncthreads(int line = __builtin_LINE()) {
+  simt::block_barrier(line);
 }
-inline void __threadfence() {}
+inline void __threadfence() {
+  simt::checker::fence();
+}
 SIMT_RUNTIME inline void __syncwarp(unsigned mask = ~0u) {
-  int nothing = 0;
-  simt::collective(mask, nothing, nothing, [](auto&) { ++simt::context.fiber->warp->epoch; });
+  simt::meet(mask, nullptr, 0, simt::sync_warp);
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int lanes, int = 32) {
-  return simt::exchange(mask, value, static_cast<int>(simt::context.fiber->lane) ^ lanes);
+  return simt::exchange(mask, value, static_cast<int>(simt::context.lane) ^ lanes);
 }
 template <class T>
 T __shfl_sync(unsigned mask, T value, int source, int width = 32) {
-  const int lane = static_cast<int>(simt::context.fiber->lane);
+  const int lane = static_cast<int>(simt::context.lane);
   return simt::exchange(mask, value, (lane & ~(width - 1)) | (source & (width - 1)));
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T value, int lanes, int width = 32) {
-  const int lane = static_cast<int>(simt::context.fiber->lane), source = lane + lanes;
+  const int lane = static_cast<int>(simt::context.lane), source = lane + lanes;
   return simt::exchange(mask, value, source / width == lane / width ? source : lane);
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T value, int lanes, int width = 32) {
-  const int lane = static_cast<int>(simt::context.fiber->lane), source = lane - lanes;
+  const int lane = static_cast<int>(simt::context.lane), source = lane - lanes;
   return simt::exchange(mask, value, source >= lane / width * width ? source : lane);
 }
 SIMT_RUNTIME inline unsigned __ballot_sync(unsigned mask, int predicate) {
-  unsigned result = 0;
-  simt::collective(mask, predicate, result, [mask](unsigned char (&slots)[32][64]) {
-    unsigned votes = 0;
-    for (int lane = 0; lane < 32; ++lane) {
-      int vote;
-      std::memcpy(&vote, slots[lane], sizeof vote);
-      if (mask >> lane & 1 && vote) votes |= 1u << lane;
-    }
-    for (auto& slot : slots) std::memcpy(slot, &votes, sizeof votes);
-  });
-  return result;
+  unsigned votes;
+  simt::collective(mask, predicate, votes, simt::ballot);
+  return votes;
 }
 inline int __any_sync(unsigned mask, int predicate) {
   return __ballot_sync(mask, predicate) != 0;
@@ -89,14 +84,14 @@ inline int __all_sync(unsigned mask, int predicate) {
 
 template <class T>
 SIMT_RUNTIME T atomicAdd(T* to, T value) {
-  simt::note(to, sizeof(T), simt::Access::kAtomic);
+  simt::checker::note(to, sizeof(T), simt::checker::Access::kAtomic);
   const T before = *to;
   *to = before + value;
   return before;
 }
 template <class T>
 SIMT_RUNTIME T atomicMin(T* to, T value) {
-  simt::note(to, sizeof(T), simt::Access::kAtomic);
+  simt::checker::note(to, sizeof(T), simt::checker::Access::kAtomic);
   const T before = *to;
   if (value < before) *to = value;
   return before;
@@ -129,6 +124,17 @@ T max(T a, T b) {
   return a < b ? b : a;
 }
 
+#if defined(__SANITIZE_THREAD__)  // the checked build does not see what these do
+extern "C" void* simt_memcpy(void* to, const void* from, size_t bytes);
+extern "C" void* simt_memset(void* to, int value, size_t bytes);
+namespace std {
+using ::simt_memcpy;
+using ::simt_memset;
+}  // namespace std
+#define memcpy simt_memcpy
+#define memset simt_memset
+#endif
+
 // ---- cuda/machine.h -------------------------------------------------------------------------------------------------
 
 namespace sana::cuda {
@@ -138,19 +144,33 @@ using f16 = __half;
 
 #define SANA_DYNAMIC_SHARED(T, name) T* const name = reinterpret_cast<T*>(simt::context.dynamic_shared)
 
+template <class... Parameters>
+struct KernelCall {
+  void (*kernel)(Parameters...);
+  std::tuple<Parameters...> arguments;
+  void operator()() const {
+    simt::context.call = this;
+    simt::context.call_bytes = sizeof *this;
+    std::apply(kernel, arguments);
+  }
+};
+
 template <class... Parameters, class... Given>
 void launch(cudaStream_t stream, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
             const Given&... given) {
-  std::tuple<Parameters...> arguments(static_cast<Parameters>(given)...);
-  check(simt::queue_launch(stream, grid, block, shared_bytes, [=] { std::apply(kernel, arguments); }),
-        "cannot launch the kernel");
+  const simt::Grid launch = {grid, block, shared_bytes, reinterpret_cast<const void*>(kernel)};
+  const KernelCall<Parameters...> call = {kernel, {static_cast<Parameters>(given)...}};
+  check(simt::queue_launch(stream, launch, call), "cannot launch the kernel");
 }
 
 SIMT_RUNTIME inline void copy_async(void* shared, const void* global, bool valid) {
   simt::Fiber* const fiber = simt::context.fiber;
-  if (fiber->copy_count == simt::Fiber::kMostCopies) __builtin_trap();
-  if ((reinterpret_cast<uintptr_t>(shared) | (valid ? reinterpret_cast<uintptr_t>(global) : 0)) & 15) __builtin_trap();
-  simt::note(shared, 16, simt::Access::kCopyStarted);  // nobody may touch it until the wait
+  if (fiber->copy_count == simt::Fiber::kMostCopies)
+    simt::abandon_launch("more copies under way than the emulation holds");
+  if ((reinterpret_cast<uintptr_t>(shared) | (valid ? reinterpret_cast<uintptr_t>(global) : 0)) & 15) {
+    simt::abandon_launch("copy_async: an address is no multiple of 16");
+  }
+  simt::checker::note(shared, 16, simt::checker::Access::kCopyStarted);  // nobody may touch it until the wait
   fiber->copies[fiber->copy_count++] = {shared, valid ? global : nullptr, fiber->copy_group};
 }
 
@@ -169,88 +189,33 @@ SIMT_RUNTIME void copy_wait() {
       fiber->copies[kept++] = copy;
       continue;
     }
-    simt::note(copy.to, 16, simt::Access::kCopyLanded);
+    simt::checker::note(copy.to, 16, simt::checker::Access::kCopyLanded);
     if (copy.from) {
-      simt::note(copy.from, 16, simt::Access::kRead);
-      std::memcpy(copy.to, copy.from, 16);
+      simt::checker::note(copy.from, 16, simt::checker::Access::kRead);
+      __builtin_memcpy(copy.to, copy.from, 16);
     } else {
-      std::memset(copy.to, 0, 16);
+      __builtin_memset(copy.to, 0, 16);
     }
   }
   fiber->copy_count = kept;
 }
 
-template <bool transposed>
-SIMT_RUNTIME void load_matrices_as(uint32_t (&fragment)[4], const void* row) {
-  if (reinterpret_cast<uintptr_t>(row) & 15) __builtin_trap();
-  simt::note(row, 16, simt::Access::kRead);
-  simt::collective(~0u, row, fragment, [](unsigned char (&slots)[32][64]) {
-    uint16_t matrices[4][8][8];
-    for (int lane = 0; lane < 32; ++lane) {
-      const void* from;
-      std::memcpy(&from, slots[lane], sizeof from);
-      std::memcpy(matrices[lane / 8][lane % 8], from, 16);
-    }
-    for (int lane = 0; lane < 32; ++lane) {
-      const int r = lane / 4, c = lane % 4 * 2;
-      uint16_t out[4][2];
-      for (int m = 0; m < 4; ++m) {
-        out[m][0] = transposed ? matrices[m][c][r] : matrices[m][r][c];
-        out[m][1] = transposed ? matrices[m][c + 1][r] : matrices[m][r][c + 1];
-      }
-      std::memcpy(slots[lane], out, sizeof out);
-    }
-  });
+SIMT_RUNTIME inline void load_matrices_as(uint32_t (&fragment)[4], const void* row, simt::Compute compute) {
+  if (reinterpret_cast<uintptr_t>(row) & 15) simt::abandon_launch("load_matrices: an address is no multiple of 16");
+  simt::checker::note(row, 16, simt::checker::Access::kRead);
+  simt::collective(~0u, row, fragment, compute);
 }
 inline void load_matrices(uint32_t (&fragment)[4], const void* row) {
-  load_matrices_as<false>(fragment, row);
+  load_matrices_as(fragment, row, simt::load_matrices);
 }
 inline void load_matrices_transposed(uint32_t (&fragment)[4], const void* row) {
-  load_matrices_as<true>(fragment, row);
+  load_matrices_as(fragment, row, simt::load_matrices_transposed);
 }
 
 template <class T>
 SIMT_RUNTIME void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  struct In {
-    float c[4];
-    uint32_t a[4], b[2];
-  } in = {{c[0], c[1], c[2], c[3]}, {a[0], a[1], a[2], a[3]}, {b0, b1}};
-  simt::collective(~0u, in, c, [](unsigned char (&slots)[32][64]) {
-    using Row = float __attribute__((vector_size(32)));
-    const auto element = [](uint32_t pair, int which) {
-      const auto half = static_cast<uint16_t>(which ? pair >> 16 : pair);
-      if constexpr (std::is_same_v<T, bf16>) {
-        const uint32_t bits = uint32_t{half} << 16;
-        float x;
-        std::memcpy(&x, &bits, sizeof x);
-        return x;
-      } else {
-        f16 x;
-        std::memcpy(static_cast<void*>(&x), &half, sizeof x);
-        return __half2float(x);
-      }
-    };
-    float left[16][16];
-    Row right[16], sums[16];
-    for (int lane = 0; lane < 32; ++lane) {
-      In in;
-      std::memcpy(&in, slots[lane], sizeof in);
-      const int g = lane / 4, t = lane % 4 * 2;
-      for (int j = 0; j < 2; ++j) {
-        for (int i = 0; i < 4; ++i) left[g + i % 2 * 8][t + i / 2 * 8 + j] = element(in.a[i], j);
-        for (int i = 0; i < 2; ++i) right[t + i * 8 + j][g] = element(in.b[i], j);
-      }
-      for (int i = 0; i < 4; ++i) sums[g + i / 2 * 8][t + i % 2] = in.c[i];
-    }
-    for (int m = 0; m < 16; ++m) {
-      for (int k = 0; k < 16; ++k) sums[m] += left[m][k] * right[k];
-    }
-    for (int lane = 0; lane < 32; ++lane) {
-      const int g = lane / 4, t = lane % 4 * 2;
-      const float out[4] = {sums[g][t], sums[g][t + 1], sums[g + 8][t], sums[g + 8][t + 1]};
-      std::memcpy(slots[lane], out, sizeof out);
-    }
-  });
+  const simt::MmaOperands operands = {{c[0], c[1], c[2], c[3]}, {a[0], a[1], a[2], a[3]}, {b0, b1}};
+  simt::collective(~0u, operands, c, simt::mma<T>);
 }
 
 inline float exp2_approximately(float x) {

@@ -1,0 +1,24 @@
+// What a warp's collectives compute, once all lanes have given their operands.
+
+#pragma once
+
+#include <cstdint>
+
+#include "test/simt/scheduler.h"
+
+namespace simt {
+
+void sync_warp(unsigned lanes, Slots&);
+void ballot(unsigned lanes, Slots&);         // int predicates in, the votes out
+void load_matrices(unsigned lanes, Slots&);  // addresses of rows in, uint32_t[4] out
+void load_matrices_transposed(unsigned lanes, Slots&);
+
+struct MmaOperands {
+  float c[4];
+  uint32_t a[4], b[2];
+};
+// MmaOperands in, float[4] out. T is __nv_bfloat16 or __half.
+template <class T>
+void mma(unsigned lanes, Slots&);
+
+}  // namespace simt
