@@ -1,13 +1,12 @@
 // Choosing a tile and the number of splits by what they should cost.
 
-#include "cuda/kernels/tiles.h"
-
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 
 #include "cuda/error.h"
+#include "cuda/kernels/tiles.h"
 
 namespace sana::cuda {
 namespace {
