@@ -1,6 +1,7 @@
 #include "binding/libraries.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -21,6 +22,10 @@ std::string own_folder() {
 
 // The backend of a library, or null and why.
 const SanaBackend* open(const std::string& file, std::string& problem) {
+  if (access(file.c_str(), F_OK) != 0) {
+    problem = "it is not there";
+    return nullptr;
+  }
   void* const library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     const char* reason = dlerror();

@@ -6,6 +6,7 @@
 #include "binding/attempt.h"
 #include "cuda/ceilings.h"
 #include "cuda/device.h"
+#include "cuda/error.h"
 #include "cuda/pack.h"
 #include "cuda/program.h"
 
@@ -28,7 +29,11 @@ int device_open(uint32_t index, const SanaDeviceOptions* options, SanaDevice** d
 }
 
 int device_describe(SanaDevice* device, SanaDeviceInfo* info, SanaFailure* failure) {
-  return device_info(static_cast<uint32_t>(device->index), info, failure);
+  return attempt(failure, [&] {
+    describe(device->index, info);
+    info->free_bytes += device->freed_bytes();
+    info->workspace_bytes = kWorkspaceBytes;
+  });
 }
 
 int device_ceilings(SanaDevice* device, SanaCeilings* ceilings, SanaFailure* failure) {

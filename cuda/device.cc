@@ -196,6 +196,13 @@ void SanaDevice::free(SanaMemory* memory) {
   freed_.push_back(memory);
 }
 
+uint64_t SanaDevice::freed_bytes() {
+  const std::lock_guard lock(mutex_);
+  uint64_t bytes = 0;
+  for (const SanaMemory* memory : freed_) bytes += memory->bytes;
+  return bytes;
+}
+
 void SanaDevice::wait() {
   const cudaError_t status = cudaStreamSynchronize(stream.handle);
   if (status == cudaSuccess) return;

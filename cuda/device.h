@@ -51,6 +51,9 @@ struct SanaDevice {
   SanaMemory* allocate(uint64_t bytes);  // throws ERR_SANA_MEMORY, "required, free"
   void free(SanaMemory*);
 
+  // Of memory that was given back and is not free yet.
+  uint64_t freed_bytes();
+
   // Throws what has gone wrong on the stream so far once it is done.
   void wait();
 

@@ -2,7 +2,11 @@
 
 #pragma once
 
+#include <cstring>
+#include <type_traits>
+
 #include "cuda/kernel.h"
+#include "cuda/machine.h"
 
 namespace sana::cuda {
 
@@ -54,6 +58,37 @@ __device__ __forceinline__ void store(T* to, const float (&from)[N]) {
   for (int i = 0; i < N; ++i) vector.elements[i] = from_float<T>(from[i]);
   *reinterpret_cast<Vector<T, N>*>(to) = vector;
 }
+
+// N successive elements as memory has them, to be converted when they are used: they wait in half the registers. Whole
+// words, since the device's compiler takes 16-bit registers apart and together again.
+template <class T, int N>
+struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Packed {
+  using Word = std::conditional_t<sizeof(T) * N % 4 == 0, uint32_t, uint16_t>;
+  static constexpr int kWordElements = sizeof(Word) / sizeof(T);
+  Word words[N / kWordElements] = {};
+
+  __device__ __forceinline__ Packed() {}
+  // At an address that is a multiple of the elements' bytes (at most 16); zeros, and nothing read, where not `valid`.
+  __device__ __forceinline__ explicit Packed(const T* from, bool valid = true) {
+    if (valid) *this = *reinterpret_cast<const Packed*>(from);
+  }
+
+  __device__ __forceinline__ float operator[](int i) const {
+    const Word word = words[i / kWordElements];
+    const int shift = i % kWordElements * 16;
+    if constexpr (std::is_same_v<T, f16>) {
+      const auto bits = static_cast<uint16_t>(word >> shift);
+      f16 element;
+      memcpy(static_cast<void*>(&element), &bits, sizeof element);
+      return to_float(element);
+    } else {  // f32, or bf16: the upper half of one
+      const uint32_t bits = sizeof(T) == 4 ? word : shift ? word & 0xffff0000u : uint32_t{word} << 16;
+      float element;
+      memcpy(&element, &bits, sizeof element);
+      return element;
+    }
+  }
+};
 
 __device__ __forceinline__ float activate(Activation function, float x) {
   switch (function) {

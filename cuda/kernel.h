@@ -2,9 +2,11 @@
 
 #pragma once
 
+#include <cuda_runtime_api.h>
+
 #include "binding/arguments.h"
+#include "binding/error.h"
 #include "binding/ops.h"
-#include "cuda/machine.h"
 
 namespace sana::cuda {
 
@@ -32,6 +34,14 @@ using Kernel = void (*)(const Call&, const Stream&);
 
 constexpr int64_t divide_up(int64_t a, int64_t b) {
   return (a + b - 1) / b;
+}
+
+// Blocks of a launch along x, the one dimension of a grid that takes more than 65535.
+inline unsigned grid_size(int64_t blocks) {
+  if (blocks > INT32_MAX) {
+    throw Error("ERR_SANA_PROGRAM", "an operator of %lld blocks is too large", static_cast<long long>(blocks));
+  }
+  return static_cast<unsigned>(blocks);
 }
 
 }  // namespace sana::cuda

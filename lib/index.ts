@@ -11,4 +11,4 @@ export { readLatents, writeLatents } from './pipeline/latents-file.ts';
 export { SanaPipeline } from './pipeline/pipeline.ts';
 export { LIMITS, SCHEDULERS } from './pipeline/request.ts';
 export type * from './pipeline/types.ts';
-export { type DeviceInfo, listDevices } from './runtime/devices.ts';
+export { type DeviceInfo, type LibraryInfo, listDevices, listLibraries } from './runtime/devices.ts';

@@ -2,6 +2,7 @@
 // measured against.
 
 #include "cuda/kernels/kernels.h"
+#include "cuda/machine.h"
 
 namespace sana::cuda {
 namespace {

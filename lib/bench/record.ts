@@ -11,6 +11,7 @@ import { summarize, type TimeSummary } from './statistics.ts';
 export type Implementation =
   | 'sana-native'
   | 'torch-eager' // scripts/bench/peer.py: what diffusers does by default
+  | 'torch-compiled' // the same through torch.compile
   | 'diffusers-eager'
   | 'diffusers-compiled'
   | 'torch-best'

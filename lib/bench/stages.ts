@@ -51,7 +51,7 @@ export function emptyTimes(): StageTimes {
 
 /** FLOPs, bytes and floor of each stage; what is cached from an earlier run (the instruction) is not counted. */
 export function workOf(explanation: Explanation, ceilings: Ceilings): Record<StageName, Work> {
-  const dtype = explanation.dtype === 'float32' ? 'f32' : 'bf16';
+  const dtype = explanation.dtype === 'float32' ? 'f32' : 'bf16'; // f16 is as fast
   const sum = (names: readonly string[], repeated: boolean): Work => {
     const stages = explanation.stages.filter(({ name }) => names.includes(name));
     const total = (of: (stage: (typeof stages)[number]) => number) =>

@@ -60,7 +60,7 @@ async function bench(flags: Flags): Promise<void> {
               res: [explanation.height, explanation.width],
               batch: 2 * explanation.batch,
               ...(stage === 'generate' && { steps }),
-              dtype: explanation.dtype === 'float32' ? 'f32' : 'bf16',
+              dtype: ({ float32: 'f32', bfloat16: 'bf16', float16: 'f16' } as const)[explanation.dtype],
               acc: 'f32',
             },
             impl: 'sana-native',

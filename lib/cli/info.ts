@@ -2,7 +2,7 @@
 
 import { arch, cpus, platform, release, totalmem } from 'node:os';
 import { Command } from 'commander';
-import { type DeviceInfo, listDevices, SanaError } from '../index.ts';
+import { type DeviceInfo, listDevices, listLibraries, SanaError } from '../index.ts';
 import { version } from '../version.ts';
 import { EXIT } from './exit-codes.ts';
 import { printJson, printLines } from './output.ts';
@@ -26,6 +26,7 @@ async function info({ json }: { json?: boolean }): Promise<void> {
     cores: cpus().length,
     memoryBytes: totalmem(),
     devices,
+    libraries: error === undefined ? listLibraries() : [],
     ...(error !== undefined && { error }),
   };
   if (json === true) await printJson(facts);
@@ -35,10 +36,12 @@ async function info({ json }: { json?: boolean }): Promise<void> {
       `node         ${facts.node}, ${facts.platform}, ${facts.libc}`,
       `system       ${facts.system}`,
       `cpu          ${facts.cpu}, ${facts.cores} cores, ${gigabytes(facts.memoryBytes)}`,
-      ...devices.map(({ id, name, path, units, freeBytes, totalBytes }) => {
+      ...devices.map(({ id, name, path, units, freeBytes, totalBytes, problem }) => {
         const memory = `${gigabytes(freeBytes)} of ${gigabytes(totalBytes)} free`;
-        return `${id.padEnd(12)} ${name}, ${path}, ${units} ${id === 'cpu' ? 'threads' : 'units'}, ${memory}`;
+        const usable = problem === undefined ? memory : `cannot be used: ${problem}`;
+        return `${id.padEnd(12)} ${name}, ${path}, ${units} ${id === 'cpu' ? 'threads' : 'units'}, ${usable}`;
       }),
+      ...facts.libraries.map(({ file, problem }) => `${'cuda library'.padEnd(12)} ${file}: ${problem ?? 'in use'}`),
       ...(error === undefined ? [] : ['no device', `  ${error.message}`, `  ${error.hint}`]),
     ]);
   }

@@ -33,7 +33,7 @@ export class AutoencoderDecoder {
   readonly weights: Weights;
   readonly #stages: readonly Stage[];
 
-  constructor(device: NativeDevice, config: AutoencoderConfig, dtype: 'f32' | 'bf16') {
+  constructor(device: NativeDevice, config: AutoencoderConfig, dtype: 'f32' | 'bf16' | 'f16') {
     const w = new Weights(device, 'autoencoder decoder', dtype);
     const widths = config.decoderBlockOutChannels;
     const deepest = widths.length - 1;
@@ -90,7 +90,7 @@ export class AutoencoderEncoder {
   readonly weights: Weights;
   readonly #stages: readonly Stage[];
 
-  constructor(device: NativeDevice, config: AutoencoderConfig, dtype: 'f32' | 'bf16') {
+  constructor(device: NativeDevice, config: AutoencoderConfig, dtype: 'f32' | 'bf16' | 'f16') {
     const w = new Weights(device, 'autoencoder encoder', dtype);
     const widths = config.encoderBlockOutChannels;
     const deepest = widths.length - 1;

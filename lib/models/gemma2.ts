@@ -50,7 +50,7 @@ export class Gemma2 {
   readonly #layers: readonly LayerWeights[];
   readonly #norm: Tensor; // [C]
 
-  constructor(device: NativeDevice, config: Gemma2Config, dtype: 'f32' | 'bf16') {
+  constructor(device: NativeDevice, config: Gemma2Config, dtype: 'f32' | 'bf16' | 'f16') {
     const w = new Weights(device, 'text encoder', dtype);
     const { hiddenSize: c, headDim: d, numAttentionHeads: h, numKeyValueHeads: hkv, intermediateSize: f } = config;
     this.config = config;

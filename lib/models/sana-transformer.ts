@@ -61,7 +61,7 @@ export class SanaTransformer {
   readonly #out: { weight: Tensor; bias: Tensor };
   readonly #blocks: readonly BlockWeights[];
 
-  constructor(device: NativeDevice, config: TransformerConfig, dtype: 'f32' | 'bf16') {
+  constructor(device: NativeDevice, config: TransformerConfig, dtype: 'f32' | 'bf16' | 'f16') {
     demandSupported(config);
     const w = new Weights(device, 'transformer', dtype);
     const c = config.numAttentionHeads * config.attentionHeadDim;

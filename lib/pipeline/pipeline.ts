@@ -25,6 +25,7 @@ import { binResolution } from './resolution.ts';
 import { type PromptEmbeds, TextEncoder } from './text-encoder.ts';
 import { type Denoiser, type DenoiseShape, Transformer } from './transformer.ts';
 import type {
+  DTypeName,
   Explanation,
   GenerateRequest,
   GenerateResult,
@@ -78,9 +79,11 @@ export class SanaPipeline {
     this.#checkpoint = checkpoint;
     this.#dtype = dtype;
     this.#offload = offload;
-    this.#textEncoder = new TextEncoder(engine, checkpoint.textEncoder, dtype);
+    // Gemma-2 and DC-AE leave the range of f16, as the released models' own instructions have it: bf16 for them.
+    const others = dtype === 'f16' ? 'bf16' : dtype;
+    this.#textEncoder = new TextEncoder(engine, checkpoint.textEncoder, others);
     this.#transformer = new Transformer(engine, checkpoint.transformer, dtype, trainedInFp16);
-    this.#autoencoder = new Autoencoder(engine, checkpoint.vae, dtype);
+    this.#autoencoder = new Autoencoder(engine, checkpoint.vae, others);
   }
 
   /**
@@ -557,11 +560,12 @@ function computeDtype(dtype: CheckedLoadOptions['dtype'], engine: Engine): Compu
   if (dtype === 'auto') return defaultDtype(engine.device);
   if (dtype === 'float32') return 'f32';
   if (dtype === 'bfloat16') return 'bf16';
-  throw argumentError('dtype', `'auto', 'float32' or 'bfloat16' on ${engine.deviceId}`, dtype);
+  if (engine.deviceId !== 'cpu') return 'f16';
+  throw argumentError('dtype', "'auto', 'float32' or 'bfloat16' on the CPU", dtype);
 }
 
-function publicDtype(dtype: ComputeDtype): 'float32' | 'bfloat16' {
-  return dtype === 'f32' ? 'float32' : 'bfloat16';
+function publicDtype(dtype: ComputeDtype): DTypeName {
+  return ({ f32: 'float32', bf16: 'bfloat16', f16: 'float16' } as const)[dtype];
 }
 
 function samplerOf({ scheduler }: CheckedRequest): 'flow-dpm-solver' | 'flow-euler' {

@@ -35,7 +35,7 @@ export class Transformer {
     this.#engine = engine;
     this.#component = component;
     this.#model = new SanaTransformer(engine.device, component.config, dtype);
-    this.#model.attentionClip = trainedInFp16 ? fp16Clip : 0;
+    this.#model.attentionClip = trainedInFp16 || dtype === 'f16' ? fp16Clip : 0;
   }
 
   get config(): TransformerConfig {
@@ -240,10 +240,14 @@ export class Denoiser {
   ): Promise<void> {
     const { device } = this.#engine;
     if (this.#stepProgram === undefined) throw new Error('start() comes first');
-    await write(device, this.#timestep, Float32Array.of(timestep));
-    await write(device, this.#coefficients, Float32Array.of(guidanceScale, p, q, a, b, c));
-    await this.#engine.run(this.#stepProgram, signal);
-    const [count = 0] = new Int32Array(await read(device, this.#nonFinite));
+    // Queued together: the device does them in order, without waiting for this thread in between.
+    const [, , , counted] = await Promise.all([
+      write(device, this.#timestep, Float32Array.of(timestep)),
+      write(device, this.#coefficients, Float32Array.of(guidanceScale, p, q, a, b, c)),
+      this.#engine.run(this.#stepProgram, signal),
+      read(device, this.#nonFinite),
+    ]);
+    const [count = 0] = new Int32Array(counted);
     if (count > 0) {
       throw new SanaError(
         'ERR_SANA_NUMERICS',

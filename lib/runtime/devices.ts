@@ -1,5 +1,6 @@
 /** Devices: which there are, which one is taken, and what it can hold. */
 
+import { basename } from 'node:path';
 import { argumentError, SanaError } from '../errors.ts';
 import { addon, type NativeDevice, type NativeDeviceInfo } from '../native.ts';
 
@@ -14,6 +15,20 @@ export interface DeviceInfo {
   readonly freeBytes: number;
   /** Threads or multiprocessors. */
   readonly units: number;
+  /** Why the device cannot be used; absent when it can. */
+  readonly problem?: string;
+}
+
+/** A library with the kernels of one CUDA version. */
+export interface LibraryInfo {
+  readonly file: string;
+  /** Why it is not used: not there, no driver, a driver that is too old; absent for the one that is. */
+  readonly problem?: string;
+}
+
+/** The CUDA libraries that were looked for, in order. SANA_NATIVE_CUDA chooses: `off`, `13`, `12`, or a library's path. */
+export function listLibraries(): LibraryInfo[] {
+  return addon().libraries.map(({ file, problem }) => ({ file, ...(problem !== '' && { problem }) }));
 }
 
 /** The devices of this machine, the CPU last. */
@@ -25,8 +40,9 @@ export function listDevices(): DeviceInfo[] {
 }
 
 function publicInfo(info: NativeDeviceInfo): DeviceInfo {
-  const { backend, index, name, path, totalBytes, freeBytes, units } = info;
-  return { id: backend === 'cpu' ? 'cpu' : `${backend}:${index}`, name, path, totalBytes, freeBytes, units };
+  const { backend, index, name, path, totalBytes, freeBytes, units, problem } = info;
+  const id = backend === 'cpu' ? 'cpu' : `${backend}:${index}`;
+  return { id, name, path, totalBytes, freeBytes, units, ...(problem !== '' && { problem }) };
 }
 
 /** A device in use. Pipelines that ask for the same one share it, and with it its threads. */
@@ -47,7 +63,7 @@ export class DeviceLease {
 
   /** Bytes of the device that are free now. */
   freeBytes(): number {
-    return listDevices().find(({ id }) => id === this.id)?.freeBytes ?? 0;
+    return this.native.info.freeBytes;
   }
 
   release(): void {
@@ -69,8 +85,8 @@ interface OpenDevice {
 const open = new Map<string, OpenDevice>();
 
 /**
- * Opens a device: `auto` takes the first GPU, else the CPU.
- * @throws SanaError ERR_SANA_DEVICE naming the devices there are.
+ * Opens a device: `auto` takes the first GPU that can be used, else the CPU.
+ * @throws SanaError ERR_SANA_DEVICE naming the devices there are, and why there is no GPU among them.
  */
 export function openDevice(device: string, threads?: number): DeviceLease {
   if (!/^(auto|cpu|cuda(:\d+)?)$/.test(device)) {
@@ -81,11 +97,15 @@ export function openDevice(device: string, threads?: number): DeviceLease {
   }
   const devices = listDevices();
   const wanted = device === 'cuda' ? 'cuda:0' : device;
-  const found = device === 'auto' ? devices[0] : devices.find(({ id }) => id === wanted);
-  if (found === undefined) {
-    throw new SanaError('ERR_SANA_DEVICE', `There is no device '${wanted}' on this machine`, {
-      hint: `Use one of: ${devices.map(({ id, name }) => `${id} (${name})`).join(', ')}.`,
-    });
+  const usable = devices.filter(({ problem }) => problem === undefined);
+  const found = device === 'auto' ? usable[0] : devices.find(({ id }) => id === wanted);
+  if (found === undefined || found.problem !== undefined) {
+    const what =
+      found === undefined
+        ? `There is no device '${wanted}' on this machine`
+        : `The device '${wanted}' (${found.name}) cannot be used: ${found.problem}`;
+    const others = `Use one of: ${usable.map(({ id, name }) => `${id} (${name})`).join(', ')}.`;
+    throw new SanaError('ERR_SANA_DEVICE', what, { hint: [others, ...whyNoGpu()].join(' ') });
   }
   const [backend = 'cpu', index = '0'] = found.id.split(':');
   const path = backend === 'cpu' ? process.env.SANA_NATIVE_CPU_PATH : undefined;
@@ -98,6 +118,13 @@ export function openDevice(device: string, threads?: number): DeviceLease {
   }
   shared.users++;
   return new DeviceLease(found.id, key, shared);
+}
+
+/** What keeps each CUDA library from being used, when none is. */
+function whyNoGpu(): string[] {
+  const libraries = listLibraries();
+  if (libraries.some(({ problem }) => problem === undefined)) return [];
+  return libraries.map(({ file, problem }) => `${basename(file)}: ${problem}.`);
 }
 
 /** The dtype that `auto` means on a device: bf16 where it computes that natively, else f32. */

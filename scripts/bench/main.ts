@@ -1,7 +1,8 @@
 /**
  * `npm run bench`: times the stages of a generation beside torch, alternating A B A B in one run, in f32 and bf16.
  *
- *   npm run bench -- --model FOLDER [--size 512] [--dtype f32 bf16] [--blocks 3] [--output docs/measurements/x.jsonl]
+ *   npm run bench -- --model FOLDER [--device cuda:0] [--size 512] [--dtype f32 bf16] [--blocks 3] [--compile]
+ *                    [--output docs/measurements/x.jsonl]
  *
  * The peer is scripts/bench/peer.py: the reference's operations in eager torch, with the same checkpoint's weights.
  * SANA_BENCH_PYTHON names a Python with torch; without one our side is timed alone, and the output says so. What does
@@ -30,7 +31,7 @@ import {
   workOf,
 } from '../../lib/bench/stages.ts';
 import { pairRatios } from '../../lib/bench/statistics.ts';
-import { SanaPipeline, type TensorLike } from '../../lib/index.ts';
+import { type DeviceName, listDevices, SanaPipeline, type TensorLike } from '../../lib/index.ts';
 import { torchRandn } from '../../lib/pipeline/noise.ts';
 import { openCheckpoint } from '../../lib/runtime/checkpoint.ts';
 import { readTensor, writeSafetensors } from '../../lib/runtime/tensor-file.ts';
@@ -43,6 +44,8 @@ interface Options {
   readonly dtype: ('f32' | 'bf16')[];
   readonly blocks: number;
   readonly threads: number;
+  readonly device: DeviceName;
+  readonly compile: boolean;
   readonly output?: string;
 }
 
@@ -59,6 +62,8 @@ const options = new Command('bench')
   .option('--dtype <types...>', 'f32, bf16 or both', ['f32', 'bf16'])
   .option('--blocks <count>', 'A B blocks', Number, 3)
   .option('--threads <count>', 'threads of both sides', Number, 2)
+  .option('--device <name>', "the device of both sides, 'cpu' or 'cuda:0'", 'cpu')
+  .option('--compile', 'torch compiles its networks (torch.compile, max-autotune)', false)
   .option('--output <file>', 'append the results, one JSON object a line')
   .parse()
   .opts<Options>();
@@ -69,15 +74,16 @@ if (options.output !== undefined) writeRecords(options.output, records);
 
 async function compare(dtype: 'f32' | 'bf16'): Promise<BenchmarkRecord[]> {
   await using pipe = await SanaPipeline.fromPretrained(options.model, {
-    device: 'cpu',
+    device: options.device,
     dtype: dtype === 'f32' ? 'float32' : 'bfloat16',
-    threads: options.threads,
+    ...(options.device === 'cpu' && { threads: options.threads }),
     ...(options.variant !== undefined && { variant: options.variant }),
   });
   const { size, threads, blocks } = options;
   const request = { width: size, height: size, useResolutionBinning: false, numInferenceSteps: steps };
   const explanation = await pipe.explain({ ...benchRequest, ...request });
-  const work = workOf(explanation, await measureCeilings('cpu', threads));
+  const onCpu = options.device === 'cpu';
+  const work = workOf(explanation, await measureCeilings(options.device, onCpu ? threads : undefined));
   const peer = await TorchPeer.start();
   const theirs: Partial<Record<StageName, number[]>> = {};
   const cases: PeerStage[] = [
@@ -93,7 +99,7 @@ async function compare(dtype: 'f32' | 'bf16'): Promise<BenchmarkRecord[]> {
     for (let block = 0; block < blocks; block++) {
       ({ peakBytes } = await timeGeneration(pipe, ours, { steps, size }));
       for (const stage of peer === undefined ? [] : cases) {
-        if (stage.case === 'text_encode' && freemem() < textEncoderBytes[dtype]) {
+        if (onCpu && stage.case === 'text_encode' && freemem() < textEncoderBytes[dtype]) {
           if (block === 0)
             console.error(
               `text_encode in ${dtype}: torch's text encoder does not fit in the memory left, not compared`,
@@ -101,11 +107,16 @@ async function compare(dtype: 'f32' | 'bf16'): Promise<BenchmarkRecord[]> {
           continue;
         }
         const runs = stage.case === 'denoise_step' ? timedSteps : 1;
-        const times = await peer?.run({ ...stage, dtype, threads, runs, warmup: 1 });
+        const where = { device: torchDevice(), compile: options.compile };
+        const times = await peer?.run({ ...stage, ...where, dtype, threads, runs, warmup: onCpu ? 1 : 3 });
         theirs[stage.case] = [...(theirs[stage.case] ?? []), ...(times ?? [])];
       }
     }
-    const machine = describeMachine(peer === undefined ? {} : { torch: peer.torchVersion });
+    const gpu = onCpu ? undefined : listDevices().find(({ id }) => id === explanation.device)?.name;
+    const machine = describeMachine({
+      ...(gpu !== undefined && { gpu }),
+      ...(peer !== undefined && { torch: peer.torchVersion }),
+    });
     const where = { machine, commit: describeCommit() };
     return stageNames.map((stage) => {
       const other = theirs[stage];
@@ -130,7 +141,9 @@ async function compare(dtype: 'f32' | 'bf16'): Promise<BenchmarkRecord[]> {
           peakBytes,
           work: work[stage],
           ...(error && { error }),
-          ...(other && { pair: { with: 'torch-eager', ...pairRatios(other, ours[stage]) } }),
+          ...(other && {
+            pair: { with: options.compile ? 'torch-compiled' : 'torch-eager', ...pairRatios(other, ours[stage]) },
+          }),
         },
         where,
       );
@@ -166,7 +179,8 @@ async function stageErrors(
     const inputs = join(folder, 'inputs.safetensors');
     const tensors = { latents, z, timestep, encoder_hidden_states: embeds, encoder_attention_mask: mask };
     await writeSafetensors(inputs, new Map(Object.entries(tensors)));
-    const common = { checkpoint: options.model, inputs, dtype: 'f32', threads: options.threads } as const;
+    const where = { threads: options.threads, device: torchDevice() };
+    const common = { checkpoint: options.model, inputs, dtype: 'f32', ...where } as const;
     const errors: Partial<Record<StageName, ResultError>> = {};
     for (const stage of ['denoise_step', 'decode'] as const) {
       const outputs = join(folder, `${stage}.safetensors`);
@@ -195,6 +209,11 @@ function difference(actual: ArrayLike<number>, expected: ArrayLike<number>): Omi
     maxAbs = Math.max(maxAbs, Math.abs(a - e));
   }
   return { rel_l2: Math.sqrt(squares / norm), max_abs: maxAbs, cos: dot / Math.sqrt(norm * own) };
+}
+
+/** What torch calls the device. */
+function torchDevice(): string {
+  return options.device === 'cuda' ? 'cuda:0' : options.device;
 }
 
 async function modelName(): Promise<'0.6b' | '1.6b'> {

@@ -1,13 +1,14 @@
 """The torch peer as a server: one JSON command on a line of stdin, one JSON answer on a line of stdout.
 
 A benchmark that alternates with it in one run compares like with like on a shared, noisy machine. What is timed is
-what diffusers does by default on a CPU; `peer_models.py` says what that is. The networks are random of the released
+what diffusers does by default; `peer_models.py` says what that is. The networks are random of the released
 shapes, or those of a checkpoint.
 
   {"case": "denoise_step", "model": "0.6b", "size": 512, "dtype": "bf16", "threads": 2, "runs": 5, "warmup": 1}
   -> {"ms": [1083.2, ...]}
 
-Every case takes dtype ("f32" | "bf16"), threads, runs and warmup (default 1), and an optional "checkpoint" folder.
+Every case takes dtype ("f32" | "bf16"), threads, runs and warmup (default 1), and optionally a "checkpoint" folder, a
+"device" ("cuda:0"; default "cpu") and "compile" (true: torch.compile of the network or operator, max-autotune).
 
   text_encode       prompt with instruction (506 positions), then the empty negative prompt (300)
   denoise_step      model, size: guidance batch of 2, 300 text positions, guidance and solver update included
@@ -50,15 +51,20 @@ class Networks:
     def get(self, network, config, command):
         dtype = models.DTYPES[command["dtype"]]
         checkpoint = command.get("checkpoint")
-        key = (network, json.dumps(config), checkpoint, dtype)
+        key = (network, json.dumps(config), checkpoint, dtype, command.get("device"), command.get("compile"))
         if key != self.key:
             self.key = self.network = None  # free the old one first: two may not fit
             if checkpoint is None:
                 self.network = models.random_weights(network, config, dtype)
             else:
                 self.network = models.load(network, checkpoint, dtype)
+            self.network = compiled(self.network.to(command.get("device", "cpu")), command)
             self.key = key
         return self.network
+
+
+def compiled(function, command):
+    return torch.compile(function, mode="max-autotune") if command.get("compile") else function
 
 
 networks = Networks()
@@ -160,9 +166,12 @@ CASES = {
     for case in (text_encode, denoise_step, decode, linear, conv2d, depthwise, linear_attention, cross_attention)
 }
 
+NETWORKS = (text_encode, denoise_step, decode)  # compiled when they are made
+
 
 def reference(command):
-    tensors = models.read_safetensors(command["inputs"])
+    device = command.get("device", "cpu")
+    tensors = {name: value.to(device) for name, value in models.read_safetensors(command["inputs"]).items()}
     prefix = command.get("prefix", "")
     given = lambda name: tensors[prefix + name]
     dtype = models.DTYPES[command["dtype"]]
@@ -178,12 +187,14 @@ def reference(command):
         output = networks.get(models.Decoder, None, command)(given("z").to(dtype))
     else:
         raise ValueError(f"no stage {stage!r}: text_encode, denoise_step or decode")
-    models.write_safetensors(command["outputs"], {"output": output})
+    models.write_safetensors(command["outputs"], {"output": output.cpu()})
 
 
-def milliseconds(run):
+def milliseconds(run, wait):
+    wait()
     start = time.perf_counter()
     run()
+    wait()
     return 1000 * (time.perf_counter() - start)
 
 
@@ -191,14 +202,18 @@ def milliseconds(run):
 def answer(command):
     torch.set_num_threads(command["threads"])
     torch.manual_seed(0)
+    device = command.get("device", "cpu")
+    torch.set_default_device(device)
+    wait = torch.cuda.synchronize if device != "cpu" else lambda: None
     if command["case"] == "reference":
-        return {"ms": [milliseconds(lambda: reference(command))]}
+        return {"ms": [milliseconds(lambda: reference(command), wait)]}
     if command["case"] not in CASES:
         raise ValueError(f"no case {command['case']!r}: {', '.join(CASES)} or reference")
-    run = CASES[command["case"]](command)
+    case = CASES[command["case"]]
+    run = case(command) if case in NETWORKS else compiled(case(command), command)
     for _ in range(command.get("warmup", 1)):
         run()
-    return {"ms": [milliseconds(run) for _ in range(command["runs"])]}
+    return {"ms": [milliseconds(run, wait) for _ in range(command["runs"])]}
 
 
 def main():

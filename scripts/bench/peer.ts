@@ -13,6 +13,10 @@ export interface PeerTiming {
   readonly threads: number;
   readonly runs: number;
   readonly warmup?: number; // default 1
+  /** `cuda:0`; default `cpu`. */
+  readonly device?: string;
+  /** torch.compile, at max-autotune. */
+  readonly compile?: boolean;
 }
 
 /** Take the weights from this checkpoint folder; random ones otherwise. */
@@ -70,6 +74,7 @@ export interface PeerReference {
   readonly outputs: string;
   readonly dtype: 'f32' | 'bf16';
   readonly threads: number;
+  readonly device?: string;
 }
 
 export class TorchPeer {

@@ -4,7 +4,7 @@ import { reshape, type Tensor } from '../../lib/graph/tensor.ts';
 import { AutoencoderDecoder, AutoencoderEncoder } from '../../lib/models/dc-ae.ts';
 import { channelsFirst, channelsLast } from '../../lib/pipeline/layout.ts';
 import { type Checkpoint, openCheckpoint } from '../../lib/runtime/checkpoint.ts';
-import { cpu, runGraph } from '../support/device.ts';
+import { runGraph, sharedDevice } from '../support/device.ts';
 import {
   assertClose,
   errorOf,
@@ -84,7 +84,10 @@ describe('DC-AE', () => {
 
   it('decodes as the reference does, at every stage, on a map of at most 32 latents', async () => {
     const golden = new GoldenFile('vae_decode');
-    const actual = await run(new AutoencoderDecoder(cpu(), checkpoint.vae.config, 'f32'), golden.get('a.in.z'));
+    const actual = await run(
+      new AutoencoderDecoder(sharedDevice(), checkpoint.vae.config, 'f32'),
+      golden.get('a.in.z'),
+    );
     const stage = (name: string) => actual[name] ?? assert.fail(`no stage ${name}`);
     const close = (map: Map4, name: string, tolerance: Tolerance = tolerances.decodeInner) =>
       assertClose(map.data, golden.get(name).data, tolerance, name);
@@ -105,7 +108,10 @@ describe('DC-AE', () => {
 
   it('decodes as the reference does on a larger map of odd sides', async () => {
     const golden = new GoldenFile('vae_decode');
-    const actual = await run(new AutoencoderDecoder(cpu(), checkpoint.vae.config, 'f32'), golden.get('b.in.z'));
+    const actual = await run(
+      new AutoencoderDecoder(sharedDevice(), checkpoint.vae.config, 'f32'),
+      golden.get('b.in.z'),
+    );
     const image = actual.last ?? assert.fail();
     assertClose(evenRows(image), golden.get('b.image.rows2').data, tolerances.decode, 'b.image');
   });
@@ -113,7 +119,7 @@ describe('DC-AE', () => {
   it('stays within three times the reference’s own bf16 error when it decodes in bf16', async () => {
     const golden = new GoldenFile('vae_decode');
     const actual = await run(
-      new AutoencoderDecoder(cpu(), checkpoint.vae.config, 'bf16'),
+      new AutoencoderDecoder(sharedDevice(), checkpoint.vae.config, 'bf16'),
       golden.get('a.in.z'),
       'bf16',
     );
@@ -125,7 +131,7 @@ describe('DC-AE', () => {
     const golden = new GoldenFile('vae_encode');
     const bytes = golden.get('in.image_u8');
     const image = { shape: bytes.shape, data: bytes.data.map((byte) => Math.fround(byte / 127.5) - 1) };
-    const actual = await run(new AutoencoderEncoder(cpu(), checkpoint.vae.config, 'f32'), image);
+    const actual = await run(new AutoencoderEncoder(sharedDevice(), checkpoint.vae.config, 'f32'), image);
     const stage = (name: string) => actual[name] ?? assert.fail(`no stage ${name}`);
     assertClose(cropped(stage('down_blocks.0'), 48).data, golden.get('down_block.0.crop48').data, tolerances.encode);
     for (const i of [1, 2, 3, 4, 5]) {

@@ -5,7 +5,7 @@ import { SanaTransformer } from '../../lib/models/sana-transformer.ts';
 import { channelsLast } from '../../lib/pipeline/layout.ts';
 import { type Checkpoint, openCheckpoint } from '../../lib/runtime/checkpoint.ts';
 import { readTensor } from '../../lib/runtime/tensor-file.ts';
-import { cpu, runGraph } from '../support/device.ts';
+import { runGraph, sharedDevice } from '../support/device.ts';
 import { assertClose, errorOf, fixtures, type Golden, GoldenFile, tolerances } from '../support/golden.ts';
 
 const golden = new GoldenFile('transformer_base');
@@ -32,7 +32,7 @@ describe('SanaTransformer', () => {
 
   async function forward(dtype: 'f32' | 'bf16'): Promise<Record<string, { data: Float32Array }>> {
     const { transformer } = checkpoint;
-    const model = new SanaTransformer(cpu(), transformer.config, dtype);
+    const model = new SanaTransformer(sharedDevice(), transformer.config, dtype);
     await model.weights.load(transformer);
     const latents = golden.get('in.latents');
     const mask = golden.get('in.encoder_attention_mask');
@@ -48,7 +48,7 @@ describe('SanaTransformer', () => {
       }
     }
     const kept = rows.flatMap((row) => [...hidden.data.subarray(row * captionChannels, (row + 1) * captionChannels)]);
-    const context = new Block(cpu(), 'keys and values');
+    const context = new Block(sharedDevice(), 'keys and values');
     const keysValues = Array.from({ length: model.layers }, () => context.reserve(dtype, [rows.length, 2 * channels]));
     context.allocate();
     try {

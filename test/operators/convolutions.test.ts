@@ -82,23 +82,29 @@ testOperator('conv2d', (make) =>
       { x: [1, 9, 4, 3], o: 5, bias: true, kernel: [7, 1], stride: 2 },
       { x: [2, 6, 7, 4], o: 9, bias: true, kernel: [5, 5] },
       { x: [1, 3, 2, 3], o: 2, bias: true, kernel: [15, 15] },
+      // pixels that GPUs copy 16 bytes at a time, several taps to a step of K
+      { x: [2, 17, 9, 8], o: 17, ...all, kernel: [5, 3], stride: 2 },
+      { x: [2, 19, 2, 40], o: 9, bias: true, kernel: [15, 1] },
     ] satisfies readonly ConvCase[]
   ).map((c) => convExample(make, c)),
 );
 
-/** The kernel multiplies with sums of taps, which bf16 rounds: as large an error as the output's rounding. */
-const foldedTaps = { maxAbs: 2e-2, relL2: 2e-3 };
+/** The kernel multiplies with sums of taps, which 16-bit weights round: as large an error as the output's rounding. */
+const foldedTaps = {
+  f32: {},
+  bf16: { tolerance: { maxAbs: 2e-2, relL2: 2e-3 } },
+  f16: { tolerance: { maxAbs: 2.5e-3, relL2: 2.5e-4 } }, // three bits more
+};
 
 function upsampleExample(make: Maker, c: ConvCase): Example {
   const [B, H, W] = c.x;
   const { operands, reference } = convolution(make, c, [B, 2 * H, 2 * W, c.o], 'upsampleConv2d');
-  const tolerance = make.dtype === 'bf16' ? { tolerance: foldedTaps } : {};
   return {
     op: 'upsampleConv2d',
     operands,
     expected: { out: upsampleConv2d(reference) },
     items: { count: B, shared: ['bias'] },
-    ...tolerance,
+    ...foldedTaps[make.dtype],
   };
 }
 
@@ -113,6 +119,7 @@ testOperator('upsampleConv2d', (make) =>
       { x: [2, 5, 1, 33], o: 31, bias: true, mixed: true },
       { x: [1, 2, 131, 2], o: 5, residual: true },
       { x: [1, 41, 15, 3], o: 35, ...all },
+      { x: [2, 7, 5, 24], o: 19, ...all },
     ] satisfies readonly ConvCase[]
   ).map((c) => upsampleExample(make, c)),
 );
@@ -138,19 +145,21 @@ testOperator('depthwiseConvGlu', (make) => [
   gluExample(make, [1, 5, 67, 34]),
   gluExample(make, [1, 37, 3, 70], make.other),
   gluExample(make, [2, 1, 9, 2 * 257]),
+  gluExample(make, [2, 19, 7, 2 * 72]), // higher than a block, the last strip not full
 ]);
 
 interface ProjectCase {
   readonly x: Image;
   readonly group: number; // D
-  readonly views?: boolean; // x and out are columns of wider tensors
+  readonly views?: boolean | 'aligned'; // x and out are columns of wider tensors, from multiples of eight
   readonly mixed?: boolean;
 }
 
 function projectExample(make: Maker, { x: shape, group, views, mixed }: ProjectCase): Example {
   const channels = shape[3];
-  const view = (first: number) => (views ? { columns: { first, of: channels + first + 5 } } : {});
-  const x = make.activation(shape, view(3));
+  const [x0, rest] = views === 'aligned' ? [8, 16] : [3, 5];
+  const view = (first: number) => (views ? { columns: { first, of: channels + first + rest } } : {});
+  const x = make.activation(shape, view(x0));
   const depthwise = make.vector([channels, 5, 5], 0.4);
   const pointwise = make.vector([channels, group], 1 / Math.sqrt(group));
   const out = make.out(shape, { ...(mixed && { dtype: make.other }), ...view(channels) });
@@ -173,6 +182,10 @@ testOperator('multiScaleProject', (make) =>
       { x: [1, 4, 67, 21], group: 7, mixed: true },
       { x: [1, 35, 2, 144], group: 72, views: true, mixed: true },
       { x: [1, 3, 5, 260], group: 130 },
+      // rows that vectors can be read from: three groups, higher and wider than a block's square
+      { x: [2, 19, 18, 96], group: 32 },
+      { x: [1, 16, 5, 32], group: 32, mixed: true },
+      { x: [1, 1, 33, 192], group: 32, views: 'aligned' },
     ] satisfies readonly ProjectCase[]
   ).map((c) => projectExample(make, c)),
 );

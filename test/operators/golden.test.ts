@@ -9,7 +9,7 @@ import { channelsFirst, channelsLast } from '../../lib/pipeline/layout.ts';
 import type { Component } from '../../lib/runtime/checkpoint.ts';
 import type { Gemma2Config } from '../../lib/runtime/configs.ts';
 import { readSafetensors } from '../../lib/runtime/safetensors.ts';
-import { cpu, runGraph } from '../support/device.ts';
+import { runGraph, sharedDevice } from '../support/device.ts';
 import { assertClose, fixtures, type Golden, GoldenFile, operatorTolerance, tolerances } from '../support/golden.ts';
 
 const golden = new GoldenFile('ops');
@@ -42,7 +42,7 @@ describe('operators against the float64 results of the reference', () => {
     inputs: Parameters<typeof runGraph>[0],
     declare: (w: Weights) => (g: Graph, input: (name: string) => Tensor) => Tensor,
   ): Promise<Golden> {
-    const weights = new Weights(cpu(), 'ops', 'f32');
+    const weights = new Weights(sharedDevice(), 'ops', 'f32');
     const record = declare(weights);
     await weights.load(component, { others: /./ });
     try {

@@ -76,6 +76,11 @@ const cases: readonly LinearCase[] = [
   { x: [13, 64], n: 33, ...all, mixed: true, views: true },
   { x: [14, 2], n: 100, gate: 7, mixed: true },
   { x: [6, 50], n: 1 + 15 + 33 + 2, parts: [1, 15, 33, 2] },
+  // rows that GPUs copy 16 bytes at a time, and yet no multiples of a tile, of a step of K, of a split
+  { x: [1, 8], n: 1, ...all },
+  { x: [130, 72], n: 9, ...all, gate: 13, clip: 1 },
+  { x: [3, 1000], n: 137, residual: true, activation: 'silu' },
+  { x: [33, 456], n: 2 * 67, gated: true, activation: 'silu' },
   // gated weights whose halves are no multiple of a panel
   { x: [1, 1], n: 2, gated: true },
   { x: [5, 40], n: 12, gated: true, activation: 'silu', views: true },

@@ -26,6 +26,10 @@ testOperator('layerNormModulate', (make) => [
   layerNormExample(make, [3, 2, 2]),
   layerNormExample(make, [1, 19, 7], true),
   layerNormExample(make, [2, 3, 257]),
+  layerNormExample(make, [2, 9, 24], true),
+  layerNormExample(make, [1, 3, 512]),
+  layerNormExample(make, [1, 2, 16384]), // the most channels there may be
+  layerNormExample(make, [1, 2, 16383], true),
 ]);
 
 interface RmsCase {
@@ -79,6 +83,11 @@ testOperator('rmsNorm', (make) =>
       { x: [33, 7], ...all, offset: 1, activation: 'silu', views: true },
       { x: [2, 3, 67], ...all, activation: 'gelu-tanh', mixed: true, views: true },
       { x: [9, 31], bias: true, mixed: true },
+      { x: [37, 16], ...all, activation: 'silu' }, // many short rows
+      { x: [21, 256], ...all, mixed: true },
+      { x: [6, 1024], ...all },
+      { x: [2, 16384], residual: true }, // the most channels there may be
+      { x: [2, 16383], ...all, activation: 'gelu-tanh', views: true },
     ] satisfies readonly RmsCase[]
   ).map((c) => rmsExample(make, c)),
 );

@@ -47,6 +47,9 @@ testOperator('pixelShuffle', (make) =>
       { x: [3, 2, 1, 20], channels: 5, residual: true, mixed: true },
       { x: [2, 3, 7, 6], channels: 9, mixed: true },
       { x: [1, 2, 67, 33], channels: 33, factor: 1, residual: true },
+      { x: [1, 3, 5, 16], channels: 16, residual: true },
+      { x: [2, 3, 3, 24], channels: 24, factor: 1, residual: true, mixed: true },
+      { x: [1, 4, 3, 8], channels: 32, factor: 1 },
     ] satisfies readonly ShuffleCase[]
   ).map((c) => shuffleExample(make, c, 'pixelShuffle')),
 );
@@ -62,6 +65,9 @@ testOperator('pixelUnshuffle', (make) =>
       { x: [3, 2, 4, 5], channels: 10, residual: true, mixed: true },
       { x: [2, 6, 2, 21], channels: 7, mixed: true },
       { x: [1, 2, 66, 35], channels: 35, factor: 1, residual: true },
+      { x: [1, 6, 10, 16], channels: 16, residual: true }, // the mean of a pixel's four
+      { x: [2, 3, 3, 48], channels: 24, factor: 1, residual: true, mixed: true },
+      { x: [1, 4, 3, 32], channels: 8, factor: 1 },
     ] satisfies readonly ShuffleCase[]
   ).map((c) => shuffleExample(make, c, 'pixelUnshuffle')),
 );

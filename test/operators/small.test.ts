@@ -10,7 +10,7 @@ import {
   transpose,
 } from '../reference/vector.ts';
 import { tolerances } from '../support/golden.ts';
-import type { Maker, Operand } from '../support/operands.ts';
+import { type Maker, type Operand, rounded } from '../support/operands.ts';
 import { type Example, testOperator } from '../support/operators.ts';
 
 interface RotaryCase {
@@ -42,6 +42,7 @@ function rotaryExample(make: Maker, c: RotaryCase): Example {
 testOperator('rotaryEmbedding', (make) => [
   rotaryExample(make, { tokens: 9, heads: 12, half: 128, rest: 4 * 256 }),
   rotaryExample(make, { tokens: 3, heads: 1, half: 1 }),
+  rotaryExample(make, { tokens: 2, heads: 3, half: 8, rest: 24, mixed: true }),
   rotaryExample(make, { tokens: 5, heads: 3, half: 7, rest: 5, views: true }),
   rotaryExample(make, { tokens: 2, heads: 2, half: 33, rest: 1, mixed: true }),
 ]);
@@ -182,8 +183,9 @@ testOperator('solverStep', (make) => [
 ]);
 
 function countExample(make: Maker, shape: readonly number[], values: Readonly<Record<number, number>>): Example {
-  const x = make.activation(shape, { scale: 1e30 });
-  for (const [at, value] of Object.entries(values)) x.data[Number(at)] = value;
+  const given = make.activation(shape, { scale: make.dtype === 'f16' ? 6e4 : 1e30 });
+  for (const [at, value] of Object.entries(values)) given.data[Number(at)] = value;
+  const x = { ...given, data: rounded(given.data, make.dtype) };
   const out = { dtype: 'i32', shape: [1] } as const;
   return {
     op: 'countNonFinite',

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { GenerateRequest } from '../../lib/index.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
+import { testDevice } from '../support/device.ts';
 import { loadTiny, onCpuPath, small, supportsCpuPath, tinyModel, watchDevice } from '../support/pipelines.ts';
 
 const requests: readonly [string, Partial<GenerateRequest>][] = [
@@ -49,7 +50,7 @@ describe('explain', () => {
   it('takes nothing from the device, and needs no weights', async () => {
     const device = watchDevice();
     try {
-      const bare = await SanaPipeline.explain(tinyModel, small, { device: 'cpu', dtype: 'float32' });
+      const bare = await SanaPipeline.explain(tinyModel, small, { device: testDevice, dtype: 'float32' });
       assert.equal(device.bytes, empty);
       await using pipe = await loadTiny();
       const loaded = device.bytes;
@@ -65,7 +66,7 @@ describe('explain', () => {
 
   it('adds up: the FLOPs of a generation are those of its stages, as often as they run', async () => {
     const request = { ...small, prompt: ['a', 'b'], numInferenceSteps: 3 };
-    const { stages, flops, batch } = await SanaPipeline.explain(tinyModel, request, { device: 'cpu' });
+    const { stages, flops, batch } = await SanaPipeline.explain(tinyModel, request, { device: testDevice });
     const runs = Object.fromEntries(stages.map(({ name, runs: times }) => [name, times]));
     assert.deepEqual(runs, {
       instruction: 1,
@@ -88,7 +89,9 @@ describe('explain', () => {
 
   it('says which code path will run', async function () {
     if (!supportsCpuPath('portable')) this.skip();
-    const { devicePath } = await onCpuPath('portable', () => SanaPipeline.explain(tinyModel, small, { device: 'cpu' }));
+    const { devicePath } = await onCpuPath('portable', () =>
+      SanaPipeline.explain(tinyModel, small, { device: testDevice }),
+    );
     assert.equal(devicePath, 'portable');
   });
 });

@@ -5,11 +5,12 @@ import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
 import { readTensors, writeSafetensors } from '../../lib/runtime/tensor-file.ts';
 import { writeRandomCheckpoint } from '../../scripts/random-checkpoint/checkpoint.ts';
 import { elementsOf } from '../support/checkpoints.ts';
+import { testDevice } from '../support/device.ts';
 import { openFile, temporaryFolder } from '../support/files.ts';
 import { pictures, small } from '../support/pipelines.ts';
 import { tinyCheckpoint } from '../support/random-checkpoints.ts';
 
-const options = { device: 'cpu', dtype: 'float32' } as const;
+const options = { device: testDevice, dtype: 'float32' } as const;
 const components = { transformer: 'diffusion_pytorch_model', vae: 'diffusion_pytorch_model', text_encoder: 'model' };
 
 describe('a checkpoint in fp16', () => {

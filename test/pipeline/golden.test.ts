@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
+import { testDevice } from '../support/device.ts';
 import { fixture } from '../support/files.ts';
 import { assertClose, errorOf, tolerances } from '../support/golden.ts';
 import { layOver, loadTiny } from '../support/pipelines.ts';
@@ -28,7 +29,7 @@ describe('SanaPipeline against recorded runs of the reference', () => {
     const run = runOf('euler.5');
     const folder = layOver('sana-euler');
     try {
-      await using euler = await SanaPipeline.fromPretrained(folder.path, { dtype: 'float32', device: 'cpu' });
+      await using euler = await SanaPipeline.fromPretrained(folder.path, { dtype: 'float32', device: testDevice });
       assertRun(run, await repeat(euler, run));
     } finally {
       folder.remove();
@@ -44,7 +45,11 @@ describe('SanaPipeline against recorded runs of the reference', () => {
   it('makes dpm.20 in bfloat16 from a bf16 variant, with a picture of at least 25 dB', async () => {
     const run = runOf('dpm.20');
     const folder = fixture('sana-base-bf16');
-    await using bf16 = await SanaPipeline.fromPretrained(folder, { dtype: 'bfloat16', variant: 'bf16', device: 'cpu' });
+    await using bf16 = await SanaPipeline.fromPretrained(folder, {
+      dtype: 'bfloat16',
+      variant: 'bf16',
+      device: testDevice,
+    });
     const { steps, images } = await repeat(bf16, run);
     const expected = golden.get('dpm.20.step_latents').data;
     const reference = errorOf(golden.get('dpm.20.final_latents_bf16run').data, expected.slice(-2048)).relL2;

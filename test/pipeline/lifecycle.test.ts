@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { GenerateRequest, StepInfo, TensorLike } from '../../lib/index.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
+import { testDevice } from '../support/device.ts';
 import { sanaError } from '../support/errors.ts';
 import { loadTiny, pictures, small, tinyModel, watchDevice } from '../support/pipelines.ts';
 import { assertNoMoreThan, residentBytes, steadyResources } from '../support/process-resources.ts';
@@ -396,7 +397,11 @@ describe('the life of a pipeline', () => {
       this.timeout(180_000);
       const cycle = async (i: number) => {
         const offload = (['none', 'sequential'] as const)[i % 2] ?? 'none';
-        await using other = await SanaPipeline.fromPretrained(tinyModel, { device: 'cpu', dtype: 'float32', offload });
+        await using other = await SanaPipeline.fromPretrained(tinyModel, {
+          device: testDevice,
+          dtype: 'float32',
+          offload,
+        });
         if (i % 4 < 2) await other.generate(small);
       };
       for (let i = 0; i < 8; i++) await cycle(i);

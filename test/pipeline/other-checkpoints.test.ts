@@ -6,6 +6,7 @@ import { readTensor, type Tensor, writeSafetensors } from '../../lib/runtime/ten
 import { TorchPeer } from '../../scripts/bench/peer.ts';
 import { writeRandomCheckpoint } from '../../scripts/random-checkpoint/checkpoint.ts';
 import type { TinyDimensions } from '../../scripts/random-checkpoint/configs.ts';
+import { testDevice } from '../support/device.ts';
 import { openFile, temporaryFolder } from '../support/files.ts';
 import { assertClose, errorOf, type Tolerance, tolerances } from '../support/golden.ts';
 import { cpuPaths, onCpuPath, pictures, small, supportsCpuPath } from '../support/pipelines.ts';
@@ -64,7 +65,7 @@ describe('checkpoints of other dimensions', function () {
       const prompt = 'a red fox, and a lighthouse by the sea';
       let path: string;
       let pipe: SanaPipeline;
-      const open = () => SanaPipeline.fromPretrained(path, { device: 'cpu', dtype: 'float32' });
+      const open = () => SanaPipeline.fromPretrained(path, { device: testDevice, dtype: 'float32' });
       before(async () => {
         path = join(folder.path, String(seed));
         await writeRandomCheckpoint(path, { ...(await tinyCheckpoint(dimensions)), variant: 'none', seed });

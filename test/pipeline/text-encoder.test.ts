@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
+import { testDevice } from '../support/device.ts';
 import { assertClose, errorOf, fixtures, GoldenFile, tolerances } from '../support/golden.ts';
 
 interface TextCase {
@@ -19,7 +20,7 @@ const channels = 64;
 describe('text encoding against the reference', () => {
   let pipe: SanaPipeline;
   before(async () => {
-    pipe = await SanaPipeline.fromPretrained(join(fixtures, 'sana-base'), { dtype: 'float32', device: 'cpu' });
+    pipe = await SanaPipeline.fromPretrained(join(fixtures, 'sana-base'), { dtype: 'float32', device: testDevice });
   });
   after(() => pipe.dispose());
 
@@ -91,7 +92,11 @@ describe('text encoding against the reference', () => {
 
   it('in bfloat16 stays within three times the reference’s own error', async () => {
     const folder = join(fixtures, 'sana-base-bf16');
-    await using bf16 = await SanaPipeline.fromPretrained(folder, { dtype: 'bfloat16', variant: 'bf16', device: 'cpu' });
+    await using bf16 = await SanaPipeline.fromPretrained(folder, {
+      dtype: 'bfloat16',
+      variant: 'bf16',
+      device: testDevice,
+    });
     const short = cases.find(({ case: name }) => name === 'short_chi') ?? assert.fail();
     const { embeds } = await encode(short.prompts, short.complex_human_instruction, 300, bf16);
     const expected = golden.get('short_chi.prompt_embeds_valid').data;

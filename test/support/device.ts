@@ -1,16 +1,20 @@
-/** The CPU device that tests share, and small ways to run graphs on it. */
+/** The device that tests share, and small ways to run graphs on it. */
 
 import { Graph } from '../../lib/graph/graph.ts';
 import { Arena, Program, read, write } from '../../lib/graph/program.ts';
 import { Block, type DType, type Tensor } from '../../lib/graph/tensor.ts';
 import type { NativeDevice } from '../../lib/native.ts';
+import type { DeviceName } from '../../lib/pipeline/types.ts';
 import { openDevice } from '../../lib/runtime/devices.ts';
+
+/** Where tests run that would run on any device: SANA_TEST_DEVICE, else the CPU. */
+export const testDevice: DeviceName = process.env.SANA_TEST_DEVICE === 'cuda' ? 'cuda' : 'cpu';
 
 let shared: NativeDevice | undefined;
 
 /** One device for all tests of a process: opening one starts threads. */
-export function cpu(): NativeDevice {
-  shared ??= openDevice('cpu').native;
+export function sharedDevice(): NativeDevice {
+  shared ??= openDevice(testDevice).native;
   return shared;
 }
 
@@ -22,7 +26,7 @@ export async function runGraph(
     input: (name: string, dtype?: DType) => Tensor,
     output: (name: string, tensor: Tensor) => void,
   ) => void,
-  device: NativeDevice = cpu(),
+  device: NativeDevice = sharedDevice(),
 ): Promise<Record<string, { shape: readonly number[]; data: Float32Array }>> {
   const block = new Block(device, 'test');
   const sources = new Map<string, Tensor>();

@@ -58,6 +58,8 @@ interface Machine {
   readonly batchInvariant: boolean;
   /** Examples of more work than this are left to faster machines. */
   readonly mostFlops: number;
+  /** The operators that it is for; absent: all. */
+  readonly operators?: readonly OperatorName[];
 }
 
 /** What SANA_TEST_DEVICE=cuda makes of every CUDA device there is; the variants of matrix products on the first. */
@@ -82,12 +84,22 @@ function cudaMachines(): Machine[] {
       variants.set(variant, device);
       return device;
     };
-    return { name, open, threads: [0], dtypes: ['f32', 'bf16', 'f16'], batchInvariant: false, mostFlops };
+    const operators: readonly OperatorName[] = ['linear', 'conv2d', 'upsampleConv2d'];
+    const only = variant === '' ? {} : { operators };
+    return { name, open, threads: [0], dtypes: ['f32', 'bf16', 'f16'], batchInvariant: false, mostFlops, ...only };
   });
 }
 
-/** Variants of matrix products, as cuda/kernels/tiles.h names them. */
-export const matrixVariants: readonly string[] = [];
+/** Variants of matrix products, as cuda/kernels/tiles.h names them: every tile, some with K split. */
+export const matrixVariants: readonly string[] = [
+  '128x256',
+  '256x128/2',
+  '128x128/3',
+  '128x64',
+  '64x128',
+  '64x64/7',
+  '32x64',
+];
 
 const machines: readonly Machine[] =
   process.env.SANA_TEST_DEVICE === 'cuda'
@@ -388,7 +400,7 @@ async function check(machine: Machine, files: WeightFiles, example: Example): Pr
  */
 export function testOperator(op: OperatorName, examples: (make: Maker) => readonly Example[]): void {
   for (const dtype of ['f32', 'bf16', 'f16'] as const) {
-    const able = machines.filter(({ dtypes }) => dtypes.includes(dtype));
+    const able = machines.filter(({ dtypes, operators = [op] }) => dtypes.includes(dtype) && operators.includes(op));
     if (able.length === 0) continue;
     context(`${op} in ${dtype}`, () => {
       let all: readonly Example[] = [];

@@ -9,12 +9,13 @@ import type { GenerateResult, LoadOptions } from '../../lib/index.ts';
 import { addon } from '../../lib/native.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
 import { openDevice } from '../../lib/runtime/devices.ts';
+import { testDevice } from './device.ts';
 import { fixture } from './files.ts';
 
 export const tinyModel = fixture('sana-base');
 
 export async function loadTiny(options: LoadOptions = {}): Promise<SanaPipeline> {
-  return await SanaPipeline.fromPretrained(tinyModel, { device: 'cpu', dtype: 'float32', ...options });
+  return await SanaPipeline.fromPretrained(tinyModel, { device: testDevice, dtype: 'float32', ...options });
 }
 
 /** A request to the tiny checkpoint that takes a few hundredths of a second. */
@@ -34,9 +35,9 @@ export function pictures({ images }: Pick<GenerateResult, 'images'>): string[] {
   );
 }
 
-/** What the CPU device that pipelines share holds now, read beside them: keeps the device open until `close`. */
+/** What the device that pipelines share holds now, read beside them: keeps the device open until `close`. */
 export function watchDevice(threads?: number): { readonly bytes: number; close(): void } {
-  const lease = openDevice('cpu', threads);
+  const lease = openDevice(testDevice, threads);
   return {
     get bytes() {
       return lease.native.memory().bytes;

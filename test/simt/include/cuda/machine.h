@@ -110,6 +110,11 @@ inline float __expf(float x) {
 inline float __fdividef(float a, float b) {
   return a / b;
 }
+inline float __fmul_rn(float a, float b) {
+  float product = a * b;
+  asm("" : "+x"(product));  // the host's compiler must not fuse it into an addition either
+  return product;
+}
 template <class T>
 T min(T a, T b) {
   return b < a ? b : a;
@@ -211,6 +216,13 @@ template <class T>
 SIMT_RUNTIME void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   const simt::MmaOperands operands = {{c[0], c[1], c[2], c[3]}, {a[0], a[1], a[2], a[3]}, {b0, b1}};
   simt::collective(~0u, operands, c, simt::mma<T>);
+}
+
+inline float exp2_approximately(float x) {
+  return std::exp2(x);
+}
+inline float reciprocal_approximately(float x) {
+  return 1.0f / x;
 }
 
 }  // namespace sana::cuda

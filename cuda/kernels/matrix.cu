@@ -1,0 +1,55 @@
+// How a matrix product is cut and what its operands allow: the host's side of matrix.h.
+
+#include "binding/error.h"
+#include "cuda/kernels/matrix.h"
+#include "cuda/kernels/tiles.h"
+
+namespace sana::cuda {
+namespace {
+
+constexpr size_t kCopyBytes = 16;  // what copies and vectors are multiples of
+
+bool aligned(const void* data, int64_t pitch, size_t element_bytes) {
+  return reinterpret_cast<uintptr_t>(data) % kCopyBytes == 0 && pitch * element_bytes % kCopyBytes == 0;
+}
+
+bool takes_vectors(const Epilogue& e) {
+  const size_t element_bytes = e.dtype == DType::kF32 ? 4 : 2;
+  return aligned(e.out, e.out_pitch, element_bytes) && aligned(e.bias, 0, 4) &&
+         (!e.gate || aligned(e.gate, e.columns, 4)) &&
+         (!e.residual || aligned(e.residual, e.residual_pitch, element_bytes));
+}
+
+Source source_of(const Product& p, DType x) {
+  const bool copies = p.channels % kRowElements == 0 && aligned(p.image, p.pitch, x == DType::kF32 ? 4 : 2);
+  return !copies ? Source::kGeneral : p.is_matrix() ? Source::kMatrix : Source::kImage;
+}
+
+}  // namespace
+
+void run_product(const Product& given, DType x, const Stream& stream) {
+  Product p = given;
+  if (p.rows() == 0 || p.epilogue.columns == 0) return;
+  p.epilogue.vectors = takes_vectors(p.epilogue);
+  const Source source = source_of(p, x);
+  const bool exact = x == DType::kF32;
+  const Choice choice =
+      choose_tile({p.rows(), p.sums, p.phases, p.inputs(), exact, source == Source::kGeneral}, stream);
+  const Tile& tile = exact ? kExactTiles[choice.tile] : kTensorTiles[choice.tile];
+
+  const int64_t row_tiles = divide_up(p.rows(), tile.rows);
+  const int64_t column_tiles = p.phases * divide_up(p.sums, tile.columns);
+  SANA_CHECK(row_tiles <= INT32_MAX / column_tiles, "a matrix product of %lld rows and %lld columns is too large",
+             static_cast<long long>(p.rows()), static_cast<long long>(p.sums));
+  const int64_t steps = divide_up(p.inputs(), tile.step);
+  Cut cut = {};
+  cut.row_tiles = static_cast<unsigned>(row_tiles);
+  cut.column_tiles = static_cast<unsigned>(column_tiles);
+  cut.steps = static_cast<int>(divide_up(steps, choice.splits));
+  cut.splits = steps == 0 ? 1 : static_cast<int>(divide_up(steps, cut.steps));  // none of them empty
+  cut.partial = cut.splits > 1 ? reinterpret_cast<float*>(stream.workspace) : nullptr;
+  cut.partial_columns = padded_sums(p.sums);
+  with_type(x, [&](auto tag) { launch_product<typename decltype(tag)::Type>(p, cut, source, choice.tile, stream); });
+}
+
+}  // namespace sana::cuda

@@ -1,0 +1,55 @@
+// The one matrix product behind linear, conv2d and upsampleConv2d.
+//
+//   sum[b, y, x, n] = sum over ky, kx, c of  image[b, s y + ky - p, s x + kx - q, c] * weight[n, ky, kx, c]
+//
+// A matrix [M, K] is M images of one pixel with K channels and a kernel of one tap.
+
+#pragma once
+
+#include "cuda/kernels/epilogue.h"
+
+namespace sana::cuda {
+
+struct Product {
+  const void* image;  // [images, height, width, channels]
+  int64_t images;
+  int height, width, channels;
+  int64_t pitch;              // elements between pixels
+  int out_height, out_width;  // of the output, or of each of its phases
+  int kernel_height, kernel_width, stride;
+  int phases;           // 1, or 4 for upsampleConv2d: output pixels (2 y + a, 2 x + b) of phase 2 a + b
+  const void* weights;  // [phases][sums][kernel_height kernel_width][padded channels]
+  int64_t sums;         // rows of the weights: columns of out, or with gated weights of both halves
+  Epilogue epilogue;
+
+  __host__ __device__ int64_t rows() const { return images * out_height * out_width; }  // of each phase
+  __host__ __device__ int padded_channels() const {
+    return (channels + kRowElements - 1) / kRowElements * kRowElements;
+  }
+  __host__ __device__ int inputs() const { return kernel_height * kernel_width * padded_channels(); }
+  // A matrix, though it may be an image too: an output pixel sees the one pixel in its place.
+  __host__ __device__ bool is_matrix() const { return kernel_height * kernel_width * stride * phases == 1; }
+};
+
+// Queues the product of an image and weights of dtype x.
+void run_product(const Product&, DType x, const Stream&);
+
+// ---- between matrix.cu, which chooses, and matrix_*.cu, one for each type of x
+// ------------------------------------------
+
+// How a product is cut.
+struct Cut {
+  unsigned row_tiles, column_tiles;  // column_tiles: of all phases
+  int steps, splits;                 // steps of K of each split
+  float* partial;                    // [splits, phases, rows, partial_columns] in the workspace; null: not split
+  int64_t partial_columns;           // sums, up to a multiple of eight
+};
+
+// How x is read: as rows of a matrix or as pixels of an image, both starting at multiples of 16 bytes with a multiple
+// of eight channels; or, slower, any x.
+enum class Source { kMatrix, kImage, kGeneral };
+
+template <class T>
+void launch_product(const Product&, const Cut&, Source, int tile, const Stream&);
+
+}  // namespace sana::cuda

@@ -1,0 +1,97 @@
+// The tiles of matrix products: what a block of threads computes, and which tile and how many splits of K a shape gets.
+//
+// A variant is forced by name: "128x128", or "64x64/3" for three splits as well.
+
+#pragma once
+
+#include "cuda/kernel.h"
+#include "cuda/machine.h"
+
+namespace sana::cuda {
+
+struct Tile {
+  int rows, columns;            // of the output, per block: the tile's name, "128x256"
+  int warp_rows, warp_columns;  // of the output, per warp
+  int step;                     // of K that one stage holds
+  int stages;                   // of K in shared memory: one is multiplied while the others are on their way
+  int blocks;                   // on a multiprocessor at a time: limits the registers
+
+  __host__ __device__ constexpr int warps() const { return rows / warp_rows * (columns / warp_columns); }
+  __host__ __device__ constexpr int threads() const { return 32 * warps(); }
+  // Floats between rows of sums that wait in shared memory to be finished: eight more than a warp's columns, so that
+  // the rows which a warp writes at once fall into different banks.
+  __host__ __device__ constexpr int staged_pitch() const { return warp_columns + 8; }
+};
+
+// Tensor cores, bf16 and f16. A warp's 64 x 64 reads 64 + 64 elements per step of K for 64 * 64 products: any less, and
+// shared memory is slower than the tensor cores; more does not fit in registers. No tile takes more than the 99 KB of
+// shared memory that the smallest devices give a block, so that every tile runs everywhere.
+inline constexpr Tile kTensorTiles[] = {
+    // Large products: the fewest bytes from L2 per product. One block fills a multiprocessor: 24 KB per stage.
+    {128, 256, 64, 64, 32, 4, 1},
+    {256, 128, 64, 64, 32, 4, 1},  // and few columns: the autoencoder's convolutions have 128
+    // Two blocks per multiprocessor: while one finishes its sums or waits, the other multiplies.
+    {128, 128, 64, 64, 32, 3, 2},
+    // Products that the large tiles would leave a part of the chip idle with, or fill with padding.
+    {128, 64, 64, 32, 32, 4, 3},
+    {64, 128, 32, 64, 32, 4, 3},
+    // Little work per barrier, so twice the K per stage.
+    {64, 64, 32, 32, 64, 3, 3},
+    // Few rows (text tokens, time steps): bound by reading the weights, so the most of them on their way.
+    {32, 64, 16, 32, 64, 4, 4},
+};
+
+// f32 without tensor cores: a thread has 8 x 8 sums, a warp 32 x 64. The chip's f32 units are so much slower than its
+// memory that only the number of blocks matters.
+inline constexpr Tile kExactTiles[] = {
+    {128, 64, 32, 64, 16, 4, 2},
+    {64, 64, 32, 64, 16, 4, 4},
+};
+
+// The table for x of type T, and what x that cannot be copied 16 bytes at a time is multiplied with.
+template <class T>
+__host__ __device__ constexpr const auto& tiles() {
+  if constexpr (sizeof(T) == 4) {
+    return kExactTiles;
+  } else {
+    return kTensorTiles;
+  }
+}
+template <class T>
+inline constexpr int kTileCount = sizeof(tiles<T>()) / sizeof(Tile);
+template <class T>
+inline constexpr int kGeneralTile = sizeof(T) == 4 ? 1 : 5;  // 64 x 64
+
+// Bytes of shared memory: the stages, and later in their place the sums of every warp, 16 rows (exact: 4) at a time.
+constexpr int shared_bytes(const Tile& tile, bool exact) {
+  const int stages = tile.stages * (tile.rows + tile.columns) * tile.step * (exact ? 4 : 2);
+  const int staged = tile.warps() * (exact ? 4 : 16) * tile.staged_pitch() * 4;
+  return stages > staged ? stages : staged;
+}
+
+// What a product's choice depends on.
+struct Shape {
+  int64_t rows;  // of the output, per phase
+  int64_t sums;  // rows of the weights, per phase
+  int phases;
+  int inputs;    // K
+  bool exact;    // f32
+  bool general;  // x cannot be copied 16 bytes at a time
+};
+
+// A tile by its index in its table, and into how many parts K is split. The parts' sums go to the workspace, where a
+// second kernel adds them up in order.
+struct Choice {
+  int tile;
+  int splits;
+};
+
+// Sums that a split keeps of a row: whole groups of eight.
+constexpr int64_t padded_sums(int64_t sums) {
+  return divide_up(sums, 8) * 8;
+}
+
+// The choice for a shape that has any sums at all. Throws when stream.variant is unknown.
+Choice choose_tile(const Shape&, const Stream&);
+
+}  // namespace sana::cuda

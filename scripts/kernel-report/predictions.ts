@@ -1,0 +1,82 @@
+/**
+ * The least time that the models' operators take on cards that are not here: FLOPs over what the tensor cores do in
+ * bf16 with f32 sums, or bytes over the memory's bandwidth, whichever is longer. The figures of the cards are those that
+ * their makers give, H100's lowered to what its best matrix products reach.
+ */
+
+import { type OperatorName, operatorSpec } from '../../lib/graph/operators.ts';
+import { groupBy } from './group-by.ts';
+
+const cards = {
+  H100: { flops: 800e12, bytesPerSecond: 3.0e12 },
+  A100: { flops: 312e12, bytesPerSecond: 2.0e12 },
+  'RTX 4090': { flops: 165e12, bytesPerSecond: 1.0e12 },
+  'laptop 4090': { flops: 79e12, bytesPerSecond: 0.576e12 },
+} as const;
+
+interface Case {
+  readonly group: string;
+  readonly op: string;
+  readonly shapes: string;
+  readonly count: number;
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+const elementBytes: Readonly<Record<string, number>> = { f32: 4, bf16: 2, f16: 2, i32: 4, u8: 1 };
+
+/** Bytes of an operand such as `out:f32[2,256,32]` when activations are bf16. */
+function bytesOf(op: OperatorName, operand: string): number {
+  const [, name = '', types = '', shape = ''] = /^(\w+)((?::\w+)*)\[([\d,]+)\]/.exec(operand) ?? [];
+  const { dtypes = [] } = operatorSpec(op).operands.find((spec) => spec.name === name) ?? {};
+  const told = types.split(':').find((type) => type in elementBytes);
+  const dtype = told ?? (dtypes.length === 1 ? dtypes[0] : undefined) ?? 'bf16';
+  return shape.split(',').reduce((product, size) => product * Number(size), elementBytes[dtype] ?? 0);
+}
+
+/** Lines of test/kernels/models.txt that carry `flops=`, `count=` and `group=`. */
+function parse(text: string): Case[] {
+  const cases: Case[] = [];
+  for (const line of text.split('\n')) {
+    const words = line.split('#')[0]?.trim().split(/\s+/) ?? [];
+    const fact = (name: string): string | undefined =>
+      words.find((word) => word.startsWith(`${name}=`))?.slice(name.length + 1);
+    const [op = ''] = words;
+    const group = fact('group');
+    if (op === '' || group === undefined) continue;
+    const shapes = words.slice(1).filter((word) => word.includes('['));
+    cases.push({
+      group,
+      op,
+      shapes: shapes.join(' '),
+      count: Number(fact('count') ?? 1),
+      flops: Number(fact('flops') ?? 0),
+      bytes: shapes.reduce((sum, shape) => sum + bytesOf(op as OperatorName, shape), 0),
+    });
+  }
+  return cases;
+}
+
+/** A table per group of operators, in Markdown. */
+export function* predictions(text: string): Generator<string> {
+  const names = Object.keys(cards) as (keyof typeof cards)[];
+  for (const [group, cases] of groupBy(parse(text), (each) => each.group)) {
+    yield `### Least times of ${group}, microseconds of all calls`;
+    yield '';
+    yield `| operator | calls | GFLOP | MB | ${names.join(' | ')} |`;
+    yield `|---|---|---|---|${names.map(() => '---').join('|')}|`;
+    const totals = names.map(() => 0);
+    for (const each of cases) {
+      const times = names.map((name, i) => {
+        const { flops, bytesPerSecond } = cards[name];
+        const time = each.count * 1e6 * Math.max(each.flops / flops, each.bytes / bytesPerSecond);
+        totals[i] = (totals[i] ?? 0) + time;
+        return time.toFixed(1);
+      });
+      const [gflop, mb] = [each.flops / 1e9, each.bytes / 1e6].map((value) => value.toPrecision(3));
+      yield `| ${each.op} ${each.shapes} | ${each.count} | ${gflop} | ${mb} | ${times.join(' | ')} |`;
+    }
+    yield `| all | | | | ${totals.map((time) => time.toFixed(0)).join(' | ')} |`;
+    yield '';
+  }
+}

@@ -1,0 +1,51 @@
+// Cases: calls of operators as lines of text. Operands and attributes have the names of the operator table (ops.h);
+// attributes that are left out are 0, or the first of their choices.
+//
+//   linear x[2,300,1152] weight:linear[5760,1152] bias[5760] out[2,300,5760] activation=silu
+//   linear x[66,1152]@1160+3 weight:linear[32,1152] out:f32[66,32]
+//
+//   name[sizes]             of the one dtype that the table allows, else of the dtype that the run asks for
+//   name:word[sizes]        f32, bf16 or f16; `other`, which is bf16 in a run of f32 and f32 in others; or a layout
+//   ...@pitch+first         rows are `pitch` elements apart and the first begins at element `first` (when given)
+//   flops= count= group=    what a benchmark says of the call: its work, how often a model makes it, which model
+//
+// A `#` begins a comment.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "binding/backend.h"
+#include "binding/ops.h"
+
+namespace sana::kernels {
+
+struct Case {
+  std::string where;  // file:line
+  std::string text;   // without the facts for benchmarks
+  SanaCall call;      // as written: dtypes may stand for the run's, an offset counts elements; its list is `list`
+  std::vector<int64_t> list;
+  double flops = 0;  // 0: not told
+  int64_t count = 1;
+  std::string group;
+
+  const OperatorSpec& spec() const { return kOperators[call.op]; }
+  // The call in a run of this dtype, its operands all at 0 but for their `first`, in bytes. Points into this case.
+  SanaCall in(SanaDType run) const;
+  // The same with f32 in the place of every activation dtype: what the reference computes.
+  SanaCall in_f32() const;
+  // Whether it is the same call whatever the run's dtype.
+  bool fixed() const;
+};
+
+// Throws ERR_SANA_FILE naming the file, the line and what is wrong.
+std::vector<Case> read_cases(const std::string& path);
+
+// "a,b" at ',' -> {"a", "b"}
+std::vector<std::string> split(const std::string& text, char separator);
+
+SanaDType dtype_named(const std::string& name);  // throws ERR_SANA_FILE
+
+}  // namespace sana::kernels

@@ -1,0 +1,137 @@
+#include "test/kernels/values.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "binding/ops.h"
+#include "binding/tensor.h"
+
+namespace sana::kernels {
+namespace {
+
+// Operands that are not uniform from -1 to 1: what it takes for outputs near 1, or to reach where a formula bends.
+constexpr struct Range {
+  const char* op;
+  const char* operand;
+  float half_width;
+  float centre = 0;
+} kRanges[] = {
+    {"multiScaleProject", "depthwise", 0.4f},
+    {"layerNormModulate", "x", 2, 0.7f},
+    {"crossAttention", "q", 3},
+    {"causalAttention", "qkv", 2},
+    {"causalAttention", "prefix", 2},
+    {"timestepEmbedding", "timestep", 500, 500},
+    {"activation", "x", 8},
+    {"convert", "x", 100},
+    {"solverStep", "coefficients", 3},
+    {"toRgb8", "x", 1.3f},
+    {"countNonFinite", "x", 60000},  // f16 ends at 65504
+};
+
+constexpr int64_t kNonFiniteEvery = 97;  // elements of x, where an operator says what becomes of them
+
+Range range_of(const OperatorSpec& spec, const char* operand, const SanaTensor& tensor) {
+  for (const Range& range : kRanges) {
+    if (!std::strcmp(range.op, spec.name) && !std::strcmp(range.operand, operand)) return range;
+  }
+  const auto inputs = static_cast<float>(elements(tensor) / tensor.shape[0]);  // of each output of a matrix
+  if (tensor.layout != kSanaDense && tensor.layout != kSanaDepthwise) return {"", "", 3 / std::sqrt(inputs)};
+  if (!std::strcmp(operand, "pointwise")) return {"", "", 1 / std::sqrt(inputs)};
+  return {"", "", 1};
+}
+
+// splitmix64: uniform from -1 to 1, of an index.
+float uniform(uint64_t index) {
+  uint64_t z = (index + 1) * 0x9e3779b97f4a7c15;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return static_cast<float>(static_cast<int32_t>((z ^ (z >> 31)) >> 32)) * 0x1p-31f;
+}
+
+float non_finite(int64_t i) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  return i % 3 == 0 ? std::numeric_limits<float>::quiet_NaN() : i % 3 == 1 ? kInfinity : -kInfinity;
+}
+
+uint16_t f16_bits(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const uint32_t sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
+  uint32_t half;
+  if (size > 0x7f800000) {
+    half = 0x7e00;
+  } else if (size >= 0x477ff000) {  // from 65520 on
+    half = 0x7c00;
+  } else if (size < 0x38800000) {  // below 2^-14 steps are 2^-24 wide, as they are beside 1/2 in f32
+    half = std::bit_cast<uint32_t>(std::bit_cast<float>(size) + 0.5f) - std::bit_cast<uint32_t>(0.5f);
+  } else {
+    half = (size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13;
+  }
+  return static_cast<uint16_t>(sign | half);
+}
+
+float f16_value(uint16_t half) {
+  const uint32_t sign = uint32_t(half & 0x8000) << 16, size = half & 0x7fff;
+  const float value = size < 0x7c00 ? std::bit_cast<float>(size << 13) * 0x1p112f
+                                    : std::bit_cast<float>(0x7f800000 | (size & 0x3ff) << 13);
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(value) | sign);
+}
+
+template <class Stored>
+Stored load(const void* element) {
+  Stored stored;
+  std::memcpy(&stored, element, sizeof stored);
+  return stored;
+}
+
+}  // namespace
+
+float decode(const void* element, uint32_t dtype) {
+  switch (dtype) {
+    case kSanaF32:
+      return load<float>(element);
+    case kSanaBF16:
+      return std::bit_cast<float>(uint32_t(load<uint16_t>(element)) << 16);
+    case kSanaF16:
+      return f16_value(load<uint16_t>(element));
+    case kSanaI32:
+      return static_cast<float>(load<int32_t>(element));
+    default:
+      return load<uint8_t>(element);
+  }
+}
+
+void encode(float value, uint32_t dtype, void* element) {
+  if (dtype == kSanaF32) {
+    std::memcpy(element, &value, sizeof value);
+    return;
+  }
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const auto half = dtype == kSanaF16   ? f16_bits(value)
+                    : std::isnan(value) ? uint16_t{0x7fc0}
+                                        : static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+  std::memcpy(element, &half, sizeof half);
+}
+
+std::vector<std::vector<float>> input_values(const SanaCall& call) {
+  const OperatorSpec& spec = kOperators[call.op];
+  const bool takes_non_finite = !std::strcmp(spec.name, "toRgb8") || !std::strcmp(spec.name, "countNonFinite");
+  std::vector<std::vector<float>> values;
+  for (int i = 0; spec.operands[i].name; ++i) {
+    const SanaTensor& tensor = call.operands[i];
+    std::vector<float>& filled = values.emplace_back();
+    if (tensor.rank == 0 || !std::strcmp(spec.operands[i].role, "out")) continue;
+    const Range range = range_of(spec, spec.operands[i].name, tensor);
+    filled.resize(static_cast<size_t>(elements(tensor)));
+    for (size_t j = 0; j < filled.size(); ++j) {
+      filled[j] = rounded(range.centre + range.half_width * uniform(uint64_t(i) << 40 | j), tensor.dtype);
+      if (takes_non_finite && j % kNonFiniteEvery == 0)
+        filled[j] = non_finite(static_cast<int64_t>(j) / kNonFiniteEvery);
+    }
+  }
+  return values;
+}
+
+}  // namespace sana::kernels
