@@ -21,6 +21,7 @@
 
 #include "test/simt/checker.h"
 #include "test/simt/source.h"
+#include "test/simt/traps.h"
 
 namespace simt {
 
@@ -290,6 +291,7 @@ void run_grid(const Grid& launch, Order order, const std::function<void()>& body
   std::vector<unsigned> sequence(threads);
   for (unsigned i = 0; i < threads; ++i) sequence[i] = order == Order::kReverse ? threads - 1 - i : i;
   try {
+    const Traps traps;
     for (size_t i = 0; i < blocks; ++i) {
       const size_t index = order == Order::kReverse ? blocks - 1 - i : i;
       context.block_index = {unsigned(index % grid.x), unsigned(index / grid.x % grid.y),

@@ -56,7 +56,7 @@ std::string name_of(const void* function) {
 
 std::string line_of(const void* code) {
   const std::string line = look_up(code).line;
-  if (line.empty() || line[0] == '?') return "";
+  if (line.empty() || line.back() == '?' || line.ends_with(":0")) return "";
   return line.substr(line.rfind('/') + 1);
 }
 

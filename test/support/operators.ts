@@ -71,10 +71,17 @@ function cudaMachines(): Machine[] {
   assert(found.length > 0, 'SANA_TEST_DEVICE=cuda, but there is no CUDA device');
   const choices = found.map(({ index, name }) => ({ index, name: `cuda:${index} (${name})`, variant: '' }));
   choices.push(...matrixVariants.map((variant) => ({ index: 0, name: `cuda:0, tiles ${variant}`, variant })));
+  const opened = new Map<number, Map<string, NativeDevice>>(found.map(({ index }) => [index, new Map()]));
   return choices.map(({ index, name, variant }) => {
-    let device: NativeDevice | undefined;
     const open = (): NativeDevice => {
-      device ??= addon().openDevice({ backend: 'cuda', index, threads: 0, path: variant });
+      const variants = opened.get(index) as Map<string, NativeDevice>; // of what was found
+      if ([...variants.values()].some(({ info }) => info.problem !== '')) {
+        // A kernel of an earlier test has failed: this one has a device of its own.
+        for (const device of variants.values()) device.dispose();
+        variants.clear();
+      }
+      const device = variants.get(variant) ?? addon().openDevice({ backend: 'cuda', index, threads: 0, path: variant });
+      variants.set(variant, device);
       return device;
     };
     const operators: readonly OperatorName[] = ['linear', 'conv2d', 'upsampleConv2d'];

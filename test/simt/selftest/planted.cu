@@ -206,6 +206,20 @@ bool run_misaligned(bool bug, cudaStream_t stream) {
   return all_equal(out.read(stream), 1.0f);
 }
 
+// Two vectors at a time, of which the compiler tells the checked build only the length.
+struct alignas(16) Pair {
+  float elements[8];
+};
+__global__ void copy_pairs(const float* x, float* out, int shift) {
+  reinterpret_cast<Pair*>(out)[threadIdx.x] = reinterpret_cast<const Pair*>(x + shift)[threadIdx.x];
+}
+bool run_misaligned_pairs(bool bug, cudaStream_t stream) {
+  const std::vector<float> values(8 * 32 + 4, 1.0f);
+  const Memory<float> x(values, stream), out(8 * 32);
+  launch(stream, copy_pairs, 1, 32, 0, x.data(), out.data(), bug ? 1 : 4);
+  return all_equal(out.read(stream), 1.0f);
+}
+
 __global__ void read_host(const float* x, float* out) {
   out[threadIdx.x] = x[threadIdx.x];
 }
@@ -213,6 +227,12 @@ bool run_read_host(bool bug, cudaStream_t stream) {
   const std::vector<float> values(32, 1.0f);
   const Memory<float> x(values, stream), out(32);
   launch(stream, read_host, 1, 32, 0, bug ? values.data() : x.data(), out.data());
+  return all_equal(out.read(stream), 1.0f);
+}
+
+bool run_wild_pointer(bool bug, cudaStream_t stream) {
+  const Memory<float> x(std::vector<float>(32, 1.0f), stream), out(32);
+  launch(stream, read_host, 1, 32, 0, bug ? reinterpret_cast<const float*>(4096) : x.data(), out.data());
   return all_equal(out.read(stream), 1.0f);
 }
 
@@ -365,7 +385,9 @@ const std::vector<Planted> kPlanted = {
     {"a memcpy behind device memory", run_copy_bytes, false, "outside the device's memory", true},
     {"a read behind a static shared array", run_static_overrun, false, "shared memory that nobody wrote", true},
     {"more dynamic shared memory than asked for", run_dynamic_overrun, false, "beyond the dynamic shared", false},
-    {"a vector at a misaligned address", run_misaligned, false, "misaligned", false},
+    {"a vector at a misaligned address", run_misaligned, true, "misaligned address", true},
+    {"a pair of vectors at a misaligned address", run_misaligned_pairs, false, "misaligned address", true},
+    {"a wild pointer", run_wild_pointer, true, "a read outside the device's memory", true},
     {"a pointer to host memory", run_read_host, false, "a read outside the device's memory", false},
     {"too many threads in a block", run_too_many_threads, true, "invalid configuration", false},
     {"two blocks write one address", run_write_by_block, false, "a write over another's write", false},
