@@ -131,8 +131,7 @@ export const cases: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   async 'says that a library is not there'() {
-    assert.equal(problems().length, 1);
-    assert.match(String(problems()[0]), /no-such-library\.so: cannot open shared object file/);
+    assert.deepEqual(problems(), ['it is not there']);
     await assertOnlyCpu();
   },
 
