@@ -181,7 +181,7 @@ int program_create(SanaDevice* device, const SanaCall* calls, uint32_t call_coun
         const SanaTensor& tensor = call.operands[operand];
         if (tensor.rank == 0) continue;
         if (tensor.dtype == kSanaF16) {
-          throw Error("ERR_SANA_DEVICE", "%s: the CPU computes in f32 and bf16, not in f16", kOperators[call.op].name);
+          throw Error("ERR_SANA_PROGRAM", "%s: the CPU computes in f32 and bf16, not in f16", kOperators[call.op].name);
         }
         step.in_arena[operand] = tensor.buffer == 0;
         step.arena_offset[operand] = tensor.offset;

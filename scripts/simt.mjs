@@ -1,7 +1,7 @@
 // Builds the emulated CUDA backend (test/simt/) into build-simt/, in three builds, and runs the self-tests and the tests
 // of operators, models and pictures on it:
 //
-//   fast       everything
+//   fast       everything but the largest operators; leaves a trace of the launches for `npm run kernels:report`
 //   checked    operators; every memory access of every kernel is looked at, so examples of much work are left out
 //   sanitized  operators, likewise
 //
@@ -9,7 +9,7 @@
 //
 // Tests named as arguments, or chosen with -g, replace the usual ones in every build.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 const skip = (why) => {
@@ -30,8 +30,11 @@ const runtime = (name) => execFileSync('g++', [`-print-file-name=${name}`], { en
 const builds = {
   fast: {
     suffix: '',
-    tests: [...operators, 'test/models/*.test.ts', 'test/pipeline/golden.test.ts', 'test/binding/cuda.test.ts'],
-    env: {},
+    tests: [...operators, 'test/models/*.test.ts', 'test/pipeline/{golden,cuda}.test.ts', 'test/binding/cuda.test.ts'],
+    env: {
+      SANA_TEST_FLOPS: process.env.SANA_TEST_FLOPS ?? '2e7',
+      SIMT_TRACE: resolve('build-simt/libsana_simt.so.trace'),
+    },
   },
   checked: { suffix: '_checked', tests: operators, env: { SANA_TEST_FLOPS: flops } },
   sanitized: {
@@ -83,12 +86,18 @@ const built =
   step('build', 'cmake', ['--build', 'build-simt', '-j', '2', '--target', ...targets]);
 for (const name of built ? names : []) {
   const { suffix, tests, env } = builds[name];
+  if (env.SIMT_TRACE) rmSync(env.SIMT_TRACE, { force: true }); // addresses of an earlier build
   step(`${name}: self-test`, resolve(`build-simt/simt_selftest${suffix}`), []);
-  step(`${name}: tests`, join('node_modules', '.bin', 'mocha'), [...(namesTests ? [] : tests), ...given], {
-    SANA_NATIVE_CUDA: resolve(`build-simt/libsana_simt${suffix}.so`),
-    SANA_TEST_DEVICE: 'cuda',
-    ...env,
-  });
+  step(
+    `${name}: tests`,
+    join('node_modules', '.bin', 'mocha'),
+    ['--timeout', '900000', ...(namesTests ? [] : tests), ...given],
+    {
+      SANA_NATIVE_CUDA: resolve(`build-simt/libsana_simt${suffix}.so`),
+      SANA_TEST_DEVICE: 'cuda',
+      ...env,
+    },
+  );
 }
 
 console.log('\n');

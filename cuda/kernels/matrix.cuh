@@ -377,7 +377,9 @@ __global__ void __launch_bounds__(tiles<T>()[index].threads(), tiles<T>()[index]
         __syncthreads();
       }
       const char* stage = stages + (step + last) % tile.stages * kStageBytes;
-      multiplier.load_part((part + 1) % 2, stage, stage + kLeftBytes, (part + 1) % M::kParts);
+      if (!last || step + 1 < steps) {
+        multiplier.load_part((part + 1) % 2, stage, stage + kLeftBytes, (part + 1) % M::kParts);
+      }
       if (part == 0) copy(step + tile.stages - 1);
       multiplier.multiply_part(part % 2);
     }

@@ -235,7 +235,7 @@ describe('binding/program', () => {
       /weight must have the dtype|x must have|dtype of weight/,
     ],
     ['linear', 'an integer x', set('x', { dtype: 'i32' }), /not a dtype it takes/],
-    ['linear', 'a half-precision x', set('x', { dtype: 'f16' }), /not a dtype it takes/],
+    ['linear', 'a half-precision x', set('x', { dtype: 'f16' }), /x must have the dtype of weight/],
     ['linear', 'a bf16 bias', set('bias', { dtype: 'bf16' }), /not a dtype it takes/],
     [
       'linear',
@@ -359,6 +359,7 @@ describe('binding/program', () => {
     ['timestepEmbedding', 'an odd width', shape('out', [3, 7]), /even number of columns/],
     ['modulation', 'a partial row', shape('embedding', [2, 44]), /multiple of table's columns/],
     ['activation', 'another shape', shape('out', [7, 3]), /out must have the shape of x/],
+    ['activation', 'half precision', set('x', { dtype: 'f16' }), /the CPU computes in f32 and bf16, not in f16/],
     ['convert', 'a repeat of 0', attribute('repeat', 0), /`repeat` must be from 1/],
     ['convert', 'another repeat', attribute('repeat', 3), /first dimension times `repeat`/],
     [

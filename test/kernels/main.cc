@@ -1,4 +1,8 @@
 // kernels test|bench [options] CASES...: runs calls of operators (case.h) on a backend's library, without Node.
+//
+//   compute-sanitizer kernels test test/kernels/awkward.txt
+//   kernels test --flops 1e10 test/kernels/models.txt
+//   kernels bench --dtype bf16 --json results.jsonl test/kernels/models.txt
 
 #include <algorithm>
 #include <cstdio>

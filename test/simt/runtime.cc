@@ -18,6 +18,7 @@
 #include "test/simt/checker.h"
 #include "test/simt/faults.h"
 #include "test/simt/scheduler.h"
+#include "test/simt/trace.h"
 
 using simt::setting;
 using simt::should_fail;
@@ -182,6 +183,7 @@ cudaError_t queue_launch(cudaStream_t stream, const Grid& launch, Work body) {
   if (should_fail("launch")) return fail(cudaErrorLaunchOutOfResources);
   const Lock lock(mutex);
   if (!is_stream(stream)) return fail(cudaErrorInvalidResourceHandle);
+  trace(launch);
   return enqueue(stream,
                  [device = stream->device, launch, body = std::move(body)] { run_kernel(device, launch, body); });
 }
