@@ -274,21 +274,15 @@ inline void write(Cell& cell, const Self& self, unsigned bytes, Access access, c
   cell.write_warp_epoch = self.warp_epoch;
 }
 
-enum class Space { kDevice, kStaticShared, kDynamicShared };
-
-// Dynamic shared memory may be read before it is written: it is NaN then, so that whoever uses it is found by the
-// result, and a pipeline may load behind its last stage what it does not use.
-inline void use(const Shadow& shadow, uintptr_t address, size_t bytes, Access access, Space space, const void* code) {
+inline void use(const Shadow& shadow, uintptr_t address, size_t bytes, Access access, bool shared, const void* code) {
   const Fiber& fiber = *context.fiber;
-  const Self self = {context.epoch, context.block_epoch,
-                     space == Space::kDevice ? context.launch_epoch : context.block_epoch,
+  const Self self = {context.epoch, context.block_epoch, shared ? context.block_epoch : context.launch_epoch,
                      static_cast<uint16_t>(fiber.linear), static_cast<uint16_t>(fiber.warp->epoch)};
   const uintptr_t end = address + bytes;
   for (uintptr_t at = address & ~uintptr_t(1); at < end; at += 2) {
     const unsigned touched = (at >= address ? 1u : 0u) | (at + 1 < end ? 2u : 0u);
     Cell& cell = shadow.cell(at);
-    if (space == Space::kStaticShared && (access == Access::kRead || access == Access::kAtomic) &&
-        cell.write_epoch < self.block_epoch) {
+    if (shared && (access == Access::kRead || access == Access::kAtomic) && cell.write_epoch < self.block_epoch) {
       found("a read of shared memory that nobody wrote", code, here);
     }
     if (access == Access::kRead) {
@@ -332,11 +326,11 @@ inline void look(const void* pointer, size_t bytes, Access access, const void* c
                std::to_string(context.dynamic_shared_bytes);
       });
     }
-    use(shared.dynamic, address, bytes, access, Space::kDynamicShared, code);
+    use(shared.dynamic, address, bytes, access, true, code);
     return;
   }
   if (shared.variables.holds(address)) {
-    use(shared.variables, address, bytes, access, Space::kStaticShared, code);
+    use(shared.variables, address, bytes, access, true, code);
     return;
   }
   Shadow* const memory = find_device_memory(address, access != Access::kRead);
@@ -348,7 +342,7 @@ inline void look(const void* pointer, size_t bytes, Access access, const void* c
   if ((access == Access::kRead || access == Access::kAtomic) && !memory->is_filled(address, bytes)) {
     found("a read of memory that nobody wrote", code, here);
   }
-  use(*memory, address, bytes, access, Space::kDevice, code);
+  use(*memory, address, bytes, access, false, code);
   if (access != Access::kRead) memory->fill(address, bytes);
 }
 

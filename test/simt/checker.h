@@ -6,7 +6,7 @@
 //   copies      an address is used that an asynchronous copy is under way to
 //   bounds      outside device memory, or beyond the shared memory that was asked for; this ends the launch
 //   alignment   an access that is no multiple of its size away from zero; this ends the launch
-//   contents    memory is read that nobody ever wrote, static shared memory that nobody wrote in this block
+//   contents    memory is read that nobody ever wrote, shared memory that nobody wrote in this block
 //   lanes       a shuffle takes the value of a lane that gave none
 //
 // Kernels are compiled for a thread sanitizer that is not linked: the calls that the compiler puts before every access
