@@ -50,9 +50,8 @@ struct Share {
   }
 };
 
-// ---- where operands come from
-// ----------------------------------------------------------------------------------------- A source copies one step of
-// K after the other of a tile's rows; what lies outside is zero.
+// ---- where operands come from ---------------------------------------------------------------------------------------
+// A source copies one step of K after the other of a tile's rows; what lies outside is zero.
 
 // Rows of a matrix, starting at multiples of 16 bytes: weights, and x of a pointwise product.
 template <class T, int rows, Tile tile>
@@ -159,8 +158,7 @@ class Pixels {
   int channel_ = 0;
 };
 
-// ---- one tile of the output
-// -------------------------------------------------------------------------------------------
+// ---- one tile of the output -----------------------------------------------------------------------------------------
 
 struct Position {
   int64_t row;  // the tile's first
@@ -226,10 +224,9 @@ __device__ __forceinline__ void finish_rows(const Product& p, const Cut& cut, co
   }
 }
 
-// ---- multiplying
-// ------------------------------------------------------------------------------------------------------ A warp's sums.
-// A step of K is multiplied part by part: while one part is multiplied, the next is loaded into the other of two sets
-// of registers.
+// ---- multiplying ----------------------------------------------------------------------------------------------------
+// A warp's sums. A step of K is multiplied part by part: while one part is multiplied, the next is loaded into the other
+// of two sets of registers.
 
 // On tensor cores: parts of 16.
 template <class T, Tile tile>
@@ -328,8 +325,7 @@ struct Multiplier<float, tile> {
   }
 };
 
-// ---- kernels
-// ----------------------------------------------------------------------------------------------------------
+// ---- kernels --------------------------------------------------------------------------------------------------------
 
 template <class T, Source source, int index>
 __global__ void __launch_bounds__(tiles<T>()[index].threads(), tiles<T>()[index].blocks)
@@ -419,8 +415,7 @@ __global__ void __launch_bounds__(kCombineThreads) combine_kernel(Product p, Cut
   }
 }
 
-// ---- launchers
-// --------------------------------------------------------------------------------------------------------
+// ---- launchers ------------------------------------------------------------------------------------------------------
 
 using ProductKernel = void (*)(Product, Cut);
 

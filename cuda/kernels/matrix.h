@@ -34,8 +34,7 @@ struct Product {
 // Queues the product of an image and weights of dtype x.
 void run_product(const Product&, DType x, const Stream&);
 
-// ---- between matrix.cu, which chooses, and matrix_*.cu, one for each type of x
-// ------------------------------------------
+// ---- between matrix.cu, which chooses, and matrix_*.cu, one for each type of x --------------------------------------
 
 // How a product is cut.
 struct Cut {
