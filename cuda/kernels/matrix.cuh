@@ -225,8 +225,8 @@ __device__ __forceinline__ void finish_rows(const Product& p, const Cut& cut, co
 }
 
 // ---- multiplying ----------------------------------------------------------------------------------------------------
-// A warp's sums. A step of K is multiplied part by part: while one part is multiplied, the next is loaded into the other
-// of two sets of registers.
+// A warp's sums. A step of K is multiplied part by part: while one part is multiplied, the next is loaded into the
+// other of two sets of registers.
 
 // On tensor cores: parts of 16.
 template <class T, Tile tile>
