@@ -55,15 +55,13 @@ class Pictures:
 
     def centred(self, numbers, colours):
         """Whole pictures [B, 3, size, size] as captions describe them."""
+        return self.centred_on(numbers, self.colour_values[torch.as_tensor(colours)])
+
+    def centred_on(self, numbers, background):  # [B], [B, 3] or one value
         count, middle = len(numbers), self.size / 2
-        return self.compose(
-            np.asarray(numbers),
-            self.colour_values[torch.as_tensor(colours)],
-            np.full(count, SCALE),
-            np.full((count, 2), middle),
-            np.zeros((count, 2)),
-            self.size,
-        )
+        background = torch.as_tensor(background).expand(count, 3)
+        place = dict(centre=np.full((count, 2), middle), corner=np.zeros((count, 2)), window=self.size)
+        return self.compose(np.asarray(numbers), background, np.full(count, SCALE), **place)
 
     def varied(self, random, count, concepts, window):
         """Pictures for the autoencoder: any size, place and colour; a window smaller than the picture is on the icon."""

@@ -8,11 +8,12 @@ Every stage goes on from its state when it is called again, with more minutes or
 import argparse
 import importlib
 import os
+import sys
 
 # Allocations are kept instead of given back and faulted in again: some per cent of a CPU's time.
 MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "1000000000"}
 
-STAGES = ["tokenizer", "autoencoder", "score", "latents", "dit", "export"]
+STAGES = ["tokenizer", "autoencoder", "score", "latents", "dit", "measure", "export"]
 
 
 def main():
@@ -40,7 +41,5 @@ def main():
 
 if __name__ == "__main__":
     if any(name not in os.environ for name in MALLOC):
-        import sys
-
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **MALLOC})
     main()
