@@ -17,6 +17,7 @@ class Pictures:
         with open(os.path.join(folder, "index.json")) as file:
             index = json.load(file)
         self.size, self.styles, self.concepts = index["size"], index["styles"], index["concepts"]
+        self.number_of = {concept["slug"]: i for i, concept in enumerate(self.concepts)}
         self.colours = list(index["colours"])
         self.colour_values = torch.tensor(list(index["colours"].values())) / 127.5 - 1  # [12, 3]
         self.device = device

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import torch
 
@@ -79,7 +79,7 @@ class _Aside:
 
 def seconds_until(clock):
     """From now to the next time it is `clock`, HH:MM in UTC."""
-    now = datetime.utcnow()
+    now = datetime.now(timezone.utc)
     hour, minute = map(int, clock.split(":"))
     end = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
     return ((end if end > now else end + timedelta(days=1)) - now).total_seconds()

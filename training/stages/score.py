@@ -68,9 +68,7 @@ def train(options):
 def place(pictures, key):
     """Icon and colour of a picture, by its key."""
     slug, style, colour = key.rsplit(".", 2)
-    if not hasattr(pictures, "by_slug"):
-        pictures.by_slug = {concept["slug"]: i for i, concept in enumerate(pictures.concepts)}
-    icon = pictures.by_slug[slug] * len(pictures.styles) + pictures.styles.index(style)
+    icon = pictures.number_of[slug] * len(pictures.styles) + pictures.styles.index(style)
     return icon, pictures.colours.index(colour)
 
 
