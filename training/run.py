@@ -51,7 +51,9 @@ class Run:
         return self.spent + time.monotonic() - self.begun - self.paused
 
     def fraction(self):
-        return self.seconds() / max(self.granted, 1e-9)
+        # A clock does not stop for what is done aside.
+        granted = self.granted - (0 if self.until is None else self.paused)
+        return self.seconds() / max(granted, 1e-9)
 
     def aside(self):
         """Time within this context is no time of training."""
