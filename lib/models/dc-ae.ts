@@ -2,7 +2,8 @@
  * The deep compression autoencoder (DC-AE f32c32, arXiv 2410.10733; diffusers' `AutoencoderDC`): 32 x 32 pixels to one
  * latent of 32 channels and back, deterministic both ways.
  *
- * Maps are [B, height, width, C]. Stages count from full resolution; the decoder walks them downwards.
+ * Maps are [B, height, width, C]. Stages count from full resolution; the decoder walks them downwards. A first stage
+ * without layers does not exist: the convolution next to the picture then halves or doubles, without a shortcut.
  */
 
 import { SanaError } from '../errors.ts';
@@ -43,16 +44,20 @@ export class AutoencoderDecoder {
     stages.push({
       name: 'conv_in',
       layers: [
-        convolution(w, 'decoder.conv_in', config.latentChannels, width(deepest), 'repeat', config.decoderInShortcut),
+        convolution(w, 'decoder.conv_in', config.latentChannels, width(deepest), 'repeat', {
+          shortcut: config.decoderInShortcut,
+        }),
       ],
     });
     for (let stage = deepest; stage >= 0; stage--) {
       const path = `decoder.up_blocks.${stage}`;
+      const depth = config.decoderLayersPerBlock[stage] ?? 0;
+      if (depth === 0) continue;
       const layers: Layer[] = [];
       if (stage < deepest) {
         layers.push(upsampler(w, `${path}.0.conv`, width(stage + 1), width(stage), config.upsampleBlockType));
       }
-      for (let i = 0; i < (config.decoderLayersPerBlock[stage] ?? 0); i++) {
+      for (let i = 0; i < depth; i++) {
         layers.push(
           block(w, `${path}.${layers.length}`, width(stage), {
             type: config.decoderBlockTypes[stage],
@@ -64,17 +69,21 @@ export class AutoencoderDecoder {
       }
       stages.push({ name: `up_blocks.${stage}`, layers });
     }
-    const norm = w.vector('decoder.norm_out.weight', width(0));
-    const bias = w.vector('decoder.norm_out.bias', width(0));
+    const half = config.decoderLayersPerBlock[0] === 0;
+    const last = width(half ? 1 : 0);
+    const norm = w.vector('decoder.norm_out.weight', last);
+    const bias = w.vector('decoder.norm_out.bias', last);
     const activation = config.decoderConvActFn;
-    const out = w.conv2d('decoder.conv_out.weight', config.inChannels, width(0), 3);
-    const outBias = w.vector('decoder.conv_out.bias', config.inChannels);
     stages.push({
       name: 'norm_out',
       layers: [(g, x) => g.rmsNorm(x, norm, { epsilon: normEpsilon, bias, activation })],
     });
     // The last convolution leaves in f32: bf16 would quantise the upper half of the range to 1/256.
-    stages.push({ name: 'conv_out', layers: [(g, x) => g.conv2d(x, out, { bias: outBias, dtype: 'f32' })] });
+    const result = { shortcut: false, dtype: 'f32' } as const;
+    const out = half
+      ? upsampler(w, 'decoder.conv_out.conv', last, config.inChannels, config.upsampleBlockType, result)
+      : convolution(w, 'decoder.conv_out', last, config.inChannels, 'none', result);
+    stages.push({ name: 'conv_out', layers: [out] });
 
     this.weights = w;
     this.#stages = stages;
@@ -97,14 +106,18 @@ export class AutoencoderEncoder {
     const width = (stage: number) => widths[stage] ?? 0;
     const stages: Stage[] = [];
 
-    stages.push({
-      name: 'conv_in',
-      layers: [convolution(w, 'encoder.conv_in', config.inChannels, width(0), 'none', false)],
-    });
+    const shortcut = false;
+    const conv =
+      config.encoderLayersPerBlock[0] === 0
+        ? downsampler(w, 'encoder.conv_in.conv', config.inChannels, width(1), config.downsampleBlockType, { shortcut })
+        : convolution(w, 'encoder.conv_in', config.inChannels, width(0), 'none', { shortcut });
+    stages.push({ name: 'conv_in', layers: [conv] });
     for (let stage = 0; stage <= deepest; stage++) {
       const path = `encoder.down_blocks.${stage}`;
+      const depth = config.encoderLayersPerBlock[stage] ?? 0;
+      if (depth === 0) continue;
       const layers: Layer[] = [];
-      for (let i = 0; i < (config.encoderLayersPerBlock[stage] ?? 0); i++) {
+      for (let i = 0; i < depth; i++) {
         layers.push(
           block(w, `${path}.${i}`, width(stage), {
             type: config.encoderBlockTypes[stage],
@@ -123,7 +136,9 @@ export class AutoencoderEncoder {
     stages.push({
       name: 'conv_out',
       layers: [
-        convolution(w, 'encoder.conv_out', width(deepest), config.latentChannels, 'average', config.encoderOutShortcut),
+        convolution(w, 'encoder.conv_out', width(deepest), config.latentChannels, 'average', {
+          shortcut: config.encoderOutShortcut,
+        }),
       ],
     });
 
@@ -145,6 +160,11 @@ function run(g: Graph, stages: readonly Stage[], input: Tensor, observe?: StageO
   }, input);
 }
 
+interface ShortcutOptions {
+  readonly shortcut?: boolean; // added by default
+  readonly dtype?: 'f32'; // the input's by default
+}
+
 /** A 3x3 convolution with bias, and a shortcut that repeats or averages channels to fit. */
 function convolution(
   w: Weights,
@@ -152,39 +172,58 @@ function convolution(
   from: number,
   to: number,
   kind: 'none' | 'repeat' | 'average',
-  shortcut: boolean,
+  { shortcut = true, ...result }: ShortcutOptions = {},
 ): Layer {
   const weight = w.conv2d(`${name}.weight`, to, from, 3);
   const bias = w.vector(`${name}.bias`, to);
   return (g, x) => {
-    if (!shortcut) return g.conv2d(x, weight, { bias });
+    if (!shortcut) return g.conv2d(x, weight, { bias, ...result });
     const residual = kind === 'repeat' ? g.pixelShuffle(x, 1, to) : g.pixelUnshuffle(x, 1, to);
-    return g.conv2d(x, weight, { bias, residual });
+    return g.conv2d(x, weight, { bias, residual, ...result });
   };
 }
 
 /** (h, w, from) -> (2h, 2w, to); the shortcut repeats channels and shuffles them to pixels. */
-function upsampler(w: Weights, name: string, from: number, to: number, type: string): Layer {
+function upsampler(
+  w: Weights,
+  name: string,
+  from: number,
+  to: number,
+  type: string,
+  { shortcut = true, ...result }: ShortcutOptions = {},
+): Layer {
+  const residual = (g: Graph, x: Tensor) => (shortcut ? g.pixelShuffle(x, 2, to) : undefined);
   if (type === 'interpolate') {
     const weight = w.conv2d(`${name}.weight`, to, from, 3, 'upsampleConv2d');
     const bias = w.vector(`${name}.bias`, to);
-    return (g, x) => g.upsampleConv2d(x, weight, { bias, residual: g.pixelShuffle(x, 2, to) });
+    return (g, x) => g.upsampleConv2d(x, weight, { bias, residual: residual(g, x), ...result });
   }
   const weight = w.conv2d(`${name}.weight`, 4 * to, from, 3);
   const bias = w.vector(`${name}.bias`, 4 * to);
-  return (g, x) => g.pixelShuffle(g.conv2d(x, weight, { bias }), 2, to, { residual: g.pixelShuffle(x, 2, to) });
+  return (g, x) => {
+    const channels = g.conv2d(x, weight, { bias, ...result });
+    return g.pixelShuffle(channels, 2, to, { residual: residual(g, x), ...result });
+  };
 }
 
 /** (2h, 2w, from) -> (h, w, to); the shortcut moves pixels to channels and averages groups of them. */
-function downsampler(w: Weights, name: string, from: number, to: number, type: string): Layer {
+function downsampler(
+  w: Weights,
+  name: string,
+  from: number,
+  to: number,
+  type: string,
+  { shortcut = true }: ShortcutOptions = {},
+): Layer {
+  const residual = (g: Graph, x: Tensor) => (shortcut ? g.pixelUnshuffle(x, 2, to) : undefined);
   if (type === 'pixel_unshuffle') {
     const weight = w.conv2d(`${name}.weight`, to / 4, from, 3);
     const bias = w.vector(`${name}.bias`, to / 4);
-    return (g, x) => g.pixelUnshuffle(g.conv2d(x, weight, { bias }), 2, to, { residual: g.pixelUnshuffle(x, 2, to) });
+    return (g, x) => g.pixelUnshuffle(g.conv2d(x, weight, { bias }), 2, to, { residual: residual(g, x) });
   }
   const weight = w.conv2d(`${name}.weight`, to, from, 3);
   const bias = w.vector(`${name}.bias`, to);
-  return (g, x) => g.conv2d(x, weight, { bias, stride: 2, residual: g.pixelUnshuffle(x, 2, to) });
+  return (g, x) => g.conv2d(x, weight, { bias, stride: 2, residual: residual(g, x) });
 }
 
 interface BlockOptions {

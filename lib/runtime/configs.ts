@@ -225,7 +225,7 @@ export function parseAutoencoderConfig(json: JsonObject, file: string): Autoenco
   const blockTypes = (key: string) =>
     perStage(key, 'ResBlock', (items, i) => items.choice(i, ['ResBlock', 'EfficientViTBlock']));
   const layers = (key: string, fallback: readonly number[]) =>
-    perStage(key, fallback, (items, i) => items.integer(i, undefined, 0, 64));
+    perStage(key, fallback, (items, i) => items.integer(i, undefined, i === '0' ? 0 : 1, 64)); // none in the first: half resolution
   const multiscales = (key: string) =>
     perStage(key, [[], [], [], [5], [5], [5]], (items, i) =>
       items.list(i, { min: 0, max: 4 }, (kernels, k) => kernels.choice(k, [1, 3, 5, 7, 9, 11, 13, 15])),

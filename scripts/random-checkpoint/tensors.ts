@@ -118,10 +118,12 @@ export function vaeTensors(config: VaeConfig): TensorSpec[] {
 export function decoderTensors(config: VaeConfig): TensorSpec[] {
   const channels = config.decoder_block_out_channels;
   const last = channels.length - 1;
-  const [first, deepest] = [at(channels, 0), at(channels, last)];
+  const half = at(config.decoder_layers_per_block, 0) === 0; // the first stage is left to the last convolution
+  const [first, deepest] = [at(channels, half ? 1 : 0), at(channels, last)];
   return [
     ...biased('decoder.conv_in', [deepest, config.latent_channels, 3, 3], 0.6),
     ...range(channels.length).flatMap((stage) => {
+      if (stage === 0 && half) return [];
       const C = at(channels, stage);
       const upsamplers = stage < last ? 1 : 0; // index 0 of every stage but the deepest
       const blocks = range(at(config.decoder_layers_per_block, stage)).flatMap((i) =>
@@ -132,16 +134,23 @@ export function decoderTensors(config: VaeConfig): TensorSpec[] {
     }),
     norm('decoder.norm_out', first, 1),
     bias('decoder.norm_out', first),
-    ...biased('decoder.conv_out', [config.in_channels, first, 3, 3], kImageGain),
+    ...biased(half ? 'decoder.conv_out.conv' : 'decoder.conv_out', [config.in_channels, first, 3, 3], kImageGain),
   ];
 }
 
 export function encoderTensors(config: VaeConfig): TensorSpec[] {
   const channels = config.encoder_block_out_channels;
   const last = channels.length - 1;
+  const half = at(config.encoder_layers_per_block, 0) === 0;
   return [
-    ...biased('encoder.conv_in', [at(channels, 0), config.in_channels, 3, 3]),
+    ...biased(half ? 'encoder.conv_in.conv' : 'encoder.conv_in', [
+      at(channels, half ? 1 : 0),
+      config.in_channels,
+      3,
+      3,
+    ]),
     ...range(channels.length).flatMap((stage) => {
+      if (stage === 0 && half) return [];
       const C = at(channels, stage);
       const layers = at(config.encoder_layers_per_block, stage);
       const blocks = range(layers).flatMap((i) =>

@@ -4,16 +4,13 @@ import { reshape, type Tensor } from '../../lib/graph/tensor.ts';
 import { AutoencoderDecoder, AutoencoderEncoder } from '../../lib/models/dc-ae.ts';
 import { channelsFirst, channelsLast } from '../../lib/pipeline/layout.ts';
 import { type Checkpoint, openCheckpoint } from '../../lib/runtime/checkpoint.ts';
+import { readTensors, type Tensor as StoredTensor } from '../../lib/runtime/tensor-file.ts';
+import { writeRandomCheckpoint } from '../../scripts/random-checkpoint/checkpoint.ts';
 import { runGraph, sharedDevice } from '../support/device.ts';
-import {
-  assertClose,
-  errorOf,
-  fixtures,
-  type Golden,
-  GoldenFile,
-  type Tolerance,
-  tolerances,
-} from '../support/golden.ts';
+import { temporaryFolder } from '../support/files.ts';
+import { assertClose, errorOf, fixtures, GoldenFile, type Tolerance, tolerances } from '../support/golden.ts';
+import { Random } from '../support/random.ts';
+import { tinyCheckpoint } from '../support/random-checkpoints.ts';
 
 interface Map4 {
   readonly shape: readonly number[]; // NCHW
@@ -40,6 +37,48 @@ function evenRows({ shape, data }: Map4): Float32Array {
   return Float32Array.from(out);
 }
 
+/** Every pixel doubled both ways. */
+function enlarged({ shape, data }: Map4): Map4 {
+  const [b = 0, c = 0, h = 0, w = 0] = shape;
+  const out = new Float32Array(4 * data.length);
+  for (let i = 0; i < out.length; i++) {
+    const [row, x] = [Math.floor(i / (2 * w)), i % (2 * w)];
+    const [plane, y] = [Math.floor(row / (2 * h)), row % (2 * h)];
+    out[i] = data[(plane * h + (y >> 1)) * w + (x >> 1)] ?? 0;
+  }
+  return { shape: [b, c, 2 * h, 2 * w], data: out };
+}
+
+/** A 3x3 convolution with its bias, for one picture. */
+function plainConvolution(
+  { shape, data }: Map4,
+  weights: ReadonlyMap<string, StoredTensor>,
+  name: string,
+  stride: number,
+): Map4 {
+  const weight = weights.get(`${name}.weight`) ?? assert.fail(`no ${name}.weight`);
+  const bias = weights.get(`${name}.bias`) ?? assert.fail(`no ${name}.bias`);
+  const [, c = 0, h = 0, w = 0] = shape;
+  const channels = weight.shape[0] ?? 0;
+  const [height, width] = [h / stride, w / stride];
+  const out = new Float32Array(channels * height * width);
+  for (let i = 0; i < out.length; i++) {
+    const [o, y, x] = [Math.floor(i / (height * width)), Math.floor(i / width) % height, i % width];
+    let sum = bias.data[o] ?? 0;
+    for (let tap = 0; tap < 9 * c; tap++) {
+      const [channel, row, column] = [
+        Math.floor(tap / 9),
+        y * stride + (Math.floor(tap / 3) % 3) - 1,
+        x * stride + (tap % 3) - 1,
+      ];
+      if (row < 0 || row >= h || column < 0 || column >= w) continue;
+      sum += (weight.data[o * 9 * c + tap] ?? 0) * (data[(channel * h + row) * w + column] ?? 0);
+    }
+    out[i] = sum;
+  }
+  return { shape: [1, channels, height, width], data: out };
+}
+
 describe('DC-AE', () => {
   let checkpoint: Checkpoint;
   before(async () => {
@@ -49,11 +88,12 @@ describe('DC-AE', () => {
 
   async function run(
     model: AutoencoderDecoder | AutoencoderEncoder,
-    input: Golden,
+    input: Map4,
     dtype: 'f32' | 'bf16' = 'f32',
+    from: Checkpoint = checkpoint,
   ): Promise<Record<string, Map4>> {
     const others = model instanceof AutoencoderDecoder ? /^encoder\./ : /^decoder\./;
-    await model.weights.load(checkpoint.vae, { others });
+    await model.weights.load(from.vae, { others });
     const [b = 0, c = 0, h = 0, w = 0] = input.shape;
     const shapes = new Map<string, readonly number[]>();
     try {
@@ -138,5 +178,40 @@ describe('DC-AE', () => {
       assertClose(stage(`down_blocks.${i}`).data, golden.get(`down_block.${i}`).data, tolerances.encode, `stage ${i}`);
     }
     assertClose(stage('last').data, golden.get('latent').data, tolerances.encode, 'latent');
+  });
+
+  describe('whose first stage has no layers', () => {
+    const folder = temporaryFolder();
+
+    it('leaves halving and doubling to the convolutions next to the picture', async () => {
+      const { configs, tokenizer } = await tinyCheckpoint();
+      const layers = [0, 1, 1, 1, 1, 1];
+      const vae = { ...configs.vae, encoder_layers_per_block: layers, decoder_layers_per_block: layers };
+      const path = join(folder.path, 'half');
+      await writeRandomCheckpoint(path, { configs: { ...configs, vae }, tokenizer, seed: 1, variant: 'none' });
+      const weights = await readTensors(join(path, 'vae', 'diffusion_pytorch_model.safetensors'));
+      const half = await openCheckpoint(path);
+      try {
+        const draw = new Random(2);
+        const latents = Float32Array.from({ length: 32 * 6 }, () => 2 * draw.next() - 1);
+        const decoder = new AutoencoderDecoder(sharedDevice(), half.vae.config, 'f32');
+        const decoded = await run(decoder, { shape: [1, 32, 2, 3], data: latents }, 'f32', half);
+        const inner = decoded.norm_out ?? assert.fail();
+        const image = decoded.last ?? assert.fail();
+        assert.deepEqual(inner.shape, [1, 16, 32, 48]);
+        assert.deepEqual(image.shape, [1, 3, 64, 96]);
+        const last = plainConvolution(enlarged(inner), weights, 'decoder.conv_out.conv', 1);
+        assertClose(image.data, last.data, tolerances.decode, 'decoder.conv_out');
+
+        const encoder = new AutoencoderEncoder(sharedDevice(), half.vae.config, 'f32');
+        const encoded = await run(encoder, image, 'f32', half);
+        const first = plainConvolution(image, weights, 'encoder.conv_in.conv', 2);
+        assert.deepEqual(encoded.conv_in?.shape, first.shape);
+        assertClose(encoded.conv_in?.data ?? [], first.data, tolerances.encode, 'encoder.conv_in');
+        assert.deepEqual(encoded.last?.shape, [1, 32, 2, 3]);
+      } finally {
+        await half.close();
+      }
+    });
   });
 });

@@ -1,0 +1,125 @@
+"""The transformer and the text encoder together, by flow matching on the latents.
+
+x = (1 - s) x0 + s e, target e - x0; s is a shifted logit-normal draw in steps of a thousandth, as the scheduler has
+them. One caption in ten is empty, which is what guidance compares with.
+"""
+
+import random
+
+import torch
+from torch import nn
+
+from captions import Captions
+from models.text_encoder import CONFIG as TEXT_CONFIG
+from models.text_encoder import TextEncoder
+from models.transformer import CONFIG, Transformer
+from optimisation import Optimisation
+from pictures import Pictures
+from run import Run
+
+BATCH = 64
+SHIFT = 3.0
+EMPTY = 0.1
+EVALUATED = 256
+# No matrices in spirit: what is looked up, added, or next to the input and output.
+BY_ADAM = ("embed_tokens", "scale_shift", "time_embed", "patch_embed", "proj_out")
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.transformer, self.text_encoder = Transformer(), TextEncoder()
+
+    def forward(self, latents, ids, mask, sigma):
+        text = self.text_encoder(ids, mask)
+        return self.transformer(latents, text, torch.floor(1000 * sigma), mask)
+
+
+def train(options):
+    run = Run(options.run, "dit", options.minutes, options.until)
+    torch.manual_seed(0)
+    pictures = Pictures(options.data)
+    captions = Captions(options.data, options.run, pictures)
+    stored = torch.load(f"{options.run}/latents/state.pt", weights_only=False)
+    latents = (stored["latents"].float() / stored["rms"].square().mean().sqrt()).to(run.device)
+    model = Pair().to(run.device)
+    optimisation = Optimisation(
+        model,
+        options.dtype,
+        rate=options.rate,
+        betas=(0.9, 0.98),
+        muon_decay=0.0,
+        smallest_matrix=32,
+        by_adam=BY_ADAM,
+        warm_up=60,
+    )
+    draw = random.Random(7)
+    saved = run.state()
+    if saved is not None:
+        optimisation.restore(saved["optimisation"])
+        draw.setstate(saved["draw"])
+        torch.set_rng_state(saved["noise"].cpu())
+
+    styles = len(pictures.styles)
+    of = lambda chosen: latents[[c * styles + s for c, s, _ in chosen], [colour for _, _, colour in chosen]]
+    examples = {name: example(captions, unseen, of, run.device) for name, unseen in (("unseen", True), ("seen", False))}
+
+    def evaluate(**fields):
+        with run.aside(), torch.no_grad(), optimisation.averaged_weights():
+            losses = {
+                f"loss_{name}": round(loss_of(model, *parts, options.dtype).item(), 4) for name, parts in examples.items()
+            }
+        run.log(steps=optimisation.steps, **losses, **fields)
+        run.save(
+            optimisation=optimisation.state(),
+            draw=draw.getstate(),
+            noise=torch.get_rng_state(),
+            transformer_config=CONFIG,
+            text_config=TEXT_CONFIG,
+        )
+
+    evaluated, mean = run.seconds(), None
+    while run.fraction() < 1:
+        chosen, texts = zip(*(captions.draw(draw) for _ in range(BATCH * options.batch)))
+        texts = ["" if draw.random() < EMPTY else text for text in texts]
+        noise = torch.randn(len(chosen), 32, 8, 8).to(run.device)
+        sigma = shifted(torch.randn(len(chosen)).sigmoid()).to(run.device)
+        loss = loss_of(model, of(chosen), *captions.tokens(texts, run.device), noise, sigma, options.dtype)
+        loss.backward()
+        optimisation.step(rate_factor(run.fraction()))
+        mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
+        if run.seconds() - evaluated > options.evaluate_every * 60:
+            evaluate(loss=round(mean, 4))
+            evaluated = run.seconds()
+    evaluate()
+
+
+def rate_factor(fraction):
+    """Constant, and from two fifths of the time on down to a hundredth."""
+    return min(1.0, max(0.0, 1 - fraction) / 0.6 + 0.01)
+
+
+def shifted(u):
+    base = torch.floor(1000 * u) / 1000
+    return SHIFT * base / (1 + (SHIFT - 1) * base)
+
+
+def loss_of(model, latents, ids, mask, noise, sigma, dtype):
+    s = sigma[:, None, None, None]
+    velocity = model(((1 - s) * latents + s * noise).to(dtype), ids, mask, sigma).float()
+    return (velocity - (noise - latents)).square().mean()
+
+
+def example(captions, unseen, of, device):
+    """Fixed pictures, captions and noise: of pairs of a concept and a colour that training never sees, or sees."""
+    draw, generator = random.Random(3), torch.Generator().manual_seed(5)
+    chosen = []
+    for _ in range(EVALUATED):
+        concept = draw.randrange(len(captions.trained_colours))
+        trained = captions.trained_colours[concept]
+        colours = [c for c in range(len(captions.pictures.colours)) if (c in trained) != unseen]
+        chosen.append((concept, draw.randrange(len(captions.pictures.styles)), draw.choice(colours)))
+    ids, mask = captions.tokens([captions.plain(*picture) for picture in chosen], device)
+    noise = torch.randn(EVALUATED, 32, 8, 8, generator=generator).to(device)
+    sigma = shifted(torch.randn(EVALUATED, generator=generator).sigmoid()).to(device)
+    return of(chosen), ids, mask, noise, sigma
