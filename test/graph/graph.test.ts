@@ -39,7 +39,10 @@ describe('Graph', () => {
       () => g.crossAttention(x, x, x, { heads: 2, scale: 1, lengths: [10] }),
       shapeError(/^crossAttention/),
     );
-    assert.throws(() => g.activation(g.empty('i32', [1]), 'silu'), shapeError(/must be f32 or bf16 or f16, got i32 \[1\]/));
+    assert.throws(
+      () => g.activation(g.empty('i32', [1]), 'silu'),
+      shapeError(/must be f32 or bf16 or f16, got i32 \[1\]/),
+    );
     assert.throws(() => g.activation(columns(x, 0, 32), 'silu'), shapeError(/contiguous/));
     assert.throws(() => g.convert(x, { into: g.empty('f32', [1]) }), shapeError(/^convert: out must be \[2, 10, 64\]/));
   });
