@@ -49,7 +49,7 @@ if (wanted('kernels') || wanted('sanitizer')) {
   const configured = ['-S', 'cuda', '-B', folder, '-G', 'Ninja', '-DSANA_CUDA_KERNELS=ON'];
   const built =
     run('configure test/kernels', 'cmake', configured) && run('build test/kernels', 'cmake', ['--build', folder]);
-  const kernels = join(folder, 'kernels', 'kernels');
+  const kernels = join(folder, 'kernels');
   const test = ['test', '--library', library, 'test/kernels/awkward.txt'];
   if (built && wanted('kernels')) run('kernels against the CPU', kernels, test);
   const sanitizer = ['/usr/local/cuda/bin/compute-sanitizer', '/usr/bin/compute-sanitizer'].find(existsSync);
