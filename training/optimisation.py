@@ -8,6 +8,8 @@ import math
 
 import torch
 
+from muon import Muon
+
 MUON_PER_ADAM = 10  # ratio of the two learning rates
 
 
@@ -34,12 +36,7 @@ class Optimisation:
             torch.optim.AdamW(
                 [p for p in self.exact if id(p) not in chosen], rate, betas=betas, weight_decay=0, fused=True
             ),
-            torch.optim.Muon(
-                [view for _, view in self.matrices],
-                rate * MUON_PER_ADAM,
-                weight_decay=muon_decay,
-                adjust_lr_fn="original",
-            ),
+            Muon([view for _, view in self.matrices], rate * MUON_PER_ADAM, weight_decay=muon_decay),
         ]
         self.rates = [rate, rate * MUON_PER_ADAM]
 
