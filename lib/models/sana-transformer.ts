@@ -1,5 +1,7 @@
 /**
- * The linear diffusion transformer (SANA, arXiv 2410.10629, section 3; diffusers' `SanaTransformer2DModel`).
+ * The linear diffusion transformer (SANA, arXiv 2410.10629, section 3; diffusers' `SanaTransformer2DModel`), with what
+ * its successors add: norms of queries and keys (SANA-1.5, arXiv 2501.18427), an embedding of the guidance scale
+ * (SANA-Sprint, arXiv 2503.09641) and fixed positions (the models for 2K and 4K).
  *
  * Sizes: B images (guidance doubles them, unconditional first), N = height * width latent tokens, C channels,
  * L blocks, T text tokens of all prompts laid end to end, F hidden channels of the feed-forward.
@@ -10,10 +12,12 @@ import type { Graph } from '../graph/graph.ts';
 import { columns, columnsOf, entry, reshape, rows, type Tensor } from '../graph/tensor.ts';
 import type { NativeDevice } from '../native.ts';
 import type { TransformerConfig } from '../runtime/configs.ts';
+import { positionEmbedding } from './position-embedding.ts';
 import { Weights } from './weights.ts';
 
 const timestepChannels = 256;
 const captionNormEpsilon = 1e-5;
+const queryKeyNormEpsilon = 1e-5;
 const attentionEpsilon = 1e-15;
 
 /** What fp16-trained checkpoints clip their attention output to, as fp16 arithmetic did in training. */
@@ -24,6 +28,7 @@ export type Observer = (name: string, tensor: Tensor) => void;
 
 interface BlockWeights {
   readonly toQkv: Tensor; // [3C, C]
+  readonly queryKeyNorm: QueryKeyNorm | undefined;
   readonly toOut: Tensor; // [C, C]
   readonly toOutBias: Tensor; // [C]
   readonly crossQ: Tensor; // [C, C]
@@ -37,6 +42,38 @@ interface BlockWeights {
   readonly depth: Tensor; // [2F, 3, 3]
   readonly depthBias: Tensor; // [2F]
   readonly point: Tensor; // [C, F]
+}
+
+/**
+ * Norms over all heads together. A query's own factor cancels in ReLU linear attention, which divides by a sum that
+ * has it too; so of the norm of self-attention's queries only the weight is left, and that is the projection's gate.
+ */
+interface QueryKeyNorm {
+  readonly gate: Tensor; // [1, 3C]: the queries' weight, then ones
+  readonly key: Tensor; // [C]
+  readonly crossQuery: Tensor; // [C]
+  readonly crossKey: Tensor; // [C]
+}
+
+/** A sinusoidal embedding and the two layers after it. */
+interface ScalarEmbedder {
+  readonly weight1: Tensor; // [C, 256]
+  readonly bias1: Tensor; // [C]
+  readonly weight2: Tensor; // [C, C]
+  readonly bias2: Tensor; // [C]
+}
+
+/** What a forward takes. */
+export interface TransformerInputs {
+  /** [B, height, width, inChannels] in the compute dtype. */
+  readonly latents: Tensor;
+  /** [1] or [B] f32, in the model's units. */
+  readonly timestep: Tensor;
+  readonly text: TextContext;
+  /** [1, N, C] f32: `positions` of the map, for models that have any. */
+  readonly positions?: Tensor | undefined;
+  /** [1] or [B] f32: the guidance scale times `guidance_embeds_scale`, for models that embed it. */
+  readonly guidance?: Tensor | undefined;
 }
 
 /** The prompts of a batch, as the blocks see them. */
@@ -54,7 +91,9 @@ export class SanaTransformer {
   /** Limits the attention output to [-clip, clip]; 0 for none. Set to `fp16Clip` for fp16-trained checkpoints. */
   attentionClip = 0;
   readonly #patch: { weight: Tensor; bias: Tensor };
-  readonly #time: { weight1: Tensor; bias1: Tensor; weight2: Tensor; bias2: Tensor; weight: Tensor; bias: Tensor };
+  readonly #timestep: ScalarEmbedder;
+  readonly #guidance: ScalarEmbedder | undefined;
+  readonly #time: { weight: Tensor; bias: Tensor }; // [6C, C], [6C]
   readonly #caption: { weight1: Tensor; bias1: Tensor; weight2: Tensor; bias2: Tensor; norm: Tensor };
   readonly #tables: Tensor; // [6L, C]
   readonly #outTable: Tensor; // [2, C]
@@ -75,12 +114,16 @@ export class SanaTransformer {
       weight: w.linear(['patch_embed.proj.weight'], [c], config.inChannels, 'linear', true),
       bias: w.vector('patch_embed.proj.bias', c),
     };
-    const time = 'time_embed.emb.timestep_embedder';
+    const embedder = (path: string): ScalarEmbedder => ({
+      weight1: w.linear([`${path}.linear_1.weight`], [c], timestepChannels),
+      bias1: w.vector(`${path}.linear_1.bias`, c),
+      weight2: w.linear([`${path}.linear_2.weight`], [c], c),
+      bias2: w.vector(`${path}.linear_2.bias`, c),
+    });
+    const guided = config.guidanceEmbeds;
+    this.#timestep = embedder(guided ? 'time_embed.timestep_embedder' : 'time_embed.emb.timestep_embedder');
+    this.#guidance = guided ? embedder('time_embed.guidance_embedder') : undefined;
     this.#time = {
-      weight1: w.linear([`${time}.linear_1.weight`], [c], timestepChannels),
-      bias1: w.vector(`${time}.linear_1.bias`, c),
-      weight2: w.linear([`${time}.linear_2.weight`], [c], c),
-      bias2: w.vector(`${time}.linear_2.bias`, c),
       weight: w.linear(['time_embed.linear.weight'], [6 * c], c),
       bias: w.vector('time_embed.linear.bias', 6 * c),
     };
@@ -105,6 +148,15 @@ export class SanaTransformer {
           [c, c, c],
           c,
         ),
+        queryKeyNorm:
+          config.qkNorm === null
+            ? undefined
+            : {
+                gate: w.beforeOnes(`${p}.attn1.norm_q.weight`, c, 3 * c),
+                key: w.vector(`${p}.attn1.norm_k.weight`, c),
+                crossQuery: w.vector(`${p}.attn2.norm_q.weight`, c),
+                crossKey: w.vector(`${p}.attn2.norm_k.weight`, c),
+              },
         toOut: w.linear([`${p}.attn1.to_out.0.weight`], [c], c),
         toOutBias: w.vector(`${p}.attn1.to_out.0.bias`, c),
         crossQ: w.linear([`${p}.attn2.to_q.weight`], [c], c),
@@ -131,6 +183,14 @@ export class SanaTransformer {
     return this.#blocks.length;
   }
 
+  /** What `TransformerInputs.positions` holds for a map, [N, C]: only for models with an `interpolation_scale`. */
+  positions(height: number, width: number): Float32Array {
+    const { interpolationScale, sampleSize, patchSize } = this.config;
+    if (interpolationScale === null) throw new Error('this transformer has no positions');
+    const baseSize = Math.floor(sampleSize / patchSize);
+    return positionEmbedding({ height, width, channels: this.channels, baseSize, interpolationScale });
+  }
+
   /**
    * What does not depend on the timestep, once per generation: the caption projection and every block's text keys and
    * values, written into `keysValues` [L][T, 2C]. `embeds` [T, captionChannels].
@@ -142,22 +202,25 @@ export class SanaTransformer {
       const projected = g.linear(hidden, weight2, { bias: bias2 }); // [T, C]
       return g.rmsNorm(projected, norm, { epsilon: captionNormEpsilon }); // [T, C]
     });
-    this.#blocks.forEach(({ crossKv, crossKvBias }, i) => {
-      g.scope(`block ${i}`, () => g.linear(caption, crossKv, { bias: crossKvBias, into: keysValues[i] })); // [T, 2C]
+    this.#blocks.forEach(({ crossKv, crossKvBias, queryKeyNorm }, i) => {
+      g.scope(`block ${i}`, () => {
+        const both = g.linear(caption, crossKv, { bias: crossKvBias, into: keysValues[i] }); // [T, 2C]
+        if (queryKeyNorm !== undefined) normInPlace(g, columns(both, 0, this.channels), queryKeyNorm.crossKey);
+      });
     });
   }
 
-  /**
-   * The predicted velocity [B, height, width, outChannels]. `latents` [B, height, width, inChannels] in the compute
-   * dtype, `timestep` [1] or [B] f32.
-   */
-  record(g: Graph, latents: Tensor, timestep: Tensor, text: TextContext, observe: Observer = () => {}): Tensor {
+  /** The predicted velocity [B, height, width, outChannels] f32. */
+  record(g: Graph, inputs: TransformerInputs, observe: Observer = () => {}): Tensor {
+    const { latents, text, positions } = inputs;
     const [b = 0, height = 0, width = 0, inChannels = 0] = latents.shape;
     const n = height * width;
-    const { modulation, shift, scale } = g.scope('time', () => this.#recordTime(g, timestep, b));
-    let h = g.scope('patch', () =>
-      g.linear(reshape(latents, [b, n, inChannels]), this.#patch.weight, { bias: this.#patch.bias }),
-    ); // [B, N, C]
+    const { modulation, shift, scale } = g.scope('time', () => this.#recordTime(g, inputs, b));
+    let h = g.scope('patch', () => {
+      const { dtype } = this.weights;
+      const residual = positions === undefined ? undefined : g.convert(positions, { dtype, repeat: b }); // [B, N, C]
+      return g.linear(reshape(latents, [b, n, inChannels]), this.#patch.weight, { bias: this.#patch.bias, residual });
+    }); // [B, N, C]
     observe('patch', h);
     this.#blocks.forEach((weights, i) => {
       h = g.scope(`block ${i}`, () =>
@@ -173,13 +236,24 @@ export class SanaTransformer {
   }
 
   /** Shifts, scales and gates of all blocks, [6L, B, C] f32, and the output head's shift and scale, [B, C]. */
-  #recordTime(g: Graph, timestep: Tensor, b: number): { modulation: Tensor; shift: Tensor; scale: Tensor } {
-    const t = this.#time;
-    const dtype = this.weights.dtype;
-    const waves = g.timestepEmbedding(timestep, timestepChannels, { dtype }); // [1 or B, 256]
-    const hidden = g.linear(waves, t.weight1, { bias: t.bias1, activation: 'silu' }); // [1 or B, C]
-    let embedded = g.linear(hidden, t.weight2, { bias: t.bias2 }); // [1 or B, C]
-    let six = g.linear(g.activation(embedded, 'silu'), t.weight, { bias: t.bias }); // [1 or B, 6C]
+  #recordTime(
+    g: Graph,
+    { timestep, guidance }: TransformerInputs,
+    b: number,
+  ): { modulation: Tensor; shift: Tensor; scale: Tensor } {
+    const embed = (value: Tensor, by: ScalarEmbedder, residual?: Tensor): Tensor => {
+      const waves = g.timestepEmbedding(value, timestepChannels, { dtype: this.weights.dtype }); // [1 or B, 256]
+      const hidden = g.linear(waves, by.weight1, { bias: by.bias1, activation: 'silu' }); // [1 or B, C]
+      return g.linear(hidden, by.weight2, { bias: by.bias2, residual }); // [1 or B, C]
+    };
+    let guided: Tensor | undefined;
+    if (this.#guidance !== undefined) {
+      if (guidance === undefined) throw new Error('this transformer embeds the guidance scale');
+      const repeat = (timestep.shape[0] ?? 1) / (guidance.shape[0] ?? 1);
+      guided = g.convert(embed(guidance, this.#guidance), { repeat });
+    }
+    let embedded = embed(timestep, this.#timestep, guided); // [1 or B, C]
+    let six = g.linear(g.activation(embedded, 'silu'), this.#time.weight, { bias: this.#time.bias }); // [1 or B, 6C]
     if (timestep.shape[0] !== b) {
       embedded = g.convert(embedded, { repeat: b }); // [B, C]
       six = g.convert(six, { repeat: b }); // [B, 6C]
@@ -207,7 +281,8 @@ export class SanaTransformer {
 
     h = g.scope('attn1', () => {
       const x = g.layerNormModulate(h, entry(modulation, 0), entry(modulation, 1), config.normEps); // [B, N, C]
-      const qkv = g.linear(x, w.toQkv); // [B, N, 3C]
+      const qkv = g.linear(x, w.toQkv, { gate: w.queryKeyNorm?.gate }); // [B, N, 3C]
+      if (w.queryKeyNorm !== undefined) normInPlace(g, columns(qkv, c, c), w.queryKeyNorm.key);
       const attended = g.linearAttention(qkv, {
         headDim: config.attentionHeadDim,
         order: 'split',
@@ -221,6 +296,7 @@ export class SanaTransformer {
 
     h = g.scope('attn2', () => {
       const q = g.linear(h, w.crossQ, { bias: w.crossQBias }); // [B, N, C], of the hidden state as it is: no norm
+      if (w.queryKeyNorm !== undefined) normInPlace(g, q, w.queryKeyNorm.crossQuery);
       const prompts = text.lengths.length; // images of one prompt lie side by side and share its keys
       const attended = g.crossAttention(
         reshape(q, [prompts, (b / prompts) * n, c]),
@@ -246,16 +322,14 @@ export class SanaTransformer {
   }
 }
 
-/** Rejects by name what the released SANA-1.0 transformers at 512 and 1024 pixels do not have. */
-function demandSupported(config: TransformerConfig): void {
-  const unsupported = [
-    config.patchSize !== 1 && `patch_size ${config.patchSize}`,
-    config.qkNorm !== null && `qk_norm '${config.qkNorm}' (SANA-1.5, SANA-Sprint)`,
-    config.guidanceEmbeds && 'guidance_embeds (SANA-Sprint)',
-    config.interpolationScale !== null && `interpolation_scale ${config.interpolationScale} (2K and 4K models)`,
-  ].filter((feature) => feature !== false);
-  if (unsupported.length === 0) return;
-  throw new SanaError('ERR_SANA_MODEL', `The transformer's config.json asks for ${unsupported.join(', ')}`, {
-    hint: 'This version runs the SANA-1.0 models for 512 and 1024 pixels: Sana_600M and Sana_1600M.',
+function normInPlace(g: Graph, x: Tensor, weight: Tensor): void {
+  g.rmsNorm(x, weight, { epsilon: queryKeyNormEpsilon, into: x });
+}
+
+/** Rejects by name what no released transformer has. */
+function demandSupported({ patchSize }: TransformerConfig): void {
+  if (patchSize === 1) return;
+  throw new SanaError('ERR_SANA_MODEL', `The transformer's config.json asks for patch_size ${patchSize}`, {
+    hint: 'Only patch_size 1 is supported, which every released SANA has.',
   });
 }

@@ -4,6 +4,7 @@
  */
 
 import { SanaError } from '../errors.ts';
+import { write } from '../graph/program.ts';
 import { Block, elements, type Tensor } from '../graph/tensor.ts';
 import type { DType, Layout, NativeDevice } from '../native.ts';
 import { type Component, checkTensors } from '../runtime/checkpoint.ts';
@@ -26,6 +27,7 @@ export class Weights {
   readonly block: Block;
   readonly #device: NativeDevice;
   readonly #sources: Source[] = [];
+  readonly #ones: Tensor[] = [];
 
   constructor(device: NativeDevice, name: string, dtype: DType) {
     this.dtype = dtype;
@@ -98,6 +100,14 @@ export class Weights {
     return target;
   }
 
+  /** A vector of the checkpoint, and ones after it up to `total` elements, as one row of factors: [1, total] f32. */
+  beforeOnes(name: string, n: number, total: number): Tensor {
+    const target = this.block.reserve('f32', [1, total]);
+    this.#sources.push({ name, shape: [n], target, firstRow: 0 });
+    this.#ones.push({ ...target, shape: [total - n], pitch: total - n, offset: target.offset + 4 * n });
+    return target;
+  }
+
   /** The checkpoint tensors this model takes, by name. */
   expected(): Map<string, readonly number[]> {
     return new Map(this.#sources.map(({ name, shape }) => [name, shape]));
@@ -129,6 +139,8 @@ export class Weights {
     const total = sizes.reduce((a, b) => a + b, 0);
     this.block.allocate();
     try {
+      for (const tensor of this.#ones)
+        await write(this.#device, tensor, new Float32Array(elements(tensor.shape)).fill(1));
       let loaded = 0;
       for (const [i, { name, shape, target, firstRow }] of this.#sources.entries()) {
         signal?.throwIfAborted();

@@ -420,7 +420,7 @@ export class SanaPipeline {
     const { signal, numInferenceSteps: totalSteps, onStep } = request;
     const { shape } = denoiser;
     await this.#transformer.load(signal);
-    await denoiser.start(await this.#startLatents(request, shape), embeds, signal);
+    await denoiser.start(await this.#startLatents(request, shape), embeds, request.guidanceScale, signal);
     const schedule = schedulerFor(this.#checkpoint.scheduler, samplerOf(request))(totalSteps);
     const stepMs: number[] = [];
     for (let step = 0; step < totalSteps; step++) {

@@ -5,7 +5,7 @@ import { Graph } from '../graph/graph.ts';
 import type { Plan } from '../graph/planner.ts';
 import { Program, read, write } from '../graph/program.ts';
 import { Block, reshape, type Tensor } from '../graph/tensor.ts';
-import { fp16Clip, SanaTransformer } from '../models/sana-transformer.ts';
+import { fp16Clip, SanaTransformer, type TransformerInputs } from '../models/sana-transformer.ts';
 import type { WeightsProgress } from '../models/weights.ts';
 import type { Component } from '../runtime/checkpoint.ts';
 import type { TransformerConfig } from '../runtime/configs.ts';
@@ -76,15 +76,21 @@ export class Transformer {
    * @param inputs.timestep one number, or one per batch item, in the model's units (0..1000)
    * @param inputs.embeds [B, n, captionChannels]
    * @param inputs.mask [B, n], non-zero where a token counts; a row of zeros counts all
+   * @param inputs.guidance the guidance scale, for models that embed it (SANA-Sprint); others reject it
    */
   async forward(inputs: {
     latents: TensorLike;
     timestep: number | readonly number[];
     embeds: TensorLike;
     mask: TensorLike | { data: Uint8Array | Float32Array | Int32Array; shape: readonly number[] };
+    guidance?: number;
     signal?: AbortSignal;
   }): Promise<TensorLike> {
     const { config } = this;
+    if ((inputs.guidance !== undefined) !== config.guidanceEmbeds) {
+      const expected = config.guidanceEmbeds ? 'a number, because the model embeds it' : 'left out: the model has none';
+      throw argumentError('guidance', expected, inputs.guidance);
+    }
     const [b = 0, , height = 0, width = 0] = checkTensor('latents', inputs.latents, [-1, config.inChannels, -1, -1]);
     checkTensor('embeds', inputs.embeds, [b, -1, config.captionChannels]);
     const timesteps = typeof inputs.timestep === 'number' ? [inputs.timestep] : inputs.timestep;
@@ -105,11 +111,12 @@ export class Transformer {
     );
     const latents = block.reserve('f32', [b, config.inChannels, pixels]);
     const timestep = block.reserve('f32', [timesteps.length]);
+    const conditions = new Conditions(this.#engine, this.#model, block, height, width);
     const velocity = block.reserve('f32', [b, config.outChannels, pixels]);
     const g = new Graph('transformer');
     const input = g.transpose(latents, { dtype: this.#model.weights.dtype }); // [B, N, inChannels]
     const map = reshape(input, [b, height, width, config.inChannels]);
-    const predicted = this.#model.record(g, map, timestep, context);
+    const predicted = this.#model.record(g, { latents: map, timestep, text: context, ...conditions.tensors });
     g.transpose(reshape(predicted, [b, pixels, config.outChannels]), { into: velocity });
     const plan = g.plan();
     block.allocate();
@@ -117,6 +124,7 @@ export class Transformer {
       await context.write(embeds);
       await write(device, latents, inputs.latents.data);
       await write(device, timestep, Float32Array.from(timesteps));
+      await conditions.write(inputs.guidance ?? 0);
       for (const each of [context.plan, plan]) {
         const program = new Program(device, each);
         try {
@@ -163,6 +171,36 @@ class TextContextGraph {
   }
 }
 
+/** What the transformer takes beside latents, time and text, where it takes it: constant over the steps. */
+class Conditions {
+  readonly tensors: Pick<TransformerInputs, 'positions' | 'guidance'>;
+  readonly #engine: Engine;
+  readonly #model: SanaTransformer;
+  readonly #height: number; // latent pixels
+  readonly #width: number;
+
+  constructor(engine: Engine, model: SanaTransformer, block: Block, height: number, width: number) {
+    const { interpolationScale, guidanceEmbeds } = model.config;
+    this.#engine = engine;
+    this.#model = model;
+    this.#height = height;
+    this.#width = width;
+    this.tensors = {
+      positions: interpolationScale === null ? undefined : block.reserve('f32', [1, height * width, model.channels]),
+      guidance: guidanceEmbeds ? block.reserve('f32', [1]) : undefined,
+    };
+  }
+
+  async write(guidanceScale: number): Promise<void> {
+    const { device } = this.#engine;
+    const { positions, guidance } = this.tensors;
+    if (positions !== undefined) await write(device, positions, this.#model.positions(this.#height, this.#width));
+    if (guidance !== undefined) {
+      await write(device, guidance, Float32Array.of(guidanceScale * this.#model.config.guidanceEmbedsScale));
+    }
+  }
+}
+
 /** The denoising of one batch: latents and solver history that stay on the device, and a program for one step. */
 export class Denoiser {
   readonly shape: DenoiseShape;
@@ -171,6 +209,7 @@ export class Denoiser {
   readonly #engine: Engine;
   readonly #block: Block;
   readonly #context: TextContextGraph;
+  readonly #conditions: Conditions;
   readonly #latents: Tensor; // [B, N, channels] f32
   readonly #previous: Tensor; // [B, N, channels] f32: the last step's estimate of the clean latents
   readonly #timestep: Tensor; // [1] f32
@@ -193,11 +232,17 @@ export class Denoiser {
     this.#nonFinite = block.reserve('i32', [1]);
     this.#context = new TextContextGraph(engine, model, block, shape.lengths);
     this.contextPlan = this.#context.plan;
+    this.#conditions = new Conditions(engine, model, block, height, width);
 
     const g = new Graph('denoise step');
     const input = g.convert(this.#latents, { dtype: model.weights.dtype, repeat: guidance ? 2 : 1 });
     const map = reshape(input, [guidance ? 2 * images : images, height, width, channels]);
-    const velocity = model.record(g, map, this.#timestep, this.#context); // [B or 2B, height, width, channels]
+    const velocity = model.record(g, {
+      latents: map,
+      timestep: this.#timestep,
+      text: this.#context,
+      ...this.#conditions.tensors,
+    }); // [B or 2B, height, width, channels]
     g.solverStep(
       reshape(velocity, [velocity.shape[0] ?? 0, height * width, channels]),
       this.#coefficients,
@@ -219,13 +264,19 @@ export class Denoiser {
   }
 
   /** Takes the memory, writes the start latents [B, N, channels] and computes the prompts' keys and values. */
-  async start(latents: Float32Array, embeds: readonly PromptEmbeds[], signal?: AbortSignal): Promise<void> {
+  async start(
+    latents: Float32Array,
+    embeds: readonly PromptEmbeds[],
+    guidanceScale: number,
+    signal?: AbortSignal,
+  ): Promise<void> {
     const { device } = this.#engine;
     this.#block.allocate();
     this.#contextProgram ??= new Program(device, this.contextPlan);
     this.#stepProgram ??= new Program(device, this.stepPlan);
     await write(device, this.#latents, latents);
     await write(device, this.#previous, new Float32Array(latents.length));
+    await this.#conditions.write(guidanceScale);
     await this.#context.write(embeds);
     await this.#engine.run(this.#contextProgram, signal);
   }
