@@ -11,4 +11,7 @@ export { readLatents, writeLatents } from './pipeline/latents-file.ts';
 export { SanaPipeline } from './pipeline/pipeline.ts';
 export { LIMITS, SCHEDULERS } from './pipeline/request.ts';
 export type * from './pipeline/types.ts';
+export { BUILT_IN_MODEL } from './runtime/built-in.ts';
 export { type DeviceInfo, type LibraryInfo, listDevices, listLibraries } from './runtime/devices.ts';
+export { readVocabulary, type Vocabulary } from './runtime/vocabulary.ts';
+export { subjectsIn } from './text/subjects.ts';

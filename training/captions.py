@@ -8,8 +8,7 @@ from tokenizers import Tokenizer
 
 KINDS = ["", "_no_colour", "_no_style", "_bare"]
 SILENT = 0.13  # chance of a caption that leaves the colour out, and of one that leaves the style out
-LONGEST = 40  # tokens
-PADDED_TO = 8  # tokens: few lengths, few compiled versions
+LENGTH = 24  # tokens of a caption, padded: one length, one compiled version; the longest has 22
 
 
 class Captions:
@@ -46,15 +45,14 @@ class Captions:
     def tokens(self, texts, device="cpu"):
         """Ids and mask [B, T], padded on the right."""
         ids = [self.ids(text) for text in texts]
-        longest = -(-max(map(len, ids)) // PADDED_TO) * PADDED_TO
-        padded, mask = torch.zeros(len(ids), longest, dtype=torch.long), torch.zeros(len(ids), longest)
+        padded, mask = torch.zeros(len(ids), LENGTH, dtype=torch.long), torch.zeros(len(ids), LENGTH)
         for i, row in enumerate(ids):
             padded[i, : len(row)], mask[i, : len(row)] = torch.tensor(row), 1
         return padded.to(device), mask.to(device)
 
     def ids(self, text):
         if text not in self.known:
-            self.known[text] = self.tokenizer.encode(text).ids[:LONGEST]
+            self.known[text] = self.tokenizer.encode(text).ids[:LENGTH]
         return self.known[text]
 
 

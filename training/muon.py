@@ -2,14 +2,15 @@
 
 The orthogonal factor comes from Newton-Schulz steps X <- a X + b (X X^T) X + c (X X^T)^2 X with Jordan's coefficients,
 as in torch.optim.Muon. Two things differ, for the sake of processors without bf16: all is f32, and the steps run on the
-Gram matrix X X^T of the shorter side alone, the product of their polynomials being applied to X once at the end. For
-[256, 2304] this is 2.2 times as fast and agrees to 2e-6.
+Gram matrix X X^T of the shorter side alone where the other side is much longer, the product of their polynomials being
+applied to X once at the end. For [256, 2304] this is 2.2 times as fast and agrees to 2e-6.
 """
 
 import torch
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 STEPS = 5
+MUCH_LONGER = 2  # times: from here on the Gram matrix is less work
 
 
 class Muon(torch.optim.Optimizer):
@@ -37,6 +38,11 @@ def orthogonal(x):  # [m, n] -> [m, n], singular values near 1
         return orthogonal(x.T).T
     a, b, c = COEFFICIENTS
     x = x / (x.norm() + 1e-7)
+    if x.shape[1] < MUCH_LONGER * x.shape[0]:
+        for _ in range(STEPS):
+            gram = x @ x.T
+            x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        return x
     gram, product = x @ x.T, None  # [m, m]
     for step in range(STEPS):
         polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)

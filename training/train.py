@@ -13,7 +13,7 @@ import sys
 # Allocations are kept instead of given back and faulted in again: some per cent of a CPU's time.
 MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "1000000000"}
 
-STAGES = ["tokenizer", "autoencoder", "score", "latents", "dit", "measure", "export"]
+STAGES = ["tokenizer", "autoencoder", "score", "latents", "dit", "export", "draw"]
 
 
 def main():
@@ -22,6 +22,7 @@ def main():
     parser.add_argument("--data", default=".cache/training", help="folder that prepare.ts wrote")
     parser.add_argument("--run", default=".cache/run", help="folder for states, logs and weights")
     parser.add_argument("--out", default=".cache/tiny-sana", help="folder that export writes")
+    parser.add_argument("--start", help="checkpoint folder to take the first weights from, where there is no state yet")
     parser.add_argument("--minutes", type=float, default=60, help="of training in all, earlier calls included")
     parser.add_argument("--until", help="train to this time instead, HH:MM in UTC")
     parser.add_argument("--evaluate-every", type=float, default=2, help="minutes")
@@ -29,6 +30,8 @@ def main():
     parser.add_argument("--rate", type=float, default=1.5e-3, help="AdamW's learning rate; Muon's is ten times it")
     parser.add_argument("--batch", type=int, default=1, help="multiplies the batch, for a GPU")
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
+    parser.add_argument("--steps", type=int, default=10, help="of `draw`")
+    parser.add_argument("--guidance", type=float, default=1.7, help="of `draw`")
     parser.add_argument("--all-concepts", action="store_true", help="hold no concept out of the autoencoder")
     options = parser.parse_args()
 

@@ -1,8 +1,7 @@
 /** Flags that several commands take, and how their values are read. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { type GenerateRequest, LIMITS, type LoadOptions, SCHEDULERS } from '../index.ts';
-import { usageError } from './output.ts';
+import { BUILT_IN_MODEL, type GenerateRequest, LIMITS, type LoadOptions, SCHEDULERS } from '../index.ts';
 
 /** What the model flags give. */
 export interface ModelFlags {
@@ -23,7 +22,7 @@ export type RequestFlags = Omit<Partial<GenerateRequest>, 'prompt' | 'latents' |
 
 export function addModelFlags(command: Command): Command {
   return command
-    .option('--model <folder>', 'checkpoint folder in diffusers layout')
+    .option('--model <folder>', "checkpoint folder in diffusers layout (default: 'sana-tiny', part of the package)")
     .option('--device <name>', "'auto', 'cpu', 'cuda' or 'cuda:0'")
     .addOption(new Option('--dtype <type>', 'what to compute in').choices(['auto', 'float32', 'bfloat16', 'float16']))
     .option('--variant <name>', "the files to load where there are several, e.g. 'fp16'")
@@ -42,13 +41,21 @@ export function addRequestFlags(command: Command): Command {
     .option('--negative-prompt <text>', 'what to keep away from')
     .option('-W, --width <pixels>', "default: the model's native size", integer(LIMITS.minSize, LIMITS.maxSize))
     .option('-H, --height <pixels>', "default: the model's native size", integer(LIMITS.minSize, LIMITS.maxSize))
-    .option('--num-inference-steps <count>', 'denoising steps (default: 20)', integer(1, LIMITS.maxSteps))
+    .option(
+      '--num-inference-steps <count>',
+      "denoising steps (default: the model's, mostly 20)",
+      integer(1, LIMITS.maxSteps),
+    )
     .addOption(
       new Option('--steps <count>', 'short for --num-inference-steps')
         .argParser(integer(1, LIMITS.maxSteps))
         .conflicts('numInferenceSteps'),
     )
-    .option('--guidance-scale <number>', 'strength of the prompt; 1: without guidance (default: 4.5)', finite)
+    .option(
+      '--guidance-scale <number>',
+      "strength of the prompt; 1: without guidance (default: the model's, mostly 4.5)",
+      finite,
+    )
     .addOption(new Option('--scheduler <name>', "default: the model's own").choices([...SCHEDULERS]))
     .option('-n, --num-images-per-prompt <count>', 'images (default: 1)', integer(1, LIMITS.maxImages))
     .option('--seed <seed>', 'image i has seed + i; or a list, 1,2,3 (default: random)', seeds)
@@ -63,13 +70,7 @@ export function addRequestFlags(command: Command): Command {
 
 /** The folder to load and the options to load it with. */
 export function modelOf(flags: ModelFlags): { model: string; options: LoadOptions } {
-  const { model, device, dtype, variant, threads, offload } = flags;
-  if (model === undefined) {
-    throw usageError(
-      'No model was given, and none is built in',
-      'Pass --model FOLDER, a checkpoint in diffusers layout, e.g. a copy of Sana_600M_512px_diffusers.',
-    );
-  }
+  const { model = BUILT_IN_MODEL, device, dtype, variant, threads, offload } = flags;
   return { model, options: defined({ device, dtype, variant, threads, offload }) };
 }
 

@@ -8,6 +8,8 @@ import {
   type LoadOptions,
   readLatents,
   SanaPipeline,
+  subjectsIn,
+  type Vocabulary,
   writeLatents,
 } from '../index.ts';
 import { checkDestination, imagePaths } from './destination.ts';
@@ -29,6 +31,7 @@ const EXAMPLES = `
 Several images are numbered: -o fox.png -n 2 writes fox-0.png and fox-1.png.
 
 Examples:
+  sana-native "a smiling cat with heart eyes on a teal background" -o cat.png
   sana-native generate "a red fox in snow" --model ./Sana_600M_512px_diffusers -o fox.png
   echo "a red fox in snow" | sana-native generate - --model ./model -o - > fox.png
   sana-native generate --from fox.png --seed 8 --model ./model -o another.png`;
@@ -107,6 +110,7 @@ async function draw(
       progress.show('Loading', totalBytes === 0 ? 0 : loadedBytes / totalBytes),
   });
   try {
+    warnOfUnknown(request.prompt, pipe.vocabulary, progress);
     progress.show('Drawing', 0);
     return await pipe.generate({
       ...request,
@@ -115,6 +119,20 @@ async function draw(
     });
   } finally {
     await pipe.dispose();
+  }
+}
+
+/** A model with a vocabulary makes a muddle of a prompt that names nothing in it. */
+function warnOfUnknown(
+  prompt: GenerateRequest['prompt'],
+  vocabulary: Vocabulary | undefined,
+  progress: ProgressBar,
+): void {
+  if (vocabulary === undefined) return;
+  for (const text of typeof prompt === 'string' ? [prompt] : prompt) {
+    if (text === '' || subjectsIn(text, vocabulary.subjects).length > 0) continue;
+    progress.clear();
+    warn('the prompt names nothing that this small model knows: `sana-native vocabulary` lists what it draws');
   }
 }
 

@@ -2,6 +2,7 @@
 /** The command line: `sana-native COMMAND`. Exit codes are in exit-codes.ts. */
 
 import { Command, CommanderError } from 'commander';
+import { editDistance } from '../text/edit-distance.ts';
 import { version } from '../version.ts';
 import { benchCommand } from './bench.ts';
 import { EXIT } from './exit-codes.ts';
@@ -9,7 +10,8 @@ import { explainCommand } from './explain.ts';
 import { generateCommand } from './generate.ts';
 import { infoCommand } from './info.ts';
 import { metadataCommand } from './metadata.ts';
-import { reportError } from './output.ts';
+import { reportError, usageError } from './output.ts';
+import { vocabularyCommand } from './vocabulary.ts';
 
 const program = new Command('sana-native')
   .description('SANA text-to-image')
@@ -18,7 +20,9 @@ const program = new Command('sana-native')
   // Errors are reported below, in one way for all.
   .configureOutput({ outputError: () => {} })
   .showSuggestionAfterError();
-for (const command of [generateCommand(), infoCommand(), explainCommand(), metadataCommand(), benchCommand()]) {
+// `sana-native "a red fox" -o fox.png` draws: the word generate may be left out.
+program.addCommand(generateCommand().copyInheritedSettings(program), { isDefault: true });
+for (const command of [infoCommand(), explainCommand(), vocabularyCommand(), metadataCommand(), benchCommand()]) {
   program.addCommand(command.copyInheritedSettings(program));
 }
 
@@ -29,7 +33,18 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(EXIT.failed);
 });
 
+/** The first word may be a prompt; one that is nearly a command is rather a slip. */
+function checkFirstWord(word: string): void {
+  const names = program.commands.map((command) => command.name());
+  if (names.includes(word)) return;
+  const meant = names.find((name) => editDistance(word, name) <= Math.floor(word.length / 3));
+  if (meant === undefined) return;
+  throw usageError(`Unknown command '${word}'`, `Did you mean ${meant}? To draw it: sana-native generate ${word}.`);
+}
+
 try {
+  if (process.argv.length <= 2) program.help({ error: true });
+  checkFirstWord(process.argv[2] ?? '');
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError && error.exitCode === 0) process.exitCode = EXIT.done;

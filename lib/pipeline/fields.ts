@@ -1,6 +1,7 @@
 /** Checks of single fields of an options object. Each throws an `ERR_SANA_ARGUMENT` that names the field. */
 
 import { argumentError, SanaError } from '../errors.ts';
+import { editDistance } from '../text/edit-distance.ts';
 
 /** What callers of other tools type, letters only, and the field it is here. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
@@ -120,18 +121,4 @@ function nearest(typed: string, known: readonly string[]): string | undefined {
   return (
     ranked.find(({ distance }) => distance <= allowed)?.name ?? known.find((name) => letters(name).includes(wanted))
   );
-}
-
-/** Insertions, deletions and replacements that turn `typed` into `name`, or into a beginning of it, plus one. */
-function editDistance(typed: string, name: string): number {
-  let row = Array.from({ length: name.length + 1 }, (_, i) => i);
-  for (let i = 0; i < typed.length; i++) {
-    const next = [i + 1];
-    for (let j = 0; j < name.length; j++) {
-      const replaced = (row[j] ?? 0) + (typed[i] === name[j] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return Math.min(row[name.length] ?? 0, Math.min(...row) + 1);
 }

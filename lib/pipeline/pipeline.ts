@@ -5,9 +5,11 @@ import { basename, resolve } from 'node:path';
 import { argumentError, SanaError } from '../errors.ts';
 import { SanaImage } from '../image/image.ts';
 import { readImage } from '../image/input.ts';
+import { BUILT_IN_MODEL, modelFolder } from '../runtime/built-in.ts';
 import { type Checkpoint, openCheckpoint } from '../runtime/checkpoint.ts';
 import { defaultDtype, openDevice } from '../runtime/devices.ts';
 import { wasTrainedInFp16 } from '../runtime/fp16.ts';
+import type { Vocabulary } from '../runtime/vocabulary.ts';
 import { schedulerFor } from '../schedulers/index.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { version } from '../version.ts';
@@ -87,12 +89,13 @@ export class SanaPipeline {
   }
 
   /**
-   * Opens a checkpoint folder in the diffusers layout, checks all of it, and loads its weights.
+   * Opens a checkpoint folder in the diffusers layout, checks all of it, and loads its weights. `'sana-tiny'`, the
+   * default, is the small model that is part of this package.
    *
    * @throws SanaError ERR_SANA_ARGUMENT for wrong options, ERR_SANA_MODEL for a folder or file that cannot be used,
    *   ERR_SANA_DEVICE for a device that is not there, ERR_SANA_MEMORY when the weights do not fit.
    */
-  static async fromPretrained(model: string, options: LoadOptions = {}): Promise<SanaPipeline> {
+  static async fromPretrained(model: string = BUILT_IN_MODEL, options: LoadOptions = {}): Promise<SanaPipeline> {
     const checked = checkLoadOptions(options);
     const pipeline = await SanaPipeline.#open(model, checked);
     // Whichever fails stops the other, and both are over before anything is given back.
@@ -127,12 +130,12 @@ export class SanaPipeline {
   /** Everything but the weights. */
   static async #open(model: string, options: CheckedLoadOptions): Promise<SanaPipeline> {
     if (typeof model !== 'string' || model === '') {
-      throw argumentError('model', 'the path of a checkpoint folder', model);
+      throw argumentError('model', `the path of a checkpoint folder, or '${BUILT_IN_MODEL}'`, model);
     }
     const { variant, signal, onProgress, offload } = options;
     signal?.throwIfAborted();
     onProgress?.({ phase: 'open', loadedBytes: 0, totalBytes: 0 });
-    const checkpoint = await openCheckpoint(model, variant === null ? {} : { variant });
+    const checkpoint = await openCheckpoint(modelFolder(model), variant === null ? {} : { variant });
     let engine: Engine | undefined;
     try {
       if (checkpoint.className !== 'SanaPipeline') {
@@ -158,6 +161,11 @@ export class SanaPipeline {
       checkpoint.close();
       throw error;
     }
+  }
+
+  /** What the model can be asked to draw, where it knows but a few things and its checkpoint lists them. */
+  get vocabulary(): Vocabulary | undefined {
+    return this.#checkpoint.vocabulary;
   }
 
   /** The tokenizer: text to the ids that the text encoder sees, the beginning-of-sequence token included. */
@@ -280,6 +288,7 @@ export class SanaPipeline {
       nativeSize: sampleSize * this.#autoencoder.compression,
       latentChannels: transformer.config.inChannels,
       maxTextPositions: textEncoder.config.maxPositionEmbeddings,
+      defaults: this.#checkpoint.generation,
       schedulers: euler ? ['flow-euler', 'flow-dpm-solver'] : ['flow-dpm-solver', 'flow-euler'],
       ...(binnedSampleSizes.includes(sampleSize) && {
         bin: ({ width, height }: { width: number; height: number }) => binResolution(sampleSize, height, width),

@@ -2,6 +2,7 @@
 
 import { randomInt } from 'node:crypto';
 import { argumentError, SanaError } from '../errors.ts';
+import type { GenerationConfig } from '../runtime/generation-config.ts';
 import { MAX_STEPS } from '../schedulers/schedule.ts';
 import {
   checkBoolean,
@@ -42,6 +43,8 @@ export interface ModelTraits {
   readonly maxTextPositions: number;
   /** Those that can drive the model, its own first. */
   readonly schedulers: readonly [SchedulerName, ...SchedulerName[]];
+  /** What its checkpoint says a request has where it says nothing. */
+  readonly defaults?: GenerationConfig;
   /** The size the model draws at for a size asked for. Absent: it has no list of sizes it was trained on. */
   readonly bin?: (size: { width: number; height: number }) => { width: number; height: number };
 }
@@ -111,13 +114,13 @@ export function checkRequest(request: string | GenerateRequest, model: ModelTrai
   const {
     prompt,
     negativePrompt,
-    numInferenceSteps = model.kind === 'sprint' ? 2 : 20,
-    guidanceScale = 4.5,
+    numInferenceSteps = model.defaults?.numInferenceSteps ?? (model.kind === 'sprint' ? 2 : 20),
+    guidanceScale = model.defaults?.guidanceScale ?? 4.5,
     scheduler = model.schedulers[0],
     numImagesPerPrompt = 1,
     seed,
     latents,
-    complexHumanInstruction,
+    complexHumanInstruction = model.defaults?.complexHumanInstruction,
     cleanCaption = false,
     maxSequenceLength = Math.min(300, model.maxTextPositions),
     outputType = 'image',

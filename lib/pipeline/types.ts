@@ -63,9 +63,9 @@ export interface GenerateRequest {
   /** Pixels. Default: the model's native size. Any size with resolution binning, multiples of 32 without. */
   readonly width?: number;
   readonly height?: number;
-  /** Denoising steps. Default: 20; 2 for Sprint models. */
+  /** Denoising steps. Default: what the checkpoint's `generation_config.json` says, else 20; 2 for Sprint models. */
   readonly numInferenceSteps?: number;
-  /** Strength of the prompt; 1 and less is without guidance (half the work). Default: 4.5. */
+  /** Strength of the prompt; 1 and less is without guidance (half the work). Default: the checkpoint's, else 4.5. */
   readonly guidanceScale?: number;
   /** Default: the one of the model's scheduler configuration. */
   readonly scheduler?: SchedulerName;
@@ -78,7 +78,10 @@ export interface GenerateRequest {
   readonly seed?: number | bigint | readonly (number | bigint)[];
   /** Start from these instead of noise: [B, 32, height / 32, width / 32] of the size that the model draws at. */
   readonly latents?: TensorLike;
-  /** The text put before the prompt, in lines; `null`: none. Default: the one the models were trained with. */
+  /**
+   * The text put before the prompt, in lines; `null`: none. Default: the checkpoint's, else the one that the released
+   * models were trained with.
+   */
   readonly complexHumanInstruction?: readonly string[] | null;
   /** Strip links, tags and file names from prompts. Default: false. */
   readonly cleanCaption?: boolean;

@@ -14,11 +14,13 @@ import {
   type SchedulerConfig,
   type TransformerConfig,
 } from './configs.ts';
+import { type GenerationConfig, parseGenerationConfig } from './generation-config.ts';
 import { describeJson, type JsonObject } from './json.ts';
 import { modelError } from './model-error.ts';
 import { ModelFolder } from './model-folder.ts';
 import { notACheckpoint } from './not-a-checkpoint.ts';
 import { isWeight, readSafetensors, type TensorEntry, type WeightDType } from './safetensors.ts';
+import { parseVocabulary, type Vocabulary } from './vocabulary.ts';
 import { findWeightFiles } from './weight-files.ts';
 
 export const PIPELINE_CLASSES = ['SanaPipeline', 'SanaSprintPipeline', 'SanaControlNetPipeline'] as const;
@@ -52,6 +54,10 @@ export interface Checkpoint {
   readonly vae: Component<AutoencoderConfig>;
   readonly controlnet?: Component<TransformerConfig>;
   readonly tokenizerFolder: string;
+  /** Of `generation_config.json`; empty where there is none. */
+  readonly generation: GenerationConfig;
+  /** Of `vocabulary.json`, where there is one. */
+  readonly vocabulary?: Vocabulary;
   close(): void; // closes the files; idempotent
 }
 
@@ -95,6 +101,7 @@ class CheckpointReader {
     const className = this.#pipelineClass();
     const weights = 'diffusion_pytorch_model';
     const controlled = className === 'SanaControlNetPipeline';
+    const vocabulary = await this.#optional('vocabulary.json', parseVocabulary);
     return {
       folder: this.#folder.path,
       className,
@@ -104,6 +111,8 @@ class CheckpointReader {
       vae: await this.#component('vae', weights, parseAutoencoderConfig),
       ...(controlled ? { controlnet: await this.#component('controlnet', weights, parseControlNetConfig) } : {}),
       tokenizerFolder: join(this.#folder.path, 'tokenizer'),
+      generation: (await this.#optional('generation_config.json', parseGenerationConfig)) ?? {},
+      ...(vocabulary !== null && { vocabulary }),
       close: () => this.close(),
     };
   }
@@ -181,6 +190,12 @@ class CheckpointReader {
     const json = await this.#folder.readJson(join(component, name));
     if (json !== null) return [json, path];
     throw modelError(path, 'is not there', 'The checkpoint is incomplete: download the missing files.');
+  }
+
+  /** What `parse` makes of a file at the top of the folder, or null where there is none. */
+  async #optional<T>(name: string, parse: (json: JsonObject, file: string) => T): Promise<T | null> {
+    const json = await this.#folder.readJson(name);
+    return json === null ? null : parse(json, join(this.#folder.path, name));
   }
 
   async #open(name: string): Promise<NativeFile> {

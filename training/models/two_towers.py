@@ -15,7 +15,7 @@ class TwoTowers(nn.Module):
         widths = [3, 32, 64, 128, 256]
         self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(widths, widths[1:]))
         self.from_picture = nn.Linear(widths[-1] * 16, SIZE)
-        self.text = TextEncoder({**CONFIG, "num_hidden_layers": 1})
+        self.text = TextEncoder()
         self.from_text = nn.Linear(CONFIG["hidden_size"], SIZE)
         self.sharpness = nn.Parameter(torch.tensor(2.6))  # logarithm of what cosines are multiplied by
 

@@ -16,6 +16,7 @@ from models.autoencoder import CONFIG, Autoencoder
 from optimisation import Optimisation
 from pictures import Pictures
 from run import Run
+from weights import read_weights
 
 CROP, CROPS = 128, 16
 WHOLE = 256
@@ -38,7 +39,10 @@ def train(options):
         "trained": pictures.varied(evaluation, EVALUATED, trained, WHOLE),
     }
 
-    model = Autoencoder().to(run.device, memory_format=torch.channels_last)
+    model = Autoencoder()
+    if options.start is not None:
+        model.load_state_dict(read_weights(options.start, "vae"))
+    model.to(run.device, memory_format=torch.channels_last)
     optimisation = Optimisation(
         model, options.dtype, rate=options.rate, betas=(0.9, 0.99), muon_decay=0.1, smallest_matrix=16
     )

@@ -1,9 +1,13 @@
 """The transformer and the text encoder together, by flow matching on the latents.
 
+The text encoder starts from the one that learnt to tell captions' pictures apart, where the `score` stage has run: it
+then already knows which words matter.
+
 x = (1 - s) x0 + s e, target e - x0; s is a shifted logit-normal draw in steps of a thousandth, as the scheduler has
 them. One caption in ten is empty, which is what guidance compares with.
 """
 
+import os
 import random
 
 import torch
@@ -16,6 +20,7 @@ from models.transformer import CONFIG, Transformer
 from optimisation import Optimisation
 from pictures import Pictures
 from run import Run
+from weights import read_weights
 
 BATCH = 64
 SHIFT = 3.0
@@ -43,6 +48,14 @@ def train(options):
     stored = torch.load(f"{options.run}/latents/state.pt", weights_only=False)
     latents = (stored["latents"].float() / stored["rms"].square().mean().sqrt()).to(run.device)
     model = Pair().to(run.device)
+    towers = f"{options.run}/score/state.pt"
+    if os.path.exists(towers):
+        weights = torch.load(towers, map_location=run.device, weights_only=False)["model"]
+        text = {name.removeprefix("text."): w for name, w in weights.items() if name.startswith("text.")}
+        model.text_encoder.load_state_dict(text)
+    if options.start is not None:
+        model.transformer.load_state_dict(read_weights(options.start, "transformer"))
+        model.text_encoder.load_state_dict(read_weights(options.start, "text_encoder"))
     optimisation = Optimisation(
         model,
         options.dtype,
@@ -66,9 +79,11 @@ def train(options):
 
     def evaluate(**fields):
         with run.aside(), torch.no_grad(), optimisation.averaged_weights():
-            losses = {
-                f"loss_{name}": round(loss_of(model, *parts, options.dtype).item(), 4) for name, parts in examples.items()
-            }
+            losses = {}
+            for name, parts in examples.items():
+                batches = zip(*(part.split(BATCH) for part in parts))
+                batch_losses = [loss_of(model, *batch, options.dtype).item() for batch in batches]
+                losses[f"loss_{name}"] = round(sum(batch_losses) / len(batch_losses), 4)
         run.log(steps=optimisation.steps, **losses, **fields)
         run.save(
             optimisation=optimisation.state(),

@@ -30,6 +30,12 @@ def train(options):
         shutil.copytree(os.path.join(options.run, "tokenizer", "files"), os.path.join(folder, "tokenizer"), dirs_exist_ok=True)
     write_json(folder, "scheduler/scheduler_config.json", SCHEDULER)
     write_json(folder, "model_index.json", INDEX)
+    write_json(folder, "generation_config.json", GENERATION)
+    with open(os.path.join(options.data, "index.json")) as file:
+        index = json.load(file)
+    subjects = sorted(concept["name"] for concept in index["concepts"])
+    vocabulary = {"subjects": subjects, "styles": index["styles"], "backgrounds": list(index["colours"])}
+    write_json(folder, "vocabulary.json", vocabulary)
     total = sum(os.path.getsize(os.path.join(at, f)) for at, _, files in os.walk(folder) for f in files)
     print(json.dumps({"folder": folder, "megabytes": round(total / 1e6, 2), "scaling_factor": scaling}))
 
@@ -57,6 +63,10 @@ def write_json(folder, name, content):
     with open(path, "w") as file:
         file.write(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
+
+# Text and picture belong together almost without choice here: little guidance is needed, and few steps. No instruction
+# precedes a prompt: the model has never read one.
+GENERATION = {"num_inference_steps": 10, "guidance_scale": 1.7, "complex_human_instruction": None}
 
 SCHEDULER = {
     "_class_name": "DPMSolverMultistepScheduler",

@@ -1,6 +1,7 @@
 """Every picture that a caption can describe, as latents: the transformer then trains without the autoencoder."""
 
 import torch
+from safetensors.torch import save_file
 
 from models.autoencoder import Autoencoder
 from pictures import Pictures
@@ -35,3 +36,4 @@ def train(options):
             done += 1
             if done % 500 == 0 or done == icons:
                 save()
+    save_file({"latents": latents}, run.path("latents.safetensors"))  # [icons, colours, 32, 8, 8], for evaluate.ts

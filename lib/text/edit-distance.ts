@@ -1,0 +1,15 @@
+/** How far a typed word is from a name. */
+
+/** Insertions, deletions and replacements that turn `typed` into `name`, or into a beginning of it, plus one. */
+export function editDistance(typed: string, name: string): number {
+  let row = Array.from({ length: name.length + 1 }, (_, i) => i);
+  for (let i = 0; i < typed.length; i++) {
+    const next = [i + 1];
+    for (let j = 0; j < name.length; j++) {
+      const replaced = (row[j] ?? 0) + (typed[i] === name[j] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return Math.min(row[name.length] ?? 0, Math.min(...row) + 1);
+}
