@@ -21,6 +21,7 @@ const HALF = BLOCK / 2;
 const UNIFORM_24 = 2 ** -24;
 const UNIFORM_53 = 2 ** -53;
 const MAX_COUNT = 2 ** 30;
+const PAUSE = 65536; // elements between turns of the event loop: about 3 ms
 
 /** A Mersenne Twister seeded as torch's CPU generator is. */
 export class TorchGenerator {
@@ -44,11 +45,18 @@ export class TorchGenerator {
     for (const _ of this.#fill(out, Number.POSITIVE_INFINITY));
   }
 
-  /** The same, pausing after every `pause` elements, a multiple of 16. */
-  *normalInParts(out: Float32Array, pause: number): Generator<void> {
-    yield* this.#fill(out, pause);
+  /** `count` normals, drawn without keeping the event loop for more than a few milliseconds. */
+  async draw(count: number, signal?: AbortSignal): Promise<Float32Array> {
+    checkCount(count);
+    const out = new Float32Array(count);
+    for (const _ of this.#fill(out, PAUSE)) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      signal?.throwIfAborted();
+    }
+    return out;
   }
 
+  /** Pauses after every `pause` elements, a multiple of 16. */
   *#fill(out: Float32Array, pause: number): Generator<void> {
     if (out.length < BLOCK) {
       for (let i = 0; i < out.length; i++) out[i] = this.#single();
@@ -136,22 +144,5 @@ export function torchRandn(seed: number | bigint, count: number): Float32Array {
   checkCount(count);
   const out = new Float32Array(count);
   new TorchGenerator(seed).normal(out);
-  return out;
-}
-
-const PAUSE = 65536; // elements between turns of the event loop: about 3 ms
-
-/** The same noise, made without keeping the event loop for more than a few milliseconds. */
-export async function torchRandnAsync(
-  seed: number | bigint,
-  count: number,
-  signal?: AbortSignal,
-): Promise<Float32Array> {
-  checkCount(count);
-  const out = new Float32Array(count);
-  for (const _ of new TorchGenerator(seed).normalInParts(out, PAUSE)) {
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    signal?.throwIfAborted();
-  }
   return out;
 }

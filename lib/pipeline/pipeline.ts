@@ -19,7 +19,7 @@ import { explain } from './explain.ts';
 import { fingerprint } from './fingerprint.ts';
 import { channelsFirst, channelsLast } from './layout.ts';
 import { type CheckedLoadOptions, checkLoadOptions } from './load-options.ts';
-import { torchRandnAsync } from './noise.ts';
+import { TorchGenerator } from './noise.ts';
 import { padded, tokenize } from './prompts.ts';
 import { Queue } from './queue.ts';
 import { type CheckedRequest, checkRequest, type ModelTraits } from './request.ts';
@@ -40,6 +40,13 @@ import type {
 
 /** What `explain` takes where no prompt is given: its length is all that counts. */
 const explainedPrompt = 'a red fox in snow';
+
+/** The samplers that can drive a model, by the class of its own. */
+const SCHEDULERS_OF = {
+  DPMSolverMultistepScheduler: ['flow-dpm-solver', 'flow-euler'],
+  FlowMatchEulerDiscreteScheduler: ['flow-euler', 'flow-dpm-solver'],
+  SCMScheduler: ['scm'],
+} as const;
 
 /** Sizes of latents (pixels / 32) for which there is a table of resolutions. */
 const binnedSampleSizes = [16, 32, 64, 128];
@@ -138,12 +145,12 @@ export class SanaPipeline {
     const checkpoint = await openCheckpoint(modelFolder(model), variant === null ? {} : { variant });
     let engine: Engine | undefined;
     try {
-      if (checkpoint.className !== 'SanaPipeline') {
+      if (checkpoint.className === 'SanaControlNetPipeline') {
         throw new SanaError(
           'ERR_SANA_MODEL',
           `${model} is a ${checkpoint.className}, which this version does not run`,
           {
-            hint: 'Use a SANA-1.0 text-to-image checkpoint (Sana_600M or Sana_1600M, 512 or 1024 pixels).',
+            hint: 'Use a text-to-image checkpoint: SANA 1.0, 1.5 or Sprint.',
           },
         );
       }
@@ -186,7 +193,7 @@ export class SanaPipeline {
     }): Promise<{ embeds: TensorLike; mask: TensorLike }> => {
       const checked = checkRequest(request, this.#traits);
       return await this.#run(async () => {
-        const { positive } = await tokenize(this.#loadedTokenizer, { ...checked, guidanceScale: 1 });
+        const { positive } = await tokenize(this.#loadedTokenizer, { ...checked, guided: false });
         return padded(await this.#textEncoder.encode(positive, checked.signal));
       }, checked.signal);
     },
@@ -282,14 +289,13 @@ export class SanaPipeline {
   get #traits(): ModelTraits {
     const { transformer, textEncoder, scheduler } = this.#checkpoint;
     const { sampleSize } = transformer.config;
-    const euler = scheduler.className === 'FlowMatchEulerDiscreteScheduler';
     return {
-      kind: 'sana',
+      kind: this.#checkpoint.className === 'SanaSprintPipeline' ? 'sprint' : 'sana',
       nativeSize: sampleSize * this.#autoencoder.compression,
       latentChannels: transformer.config.inChannels,
       maxTextPositions: textEncoder.config.maxPositionEmbeddings,
       defaults: this.#checkpoint.generation,
-      schedulers: euler ? ['flow-euler', 'flow-dpm-solver'] : ['flow-dpm-solver', 'flow-euler'],
+      schedulers: SCHEDULERS_OF[scheduler.className],
       ...(binnedSampleSizes.includes(sampleSize) && {
         bin: ({ width, height }: { width: number; height: number }) => binResolution(sampleSize, height, width),
       }),
@@ -337,7 +343,7 @@ export class SanaPipeline {
       height: request.drawnHeight / compression,
       width: request.drawnWidth / compression,
       lengths,
-      guidance: request.guidanceScale > 1,
+      guidance: request.guided,
     };
   }
 
@@ -429,12 +435,21 @@ export class SanaPipeline {
     const { signal, numInferenceSteps: totalSteps, onStep } = request;
     const { shape } = denoiser;
     await this.#transformer.load(signal);
-    await denoiser.start(await this.#startLatents(request, shape), embeds, request.guidanceScale, signal);
-    const schedule = schedulerFor(this.#checkpoint.scheduler, samplerOf(request))(totalSteps);
+    const schedule = schedulerFor(this.#checkpoint.scheduler, request.scheduler, request.timesteps)(totalSteps);
+    const noise = this.#noise(request, shape);
+    const start = request.latents === undefined ? await noise() : this.#lastLayout(request.latents, shape);
+    const { startScale } = schedule;
+    await denoiser.start(
+      start.map((value) => value * startScale),
+      embeds,
+      request.guidanceScale,
+      signal,
+    );
     const stepMs: number[] = [];
     for (let step = 0; step < totalSteps; step++) {
       const timestep = schedule.timesteps[step] ?? 0;
-      const scaled = timestep * this.#transformer.config.timestepScale;
+      const scaled = schedule.renoises ? timestep : timestep * this.#transformer.config.timestepScale;
+      if (schedule.renoises && step + 1 < totalSteps) await denoiser.renoise(await noise());
       const before = performance.now();
       await denoiser.step(step, scaled, request.guidanceScale, schedule.coefficients(step), signal);
       stepMs.push(performance.now() - before);
@@ -467,18 +482,23 @@ export class SanaPipeline {
     return await this.#decode(clean, 0, denoiser.shape, request, await this.#parameters(request));
   }
 
-  /** The caller's latents, or each image's own noise, [B, N, channels]. */
-  async #startLatents({ latents, seeds, signal }: CheckedRequest, shape: DenoiseShape): Promise<Float32Array> {
-    const { images, height, width } = shape;
+  /** Noise for a batch, [B, N, channels], new at each call: what torch's generators with the images' seeds give. */
+  #noise({ seeds, signal }: CheckedRequest, { images, height, width }: DenoiseShape): () => Promise<Float32Array> {
     const channels = this.#transformer.config.inChannels;
     const pixels = height * width;
-    if (latents !== undefined) return channelsLast(latents.data, images, channels, pixels);
-    const noise = new Float32Array(images * channels * pixels);
-    for (const [i, seed] of seeds.entries()) {
-      const one = await torchRandnAsync(seed, channels * pixels, signal);
-      noise.set(channelsLast(one, 1, channels, pixels), i * channels * pixels);
-    }
-    return noise;
+    const generators = seeds.map((seed) => new TorchGenerator(seed));
+    return async () => {
+      const noise = new Float32Array(images * channels * pixels);
+      for (const [i, generator] of generators.entries()) {
+        const one = await generator.draw(channels * pixels, signal);
+        noise.set(channelsLast(one, 1, channels, pixels), i * channels * pixels);
+      }
+      return noise;
+    };
+  }
+
+  #lastLayout({ data }: TensorLike, { images, height, width }: DenoiseShape): Float32Array {
+    return channelsLast(data, images, this.#transformer.config.inChannels, height * width);
   }
 
   #firstLayout(latents: Float32Array, { images, height, width }: DenoiseShape): TensorLike {
@@ -575,11 +595,6 @@ function computeDtype(dtype: CheckedLoadOptions['dtype'], engine: Engine): Compu
 
 function publicDtype(dtype: ComputeDtype): DTypeName {
   return ({ f32: 'float32', bf16: 'bfloat16', f16: 'float16' } as const)[dtype];
-}
-
-function samplerOf({ scheduler }: CheckedRequest): 'flow-dpm-solver' | 'flow-euler' {
-  if (scheduler === 'scm') throw argumentError('scheduler', "'flow-dpm-solver' or 'flow-euler'", scheduler);
-  return scheduler;
 }
 
 /** A picture as [1, 3, H, W] in [-1, 1]. */

@@ -19,13 +19,13 @@ export async function tokenize(
   tokenizer: Tokenizer,
   request: Pick<
     CheckedRequest,
-    'prompts' | 'negativePrompts' | 'complexHumanInstruction' | 'maxSequenceLength' | 'cleanCaption' | 'guidanceScale'
+    'prompts' | 'negativePrompts' | 'complexHumanInstruction' | 'maxSequenceLength' | 'cleanCaption' | 'guided'
   >,
 ): Promise<TokenizedPrompts> {
-  const { prompts, negativePrompts, maxSequenceLength, cleanCaption, guidanceScale } = request;
+  const { prompts, negativePrompts, maxSequenceLength, cleanCaption, guided } = request;
   const instruction = joinInstruction(request.complexHumanInstruction);
   const clean = (text: string) => processPrompt(text, { cleanCaption });
-  const negatives = guidanceScale > 1 ? negativePrompts : [];
+  const negatives = guided ? negativePrompts : [];
   const texts = [instruction, ...prompts.map((prompt) => instruction + clean(prompt)), ...negatives.map(clean)];
   const [instructionIds, ...ids] = await tokenizer.encodeBatch(texts);
   const own = instruction === '' ? undefined : instructionIds;

@@ -4,6 +4,7 @@ import { randomInt } from 'node:crypto';
 import { argumentError, SanaError } from '../errors.ts';
 import type { GenerationConfig } from '../runtime/generation-config.ts';
 import { MAX_STEPS } from '../schedulers/schedule.ts';
+import { MAX_TIMESTEPS, type ScmOptions } from '../schedulers/scm.ts';
 import {
   checkBoolean,
   checkChoice,
@@ -61,7 +62,11 @@ export interface CheckedRequest {
   readonly drawnHeight: number;
   readonly numInferenceSteps: number;
   readonly guidanceScale: number;
+  /** Whether the model runs without the prompt as well: not without guidance, nor where the model embeds its scale. */
+  readonly guided: boolean;
   readonly scheduler: SchedulerName;
+  /** Of Sprint models. */
+  readonly timesteps: ScmOptions;
   readonly numImagesPerPrompt: number;
   readonly batch: number; // B = P x numImagesPerPrompt
   readonly seeds: readonly bigint[]; // [B]
@@ -85,6 +90,8 @@ const KNOWN = [
   'numInferenceSteps',
   'guidanceScale',
   'scheduler',
+  'maxTimesteps',
+  'intermediateTimesteps',
   'numImagesPerPrompt',
   'seed',
   'latents',
@@ -145,6 +152,8 @@ export function checkRequest(request: string | GenerateRequest, model: ModelTrai
     ...size,
     numInferenceSteps: checkInteger('numInferenceSteps', numInferenceSteps, 1, LIMITS.maxSteps),
     guidanceScale: checkFinite('guidanceScale', guidanceScale),
+    guided: model.kind !== 'sprint' && guidanceScale > 1,
+    timesteps: checkTimesteps(given, numInferenceSteps, model),
     scheduler: checkChoice('scheduler', scheduler, model.schedulers),
     numImagesPerPrompt,
     batch,
@@ -158,6 +167,31 @@ export function checkRequest(request: string | GenerateRequest, model: ModelTrai
     onStep: onStep === undefined ? undefined : checkFunction('onStep', onStep),
     signal: signal === undefined ? undefined : checkSignal('signal', signal),
   };
+}
+
+/** The two angles that a Sprint model's steps may start at. */
+function checkTimesteps(given: Partial<GenerateRequest>, steps: number, model: ModelTraits): ScmOptions {
+  const { maxTimesteps, intermediateTimesteps } = given;
+  for (const name of ['maxTimesteps', 'intermediateTimesteps'] as const) {
+    if (given[name] === undefined || model.kind === 'sprint') continue;
+    throw new SanaError('ERR_SANA_ARGUMENT', `\`${name}\` cannot be used here: only a Sprint model has it`, {
+      hint: `Leave \`${name}\` out, or load a Sprint model.`,
+    });
+  }
+  checkAngle('maxTimesteps', maxTimesteps, MAX_TIMESTEPS);
+  if (intermediateTimesteps !== null) {
+    checkAngle('intermediateTimesteps', intermediateTimesteps, maxTimesteps ?? MAX_TIMESTEPS);
+    if (intermediateTimesteps !== undefined && steps !== 2) {
+      const expected = `left out or null with ${steps} step(s): only two have it`;
+      throw argumentError('intermediateTimesteps', expected, intermediateTimesteps);
+    }
+  }
+  return { maxTimesteps, intermediateTimesteps };
+}
+
+function checkAngle(name: string, value: unknown, most: number): void {
+  if (value === undefined || (typeof value === 'number' && value > 0 && value <= most)) return;
+  throw argumentError(name, `an angle above 0 and up to ${most}`, value);
 }
 
 function checkPrompts(prompt: unknown): readonly string[] {

@@ -281,6 +281,11 @@ export class Denoiser {
     await this.#engine.run(this.#contextProgram, signal);
   }
 
+  /** Gives the next step of a schedule that renoises its noise, [B, N, channels]. */
+  async renoise(noise: Float32Array): Promise<void> {
+    await write(this.#engine.device, this.#previous, noise);
+  }
+
   /** One step. `step` is only for the error message. */
   async step(
     step: number,

@@ -69,6 +69,10 @@ export interface GenerateRequest {
   readonly guidanceScale?: number;
   /** Default: the one of the model's scheduler configuration. */
   readonly scheduler?: SchedulerName;
+  /** Of Sprint models: where the first step starts, an angle of at most 1.5708, which is the default. */
+  readonly maxTimesteps?: number;
+  /** Of Sprint models with two steps: where the second one starts; `null`: halfway. Default: 1.3. */
+  readonly intermediateTimesteps?: number | null;
   /** Images of each prompt. Default: 1. */
   readonly numImagesPerPrompt?: number;
   /**

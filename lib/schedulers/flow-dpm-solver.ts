@@ -13,7 +13,7 @@
  */
 
 import type { FlowDpmSolverConfig } from '../runtime/configs.ts';
-import { checkStep, checkSteps, linspace, type Schedule, type StepCoefficients, shifted } from './schedule.ts';
+import { checkStep, checkSteps, flowMix, linspace, type Schedule, type StepCoefficients, shifted } from './schedule.ts';
 
 /** The schedule of a `DPMSolverMultistepScheduler` with flow sigmas. */
 export function flowDpmSolver(config: FlowDpmSolverConfig, steps: number): Schedule {
@@ -30,6 +30,7 @@ export function flowDpmSolver(config: FlowDpmSolverConfig, steps: number): Sched
     steps,
     timesteps,
     sigmas: sigmas.map(Math.fround),
+    ...flowMix(sigmas),
     coefficients: (step) => coefficients(config, sigmas, step),
   };
 }

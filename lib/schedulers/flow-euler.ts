@@ -9,7 +9,7 @@
  */
 
 import type { FlowEulerConfig } from '../runtime/configs.ts';
-import { checkStep, checkSteps, linspace, type Schedule, shifted } from './schedule.ts';
+import { checkStep, checkSteps, flowMix, linspace, type Schedule, shifted } from './schedule.ts';
 
 /** The schedule of a `FlowMatchEulerDiscreteScheduler`. */
 export function flowEuler(config: FlowEulerConfig, steps: number): Schedule {
@@ -23,6 +23,7 @@ export function flowEuler(config: FlowEulerConfig, steps: number): Schedule {
     steps,
     timesteps,
     sigmas: sigmas.map(Math.fround),
+    ...flowMix(sigmas),
     coefficients(step) {
       checkStep(step, steps);
       const [sigma, next] = [sigmas[step] as number, sigmas[step + 1] as number]; // checked

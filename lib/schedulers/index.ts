@@ -8,26 +8,33 @@
  * }
  */
 
-import { argumentError, SanaError } from '../errors.ts';
+import { argumentError } from '../errors.ts';
 import type { SchedulerConfig } from '../runtime/configs.ts';
 import { flowDpmSolver } from './flow-dpm-solver.ts';
 import { flowEuler } from './flow-euler.ts';
 import type { Schedule } from './schedule.ts';
+import { type ScmOptions, scm } from './scm.ts';
 
 export type { FlowDpmSolverConfig, FlowEulerConfig, SchedulerConfig } from '../runtime/configs.ts';
 export { flowDpmSolver } from './flow-dpm-solver.ts';
 export { flowEuler } from './flow-euler.ts';
 export { MAX_STEPS, type Schedule, type StepCoefficients } from './schedule.ts';
+export { MAX_TIMESTEPS, type ScmOptions, scm } from './scm.ts';
 
 /** The samplers by the names that a caller may choose. */
-export const SCHEDULERS = ['flow-dpm-solver', 'flow-euler'] as const;
+export const SCHEDULERS = ['flow-dpm-solver', 'flow-euler', 'scm'] as const;
 export type SchedulerName = (typeof SCHEDULERS)[number];
 
 /**
  * The sampler of a checkpoint, as a function of the number of steps; or the one named by `override`, with the
- * checkpoint's shift, since that belongs to the resolution and not to the sampler.
+ * checkpoint's shift, since that belongs to the resolution and not to the sampler. A distilled model has its own
+ * sampler, 'scm', and no other model has that one.
  */
-export function schedulerFor(config: SchedulerConfig, override?: SchedulerName): (steps: number) => Schedule {
+export function schedulerFor(
+  config: SchedulerConfig,
+  override?: SchedulerName,
+  options: ScmOptions = {},
+): (steps: number) => Schedule {
   if (override !== undefined && !SCHEDULERS.includes(override)) {
     throw argumentError('scheduler', SCHEDULERS.join(' or '), override);
   }
@@ -38,17 +45,18 @@ export function schedulerFor(config: SchedulerConfig, override?: SchedulerName):
     case 'FlowMatchEulerDiscreteScheduler':
       return (steps) => flowEuler(chosen, steps);
     case 'SCMScheduler':
-      throw new SanaError('ERR_SANA_MODEL', 'The scheduler SCMScheduler (SANA-Sprint) is not supported', {
-        hint: 'Use a SANA 1.0 or 1.5 checkpoint.',
-      });
+      return (steps) => scm(steps, options);
   }
 }
 
 function overridden(config: SchedulerConfig, name: SchedulerName): SchedulerConfig {
   const { numTrainTimesteps } = config;
+  if ((name === 'scm') !== (config.className === 'SCMScheduler')) {
+    throw argumentError('scheduler', config.className === 'SCMScheduler' ? "'scm'" : 'another one than scm', name);
+  }
   switch (config.className) {
     case 'SCMScheduler':
-      return config; // a distilled model has one sampler
+      return config;
     case 'DPMSolverMultistepScheduler':
       if (name === 'flow-dpm-solver') return config;
       return { className: 'FlowMatchEulerDiscreteScheduler', numTrainTimesteps, shift: config.flowShift };

@@ -8,8 +8,8 @@ import { argumentError } from '../errors.ts';
  *     x0 = p x + q v
  *     x' = a x + b x0 + c x0_previous
  *
- * x the latents, v the (guided) velocity that the model predicts, x0 the estimate of the clean latents, which the next
- * step may use again.
+ * x the latents, v what the model predicts (guided), x0 the estimate of the clean latents, which the next step may use
+ * again. Where a schedule `renoises`, fresh noise stands in the place of x0_previous.
  */
 export interface StepCoefficients {
   readonly p: number;
@@ -24,7 +24,22 @@ export interface Schedule {
   readonly steps: number;
   readonly timesteps: readonly number[]; // [steps] what the model sees
   readonly sigmas: readonly number[]; // [steps + 1] share of noise before each step, and after the last
+  /** What noise of unit deviation is multiplied by to become the first latents. */
+  readonly startScale: number;
+  /** Whether every step adds noise: `c` is then of noise of unit deviation. */
+  readonly renoises: boolean;
+  /** The latents of a known picture before `step`, or after the last one: clean * x0 + noise * (unit deviation). */
+  mix(step: number): { readonly clean: number; readonly noise: number };
   coefficients(step: number): StepCoefficients;
+}
+
+/** How a rectified flow mixes: `x = (1 - sigma) x0 + sigma noise`, from noise alone. */
+export function flowMix(sigmas: readonly number[]): Pick<Schedule, 'startScale' | 'renoises' | 'mix'> {
+  const mix = (step: number) => {
+    const sigma = sigmas[step] ?? 0;
+    return { clean: 1 - sigma, noise: sigma };
+  };
+  return { startScale: 1, renoises: false, mix };
 }
 
 /** The most steps there may be: from 501 on the reference's first time steps coincide, and it skips one. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { torchRandn, torchRandnAsync } from '../../lib/pipeline/noise.ts';
+import { TorchGenerator, torchRandn } from '../../lib/pipeline/noise.ts';
 import { sanaError } from '../support/errors.ts';
 
 // Drawn by torch.randn(count, generator=torch.Generator('cpu').manual_seed(seed)): seed, count, [index, value]...
@@ -123,7 +123,7 @@ describe('noise', () => {
     const expected = torchRandn(11, 2 ** 21 + 5);
     const delay = monitorEventLoopDelay({ resolution: 1 });
     delay.enable();
-    const drawn = await torchRandnAsync(11, 2 ** 21 + 5);
+    const drawn = await new TorchGenerator(11).draw(2 ** 21 + 5);
     delay.disable();
     assert.deepEqual(drawn, expected);
     assert.ok(delay.percentile(90) < 50e6, `${delay.percentile(90) / 1e6} ms`);
@@ -131,7 +131,7 @@ describe('noise', () => {
 
   it('the async draw stops when it is aborted', async () => {
     const reason = new Error('enough');
-    await assert.rejects(torchRandnAsync(1, 2 ** 22, AbortSignal.abort(reason)), reason);
+    await assert.rejects(new TorchGenerator(1).draw(2 ** 22, AbortSignal.abort(reason)), reason);
   });
 
   it('refuses seeds and counts that are none', () => {
