@@ -17,6 +17,7 @@ interface Stage {
   readonly weightsBytes: number;
   /** What outlives its runs: keys and values, latents, pictures. */
   readonly stateBytes: number;
+  readonly bandRows?: number | undefined;
 }
 
 export function explain(given: {
@@ -28,6 +29,8 @@ export function explain(given: {
   denoiser: Denoiser;
   transformerBytes: number;
   autoencoder: Autoencoder;
+  /** What is free, and what the pipeline holds itself. */
+  reachableBytes: number;
   workspaceBytes: number;
   model: string;
   device: string;
@@ -38,7 +41,7 @@ export function explain(given: {
   // The arena is kept at the largest size that has been needed so far.
   let arenaBytes = 0;
   const planned = stagesOf(given);
-  const stages = planned.map(({ name, runs, plan, weightsBytes, stateBytes }) => {
+  const stages = planned.map(({ name, runs, plan, weightsBytes, stateBytes, bandRows }) => {
     const operators = costs(plan);
     arenaBytes = Math.max(arenaBytes, plan.arenaBytes);
     return {
@@ -49,6 +52,7 @@ export function explain(given: {
       bytes: operators.reduce((sum, { bytes }) => sum + bytes, 0),
       arenaBytes: plan.arenaBytes,
       peakBytes: weightsBytes + stateBytes + arenaBytes + workspaceBytes,
+      ...(bandRows !== undefined && { bandRows }),
     };
   });
   return {
@@ -74,7 +78,6 @@ export function explain(given: {
 function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
   const { request, positive, negative, offload, textEncoder, denoiser, transformerBytes, autoencoder } = given;
   const { height, width } = denoiser.shape;
-  const picture = autoencoder.planRgb(height, width, request);
   const encoders = textEncoder.weightBytes;
   const rest = transformerBytes + autoencoder.decoderBytes;
   const weights = {
@@ -85,6 +88,9 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
   const prefixLength = Math.max(0, ...positive.map((prompt) => prompt.prefixLength));
   const prefixBytes = prefixLength > 0 ? textEncoder.prefixBytes(prefixLength) : 0;
   const generation = prefixBytes + denoiser.stateBytes;
+  const besideDecode = offload === 'sequential' ? prefixBytes : generation;
+  const toDecode = given.reachableBytes - weights.decode - besideDecode;
+  const picture = autoencoder.planRgb(height, width, request, toDecode);
 
   const text = (name: string, { plan, stateBytes }: ReturnType<TextEncoder['plan']>): Stage => {
     return { name, runs: 1, plan, weightsBytes: weights.text, stateBytes: prefixBytes + stateBytes };
@@ -112,11 +118,10 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
     ...(request.outputType === 'image'
       ? [
           {
-            name: 'decode',
+            ...picture,
             runs: request.batch,
-            plan: picture.plan,
             weightsBytes: weights.decode,
-            stateBytes: (offload === 'sequential' ? prefixBytes : generation) + picture.stateBytes,
+            stateBytes: besideDecode + picture.stateBytes,
           },
         ]
       : []),

@@ -398,7 +398,10 @@ export class SanaPipeline {
 
   #demandMemoryFor(denoiser: Denoiser, request: CheckedRequest): void {
     const { height, width } = denoiser.shape;
-    const picture = this.#autoencoder.planRgb(height, width, request);
+    // What is allocated until then and kept: all weights are there already, or only the decoder's will be.
+    const kept = this.#offload === 'sequential' ? this.#autoencoder.decoderBytes : denoiser.unallocatedBytes;
+    const spareBytes = this.#engine.spareBytes - kept;
+    const picture = this.#autoencoder.planRgb(height, width, request, spareBytes);
     const arenaBytes = Math.max(denoiser.contextPlan.arenaBytes, denoiser.stepPlan.arenaBytes, picture.plan.arenaBytes);
     const growth = arenaBytes > this.#engine.arena.bytes ? arenaBytes - this.#engine.arena.bytes : 0;
     // The CPU computes in the memory that the pictures are handed over in.
@@ -538,12 +541,20 @@ export class SanaPipeline {
       denoiser: this.#transformer.denoiser(this.#shapeOf(request, tokens)),
       transformerBytes: this.#transformer.weightBytes,
       autoencoder: this.#autoencoder,
+      reachableBytes: this.#engine.spareBytes + this.#heldBytes,
       workspaceBytes: this.#engine.workspaceBytes,
       model: this.#name,
       device: this.#engine.deviceId,
       devicePath: this.#engine.device.info.path,
       dtype: publicDtype(this.#dtype),
     });
+  }
+
+  /** What this pipeline has on the device and could give back, beside the arena. */
+  get #heldBytes(): number {
+    const denoiser = this.#denoiser === undefined ? 0 : this.#denoiser.stateBytes - this.#denoiser.unallocatedBytes;
+    const transformer = this.#transformer.loaded ? this.#transformer.weightBytes : 0;
+    return this.#textEncoder.heldBytes + transformer + this.#autoencoder.heldBytes + denoiser;
   }
 
   /** The folder's name, never its path. */

@@ -193,6 +193,8 @@ export interface ExplainedStage {
   readonly arenaBytes: number;
   /** All device memory in use while it runs. */
   readonly peakBytes: number;
+  /** Rows of the picture that are decoded at a time, where it is decoded in bands because of the memory free now. */
+  readonly bandRows?: number;
 }
 
 /** An operator that ran, and how long it took. */
