@@ -1,7 +1,7 @@
 /** Flags that several commands take, and how their values are read. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { type GenerateRequest, LIMITS, type LoadOptions, SCHEDULERS } from '../index.ts';
+import { DECODE_TILINGS, type GenerateRequest, LIMITS, type LoadOptions, SCHEDULERS } from '../index.ts';
 import { usageError } from './output.ts';
 
 /** What the model flags give. */
@@ -58,7 +58,13 @@ export function addRequestFlags(command: Command): Command {
     .option('--clean-caption', 'strip links, tags and file names from the prompt')
     .option('--max-sequence-length <tokens>', 'tokens of the prompt that are used (default: 300)', integer(2, 2 ** 24))
     .option('--use-resolution-binning', 'draw at a size the model was trained on, then resize and crop')
-    .option('--no-use-resolution-binning', 'draw at the size given, a multiple of 32');
+    .option('--no-use-resolution-binning', 'draw at the size given, a multiple of 32')
+    .addOption(
+      new Option(
+        '--decode-tiling <how>',
+        "'blend': overlapping tiles, as the reference does (default: auto, exact)",
+      ).choices([...DECODE_TILINGS]),
+    );
 }
 
 /** The folder to load and the options to load it with. */
@@ -92,6 +98,7 @@ export function requestOf(
     maxSequenceLength: flags.maxSequenceLength,
     useResolutionBinning: flags.useResolutionBinning,
     outputType: flags.outputType,
+    decodeTiling: flags.decodeTiling,
   });
 }
 

@@ -11,8 +11,9 @@ import type { Component } from '../runtime/checkpoint.ts';
 import type { AutoencoderConfig } from '../runtime/configs.ts';
 import { tallestBands } from './band-height.ts';
 import type { ComputeDtype, Engine } from './engine.ts';
-import { checkTensor } from './layout.ts';
+import { channelsFirst, checkTensor } from './layout.ts';
 import { resizeCropPlan } from './resolution.ts';
+import { convertInTiles, needsTiles, type Tiling, tilesAlong } from './tiling.ts';
 import type { TensorLike } from './types.ts';
 
 /** The size of a picture in pixels. */
@@ -38,9 +39,9 @@ interface TensorGraph extends Planned {
   readonly shape: readonly number[]; // [B, C', h', w']
 }
 
-/** From latents to bytes. */
+/** From latents or a finished picture to bytes. */
 interface RgbGraph extends Planned {
-  readonly from: Tensor; // [1, h, w, latentChannels] f32
+  readonly from: Tensor; // [1, h, w, latentChannels] f32, or [1, 3, H * W] f32
   readonly rgb: Tensor; // [1, height, width, 3] u8
   readonly nonFinite: Tensor; // [1] i32
 }
@@ -48,6 +49,7 @@ interface RgbGraph extends Planned {
 /** A program that decoding a picture runs. */
 export interface DecodeStage {
   readonly name: string;
+  readonly runs: number;
   readonly plan: Plan;
   readonly stateBytes: number;
   readonly bandRows?: number | undefined;
@@ -111,22 +113,42 @@ export class Autoencoder {
     return this.#decoder.weights.block.allocated ? this.decoderBytes : 0;
   }
 
-  /** z = latents / scalingFactor, [B, latentChannels, h, w] -> [B, 3, 32h, 32w], about [-1, 1], not clamped. */
-  async decode(z: TensorLike, signal?: AbortSignal): Promise<TensorLike> {
-    checkTensor('latents', z, [-1, this.config.latentChannels, -1, -1]);
+  /**
+   * z = latents / scalingFactor, [B, latentChannels, h, w] -> [B, 3, 32h, 32w], about [-1, 1], not clamped.
+   *
+   * @param options.tiling in pixels: blend overlapping tiles as the reference does; without, nothing is cut
+   */
+  async decode(
+    z: TensorLike,
+    options: { tiling?: Tiling | undefined; signal?: AbortSignal | undefined } = {},
+  ): Promise<TensorLike> {
+    const { tiling, signal } = options;
+    const [, , h = 0, w = 0] = checkTensor('latents', z, [-1, this.config.latentChannels, -1, -1]);
     await this.load(signal);
-    return await this.#convert(this.#decodeThatFits(z.shape, this.#engine.spareBytes), z, signal);
+    const tiles = tiling && this.#inLatents(tiling);
+    if (tiles === undefined || !needsTiles(h, w, tiles)) return await this.#decodeWhole(z, signal);
+    return await convertInTiles(z, tiles, this.compression, (tile) => this.#decodeWhole(tile, signal));
   }
 
-  /** [B, 3, H, W] in [-1, 1], H and W multiples of 32 -> z before scaling, [B, latentChannels, H/32, W/32]. */
-  async encode(image: TensorLike, signal?: AbortSignal): Promise<TensorLike> {
+  /**
+   * [B, 3, H, W] in [-1, 1], H and W multiples of 32 -> z before scaling, [B, latentChannels, H/32, W/32].
+   *
+   * @param options.tiling in pixels, multiples of 32: blend overlapping tiles as the reference does
+   */
+  async encode(
+    image: TensorLike,
+    options: { tiling?: Tiling | undefined; signal?: AbortSignal | undefined } = {},
+  ): Promise<TensorLike> {
+    const { tiling, signal } = options;
     const [b = 0, c = 0, h = 0, w = 0] = checkTensor('image', image, [-1, this.config.inChannels, -1, -1]);
     const factor = this.compression;
     if (h % factor !== 0 || w % factor !== 0) {
       checkTensor('image', image, [b, c, Math.ceil(h / factor) * factor, Math.ceil(w / factor) * factor]);
     }
     await this.#loadEncoder(signal);
-    return await this.#convert(this.#recordEncode(image.shape), image, signal);
+    const whole = (part: TensorLike) => this.#convert(this.#recordEncode(part.shape), part, signal);
+    if (tiling === undefined || !needsTiles(h, w, tiling)) return await whole(image);
+    return await convertInTiles(image, tiling, 1 / factor, whole);
   }
 
   /**
@@ -135,13 +157,51 @@ export class Autoencoder {
    * @param freeBytes what its state and intermediates may take: it is decoded in bands when all at once needs more
    */
   planRgb(h: number, w: number, size: Size, freeBytes = Number.POSITIVE_INFINITY): DecodeStage {
-    return stageOf('decode', this.#rgbThatFits(h, w, size, freeBytes));
+    return stageOf('decode', 1, this.#rgbThatFits(h, w, size, freeBytes));
+  }
+
+  /** Plans decoding one picture, of tiles when `tiling` is given and it does not fit into one. */
+  planDecode(h: number, w: number, size: Size, freeBytes: number, tiling?: Tiling): DecodeStage[] {
+    const tiles = tiling && this.#inLatents(tiling);
+    if (tiles === undefined || !needsTiles(h, w, tiles)) return [this.planRgb(h, w, size, freeBytes)];
+    const { latentChannels } = this.config;
+    const shapes = tilesAlong(h, tiles).flatMap((row) =>
+      tilesAlong(w, tiles).map((column) => [1, latentChannels, row.length, column.length].join()),
+    );
+    return [
+      ...[...new Set(shapes)].map((shape) => {
+        const runs = shapes.filter((other) => other === shape).length;
+        return stageOf('decode tile', runs, this.#decodeThatFits(shape.split(',').map(Number), freeBytes));
+      }),
+      stageOf('decode blended', 1, this.#recordBlended(h, w, size)),
+    ];
   }
 
   /** Latents in the transformer's scale of one picture, [N, latentChannels], to RGB bytes of `size`. */
-  async decodeRgb(latents: Float32Array, h: number, w: number, size: Size, signal?: AbortSignal): Promise<Uint8Array> {
+  async decodeRgb(
+    latents: Float32Array,
+    h: number,
+    w: number,
+    size: Size,
+    { tiling, signal }: { tiling?: Tiling | undefined; signal?: AbortSignal | undefined } = {},
+  ): Promise<Uint8Array> {
     await this.load(signal);
-    return await this.#toRgb(this.#rgbThatFits(h, w, size, this.#engine.spareBytes), latents, signal);
+    if (tiling === undefined || !needsTiles(h, w, this.#inLatents(tiling))) {
+      return await this.#toRgb(this.#rgbThatFits(h, w, size, this.#engine.spareBytes), latents, signal);
+    }
+    const { latentChannels, scalingFactor } = this.config;
+    const scaled = latents.map((x) => x * Math.fround(1 / scalingFactor));
+    const z = { data: channelsFirst(scaled, 1, latentChannels, h * w), shape: [1, latentChannels, h, w] };
+    const picture = await this.decode(z, { tiling, signal });
+    return await this.#toRgb(this.#recordBlended(h, w, size), picture.data, signal);
+  }
+
+  #inLatents({ size, stride }: Tiling): Tiling {
+    return { size: size / this.compression, stride: stride / this.compression };
+  }
+
+  async #decodeWhole(z: TensorLike, signal: AbortSignal | undefined): Promise<TensorLike> {
+    return await this.#convert(this.#decodeThatFits(z.shape, this.#engine.spareBytes), z, signal);
   }
 
   #decodeThatFits(shape: readonly number[], freeBytes: number): TensorGraph {
@@ -204,6 +264,17 @@ export class Autoencoder {
     return { ...planned(g, block), from, ...results, bandRows: this.#pictureRows(bandRows) };
   }
 
+  /** The end of `#recordRgb`, for a picture of h x w latents that was blended on the host. */
+  #recordBlended(h: number, w: number, size: Size): RgbGraph {
+    const [height, width] = [h * this.compression, w * this.compression];
+    const g = new Graph('autoencoder blended');
+    const block = new Block(this.#engine.device, 'picture');
+    const from = block.reserve('f32', [1, this.config.inChannels, height * width]);
+    const image = reshape(g.transpose(from), [1, height, width, this.config.inChannels]);
+    const results = recordBytes(g, block, image, size);
+    return { ...planned(g, block), from, ...results };
+  }
+
   #pictureRows(bandRows: number | undefined): number | undefined {
     return bandRows && bandRows * this.#decoder.tail.scale;
   }
@@ -264,8 +335,8 @@ function planned(g: Graph, block: Block): Planned {
   return { plan, block, bytes: block.bytes + plan.arenaBytes };
 }
 
-function stageOf(name: string, { plan, block, bandRows }: Planned): DecodeStage {
-  return { name, plan, stateBytes: block.bytes, bandRows };
+function stageOf(name: string, runs: number, { plan, block, bandRows }: Planned): DecodeStage {
+  return { name, runs, plan, stateBytes: block.bytes, bandRows };
 }
 
 /** The picture [1, H, W, 3] f32, resized and cropped to `size`, as bytes, and how many of its numbers are not finite. */

@@ -6,6 +6,7 @@ import type { TextSelection } from '../text/selection.ts';
 import type { Autoencoder } from './autoencoder.ts';
 import type { CheckedRequest } from './request.ts';
 import type { TextEncoder } from './text-encoder.ts';
+import type { Tiling } from './tiling.ts';
 import type { Denoiser } from './transformer.ts';
 import type { Explanation, LoadOptions } from './types.ts';
 
@@ -29,6 +30,8 @@ export function explain(given: {
   denoiser: Denoiser;
   transformerBytes: number;
   autoencoder: Autoencoder;
+  /** In 'blend', the reference's tiles. */
+  tiling: Tiling | undefined;
   /** What is free, and what the pipeline holds itself. */
   reachableBytes: number;
   workspaceBytes: number;
@@ -90,7 +93,6 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
   const generation = prefixBytes + denoiser.stateBytes;
   const besideDecode = offload === 'sequential' ? prefixBytes : generation;
   const toDecode = given.reachableBytes - weights.decode - besideDecode;
-  const picture = autoencoder.planRgb(height, width, request, toDecode);
 
   const text = (name: string, { plan, stateBytes }: ReturnType<TextEncoder['plan']>): Stage => {
     return { name, runs: 1, plan, weightsBytes: weights.text, stateBytes: prefixBytes + stateBytes };
@@ -116,14 +118,12 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
       stateBytes: generation,
     },
     ...(request.outputType === 'image'
-      ? [
-          {
-            ...picture,
-            runs: request.batch,
-            weightsBytes: weights.decode,
-            stateBytes: besideDecode + picture.stateBytes,
-          },
-        ]
+      ? autoencoder.planDecode(height, width, request, toDecode, given.tiling).map((stage) => ({
+          ...stage,
+          runs: stage.runs * request.batch,
+          weightsBytes: weights.decode,
+          stateBytes: besideDecode + stage.stateBytes,
+        }))
       : []),
   ];
 }

@@ -83,6 +83,7 @@ describe('flags', () => {
       complexHumanInstruction: null,
       useResolutionBinning: false,
     });
+    assert.deepEqual(requestOf({ decodeTiling: 'blend' }), { decodeTiling: 'blend' });
     assert.deepEqual(requestOf({ seed: [7n, 9n], complexHumanInstruction: 'a\nb' }), {
       seed: [7n, 9n],
       complexHumanInstruction: ['a', 'b'],

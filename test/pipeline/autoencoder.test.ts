@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { Autoencoder, type DecodeStage } from '../../lib/pipeline/autoencoder.ts';
 import { Engine } from '../../lib/pipeline/engine.ts';
+import { channelsLast } from '../../lib/pipeline/layout.ts';
 import { type Checkpoint, openCheckpoint } from '../../lib/runtime/checkpoint.ts';
 import { openDevice } from '../../lib/runtime/devices.ts';
 import { releasedAutoencoder, withoutWeights } from '../../scripts/random-checkpoint/released.ts';
 import { testDevice } from '../support/device.ts';
 import { sanaError } from '../support/errors.ts';
 import { fixture } from '../support/files.ts';
-import { assertClose, tolerances } from '../support/golden.ts';
+import { assertClose, GoldenFile, tolerances } from '../support/golden.ts';
 import { Random } from '../support/random.ts';
 
 /** An engine on a device that has so many bytes free, beside its arena. */
@@ -113,6 +114,72 @@ describe('the autoencoder', () => {
       assert.ok(bytes > 12e9);
       assert.equal(planned('bf16', 4096, 15e9).bandRows, undefined);
       assert.equal(planned('bf16', 1024, 1e9).bandRows, undefined);
+    });
+  });
+
+  describe('blends tiles as the reference does', () => {
+    const golden = new GoldenFile('vae_tiled');
+    const z = golden.get('in.z'); // [1, 32, 5, 4]
+    const tilings = { a: { size: 96, stride: 64 }, b: { size: 64, stride: 32 } };
+
+    for (const [name, tiling] of Object.entries(tilings)) {
+      const expected = golden.get(`image.${name}`);
+
+      it(`of ${tiling.size} pixels, decoding tensors`, async () => {
+        const image = await withFree(1e9, (autoencoder) => autoencoder.decode(z, { tiling }));
+        assert.deepEqual(image.shape, expected.shape);
+        assertClose(image.data, expected.data, tolerances.decode);
+      });
+
+      it(`of ${tiling.size} pixels, decoding to bytes, with the programs that were planned`, async () => {
+        const size = { height: 160, width: 128 };
+        const { scalingFactor } = checkpoint.vae.config;
+        const latents = channelsLast(z.data, 1, 32, 20).map((x) => x * scalingFactor);
+        const [bytes, stages] = await withFree(1e9, async (autoencoder) => [
+          await autoencoder.decodeRgb(latents, 5, 4, size, { tiling }),
+          autoencoder.planDecode(5, 4, size, 1e9, tiling),
+        ]);
+        const levels = channelsLast(expected.data, 1, 3, 160 * 128).map(
+          (x) => 127.5 * Math.min(1, Math.max(-1, x)) + 127.5,
+        );
+        assert.ok(bytes.every((byte, i) => Math.abs(byte - (levels[i] ?? 0)) < 0.51));
+        const runs = stages.map(({ name: stage, runs: times }) => [stage, times]);
+        assert.deepEqual(
+          runs,
+          name === 'a'
+            ? [
+                ['decode tile', 2],
+                ['decode tile', 2],
+                ['decode tile', 1],
+                ['decode tile', 1],
+                ['decode blended', 1],
+              ]
+            : [
+                ['decode tile', 12],
+                ['decode tile', 4],
+                ['decode tile', 3],
+                ['decode tile', 1],
+                ['decode blended', 1],
+              ],
+        );
+      });
+    }
+
+    it('encoding', async () => {
+      const { shape, data } = new GoldenFile('vae_encode').get('tiled.in.image_u8');
+      const image = { shape, data: data.map((byte) => Math.fround(byte / 127.5) - 1) };
+      const latents = await withFree(1e9, (autoencoder) => autoencoder.encode(image, { tiling: tilings.a }));
+      const expected = new GoldenFile('vae_encode').get('tiled.latent');
+      assert.deepEqual(latents.shape, expected.shape);
+      assertClose(latents.data, expected.data, tolerances.encode);
+    });
+
+    it('only where a picture is larger than a tile', async () => {
+      const [tiled, whole] = await withFree(1e9, async (autoencoder) => [
+        await autoencoder.decode(z, { tiling: { size: 160, stride: 96 } }),
+        await autoencoder.decode(z),
+      ]);
+      assert.deepEqual(tiled, whole);
     });
   });
 });

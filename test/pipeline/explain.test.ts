@@ -149,6 +149,19 @@ describe('profile', () => {
     assert.equal((await pipe.generate(small)).images.length, 1); // and is over afterwards
   });
 
+  it('times those of blended tiles, too, of which explain lists each shape once', async () => {
+    await using pipe = await loadTiny();
+    const request = { ...small, width: 960, numInferenceSteps: 1, decodeTiling: 'blend' } as const;
+    await assertProfiled(pipe, request);
+    const { stages } = await pipe.explain(request);
+    const decoding = stages.slice(-3).map(({ name, runs }) => [name, runs]);
+    assert.deepEqual(decoding, [
+      ['decode tile', 2],
+      ['decode tile', 1],
+      ['decode blended', 1],
+    ]);
+  });
+
   async function assertProfiled(pipe: SanaPipeline, request: GenerateRequest): Promise<void> {
     const { stages } = await pipe.explain(request);
     const planned = stages.flatMap(({ runs, operators }) => Array.from({ length: runs }, () => operators));
