@@ -9,7 +9,7 @@ export { type EncodedFormat, type EncodeOptions, SanaImage } from './image/image
 export { type ImageMetadata, readGenerationMetadata } from './image/metadata.ts';
 export { readLatents, writeLatents } from './pipeline/latents-file.ts';
 export { SanaPipeline } from './pipeline/pipeline.ts';
-export { LIMITS, SCHEDULERS } from './pipeline/request.ts';
+export { DECODE_TILINGS, LIMITS, SCHEDULERS } from './pipeline/request.ts';
 export type * from './pipeline/types.ts';
 export { BUILT_IN_MODEL } from './runtime/built-in.ts';
 export { type DeviceInfo, type LibraryInfo, listDevices, listLibraries } from './runtime/devices.ts';

@@ -102,13 +102,13 @@ export function explanationLines(explanation: Explanation): string[] {
 }
 
 function stageLines(stage: ExplainedStage): string[] {
-  const { name, runs, operators, flops, bytes, arenaBytes, peakBytes } = stage;
+  const { name, runs, operators, flops, bytes, arenaBytes, peakBytes, bandRows } = stage;
   const rows = [['operator', 'times', 'FLOP', 'bytes', 'shapes'], ...grouped(operators)];
   const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   const times = runs === 1 ? 'once' : `${runs} times`;
   return [
-    `${name}: ${times}, ${operators.length} operators, ${scaled(flops)}FLOP, ${scaled(bytes)}B moved, ` +
-      `arena ${scaled(arenaBytes)}B, peak ${scaled(peakBytes)}B`,
+    `${name}: ${times}, ${bandRows === undefined ? '' : `in bands of ${bandRows} rows, `}${operators.length} operators, ` +
+      `${scaled(flops)}FLOP, ${scaled(bytes)}B moved, arena ${scaled(arenaBytes)}B, peak ${scaled(peakBytes)}B`,
     ...rows.map((row) =>
       row.map((cell, i) => (i === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  '),
     ),

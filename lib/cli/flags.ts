@@ -1,7 +1,14 @@
 /** Flags that several commands take, and how their values are read. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { BUILT_IN_MODEL, type GenerateRequest, LIMITS, type LoadOptions, SCHEDULERS } from '../index.ts';
+import {
+  BUILT_IN_MODEL,
+  DECODE_TILINGS,
+  type GenerateRequest,
+  LIMITS,
+  type LoadOptions,
+  SCHEDULERS,
+} from '../index.ts';
 
 /** What the model flags give. */
 export interface ModelFlags {
@@ -65,7 +72,13 @@ export function addRequestFlags(command: Command): Command {
     .option('--clean-caption', 'strip links, tags and file names from the prompt')
     .option('--max-sequence-length <tokens>', 'tokens of the prompt that are used (default: 300)', integer(2, 2 ** 24))
     .option('--use-resolution-binning', 'draw at a size the model was trained on, then resize and crop')
-    .option('--no-use-resolution-binning', 'draw at the size given, a multiple of 32');
+    .option('--no-use-resolution-binning', 'draw at the size given, a multiple of 32')
+    .addOption(
+      new Option(
+        '--decode-tiling <how>',
+        "'blend': overlapping tiles, as the reference does (default: auto, exact)",
+      ).choices([...DECODE_TILINGS]),
+    );
 }
 
 /** The folder to load and the options to load it with. */
@@ -93,6 +106,7 @@ export function requestOf(
     maxSequenceLength: flags.maxSequenceLength,
     useResolutionBinning: flags.useResolutionBinning,
     outputType: flags.outputType,
+    decodeTiling: flags.decodeTiling,
   });
 }
 

@@ -32,6 +32,7 @@ function toRequest(made: ImageMetadata): Partial<GenerateRequest> {
     cleanCaption: made.cleanCaption,
     maxSequenceLength: made.maxSequenceLength,
     useResolutionBinning: made.useResolutionBinning,
+    decodeTiling: made.decodeTiling,
   });
 }
 

@@ -3,7 +3,7 @@
 import sharp from 'sharp';
 import { SanaError } from '../errors.ts';
 import { checkBoolean, checkChoice, checkFinite, checkInteger, checkList, checkText } from '../pipeline/fields.ts';
-import { LIMITS, SCHEDULERS } from '../pipeline/request.ts';
+import { DECODE_TILINGS, LIMITS, SCHEDULERS } from '../pipeline/request.ts';
 import type { GenerationParameters } from '../pipeline/types.ts';
 import { readUserComment } from './exif.ts';
 import { readWholeFile } from './file.ts';
@@ -117,7 +117,7 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 }
 
 function checkParameters(record: Readonly<Record<string, unknown>>): GenerationParameters {
-  const { complexHumanInstruction, latentsSha256 } = record;
+  const { complexHumanInstruction, decodeTiling, latentsSha256 } = record;
   return {
     prompt: checkText('prompt', record.prompt),
     negativePrompt: checkText('negativePrompt', record.negativePrompt),
@@ -136,6 +136,7 @@ function checkParameters(record: Readonly<Record<string, unknown>>): GenerationP
     cleanCaption: checkBoolean('cleanCaption', record.cleanCaption),
     maxSequenceLength: checkInteger('maxSequenceLength', record.maxSequenceLength, 1, 2 ** 24),
     useResolutionBinning: checkBoolean('useResolutionBinning', record.useResolutionBinning),
+    ...(decodeTiling !== undefined && { decodeTiling: checkChoice('decodeTiling', decodeTiling, DECODE_TILINGS) }),
     ...(latentsSha256 !== undefined && { latentsSha256: checkWord(latentsSha256) }),
     model: checkWord(record.model),
     modelFingerprint: checkWord(record.modelFingerprint),

@@ -12,6 +12,7 @@ import type { Activation } from '../graph/operators.ts';
 import { columns, columnsOf, reshape, type Tensor } from '../graph/tensor.ts';
 import type { NativeDevice } from '../native.ts';
 import type { AutoencoderConfig } from '../runtime/configs.ts';
+import { haloOf, isLocal, type Layer, type LocalLayer, reaching, recordInBands, scaleOf } from './bands.ts';
 import { Weights } from './weights.ts';
 
 const normEpsilon = 1e-5;
@@ -19,20 +20,23 @@ const attentionEpsilon = 1e-15;
 const feedForwardExpansion = 4;
 const multiScaleKernel = 5;
 
-type Layer = (g: Graph, x: Tensor) => Tensor;
-
 /** Called with each stage's name and output while recording, for comparisons with a reference. */
 export type StageObserver = (name: string, output: Tensor) => void;
 
-/** One direction: its layers in order, under the names of the checkpoint. */
-interface Stage {
+/** A part of one direction: its layers in order, under the name of the checkpoint. */
+interface Stage<L extends Layer = Layer> {
   readonly name: string;
-  readonly layers: readonly Layer[];
+  readonly layers: readonly L[];
 }
 
+/**
+ * The decoder: a head, which ends with the last stage that attends over the whole map, and a tail of convolutions and
+ * norms, which see a few rows and make all of the large maps. The tail can be recorded band by band.
+ */
 export class AutoencoderDecoder {
   readonly weights: Weights;
-  readonly #stages: readonly Stage[];
+  readonly #head: readonly Stage[];
+  readonly #tail: readonly Stage<LocalLayer>[];
 
   constructor(device: NativeDevice, config: AutoencoderConfig, dtype: 'f32' | 'bf16' | 'f16') {
     const w = new Weights(device, 'autoencoder decoder', dtype);
@@ -59,7 +63,7 @@ export class AutoencoderDecoder {
       }
       for (let i = 0; i < depth; i++) {
         layers.push(
-          block(w, `${path}.${layers.length}`, width(stage), {
+          ...block(w, `${path}.${i + (stage < deepest ? 1 : 0)}`, width(stage), {
             type: config.decoderBlockTypes[stage],
             headDim: config.attentionHeadDim,
             multiscales: config.decoderQkvMultiscales[stage] ?? [],
@@ -76,7 +80,13 @@ export class AutoencoderDecoder {
     const activation = config.decoderConvActFn;
     stages.push({
       name: 'norm_out',
-      layers: [(g, x) => g.rmsNorm(x, norm, { epsilon: normEpsilon, bias, activation })],
+      layers: [
+        {
+          record: (g, x) => g.rmsNorm(x, norm, { epsilon: normEpsilon, bias, activation }),
+          scale: 1,
+          needs: reaching(0),
+        },
+      ],
     });
     // The last convolution leaves in f32: bf16 would quantise the upper half of the range to 1/256.
     const result = { shortcut: false, dtype: 'f32' } as const;
@@ -86,12 +96,36 @@ export class AutoencoderDecoder {
     stages.push({ name: 'conv_out', layers: [out] });
 
     this.weights = w;
-    this.#stages = stages;
+    const tail = stages.map(({ layers }) => layers.every(isLocal)).lastIndexOf(false) + 1;
+    this.#head = stages.slice(0, tail);
+    this.#tail = stages.slice(tail).map(({ name, layers }) => ({ name, layers: layers.filter(isLocal) }));
   }
 
-  /** latents / scaling factor [B, h, w, latentChannels] -> image [B, 32h, 32w, 3] f32, about [-1, 1], not clamped. */
-  record(g: Graph, latents: Tensor, observe?: StageObserver): Tensor {
-    return run(g, this.#stages, latents, observe);
+  /**
+   * The map that the tail begins with: its rows to one of the latents, the rows of the picture to one of its own, and
+   * how many rows beyond a band the band's pixels depend on.
+   */
+  get tail(): { readonly rowsPerLatent: number; readonly scale: number; readonly halo: number } {
+    const layers = this.#tail.flatMap((stage) => stage.layers);
+    return {
+      rowsPerLatent: scaleOf(this.#head.flatMap((stage) => stage.layers)),
+      scale: scaleOf(layers),
+      halo: haloOf(layers),
+    };
+  }
+
+  /**
+   * latents / scaling factor [B, h, w, latentChannels] -> image [B, 32h, 32w, 3] f32, about [-1, 1], not clamped.
+   *
+   * With `bandRows`, the tail is recorded in bands of that many rows of the map it begins with, and the head's widest
+   * layers in halves: the same image from less memory.
+   */
+  record(g: Graph, latents: Tensor, options: { bandRows?: number | undefined; observe?: StageObserver } = {}): Tensor {
+    const { bandRows, observe } = options;
+    if (bandRows === undefined) return run(g, [...this.#head, ...this.#tail], latents, { observe });
+    const map = run(g, this.#head, latents, { observe, halves: true });
+    const layers = this.#tail.flatMap((stage) => stage.layers.map((layer) => scoped(stage.name, layer)));
+    return recordInBands(g, layers, map, bandRows);
   }
 }
 
@@ -119,7 +153,7 @@ export class AutoencoderEncoder {
       const layers: Layer[] = [];
       for (let i = 0; i < depth; i++) {
         layers.push(
-          block(w, `${path}.${i}`, width(stage), {
+          ...block(w, `${path}.${i}`, width(stage), {
             type: config.encoderBlockTypes[stage],
             headDim: config.attentionHeadDim,
             multiscales: config.encoderQkvMultiscales[stage] ?? [],
@@ -128,7 +162,7 @@ export class AutoencoderEncoder {
         );
       }
       if (stage < deepest) {
-        const name = `${path}.${layers.length}.conv`;
+        const name = `${path}.${depth}.conv`;
         layers.push(downsampler(w, name, width(stage), width(stage + 1), config.downsampleBlockType));
       }
       stages.push({ name: `down_blocks.${stage}`, layers });
@@ -147,17 +181,31 @@ export class AutoencoderEncoder {
   }
 
   /** image [B, H, W, 3] in [-1, 1], H and W multiples of 32 -> latents before scaling, [B, H/32, W/32, latentChannels]. */
-  record(g: Graph, image: Tensor, observe?: StageObserver): Tensor {
-    return run(g, this.#stages, image, observe);
+  record(g: Graph, image: Tensor, options: { observe?: StageObserver } = {}): Tensor {
+    return run(g, this.#stages, image, options);
   }
 }
 
-function run(g: Graph, stages: readonly Stage[], input: Tensor, observe?: StageObserver): Tensor {
+/** `halves`: wide layers are recorded on half of the map at a time. */
+function run(
+  g: Graph,
+  stages: readonly Stage[],
+  input: Tensor,
+  { observe, halves = false }: { observe?: StageObserver | undefined; halves?: boolean } = {},
+): Tensor {
+  const record = (x: Tensor, layer: Layer): Tensor =>
+    halves && layer.wide && isLocal(layer)
+      ? recordInBands(g, [layer], x, Math.ceil((x.shape[1] ?? 0) / 2))
+      : layer.record(g, x);
   return stages.reduce((x, { name, layers }) => {
-    const output = g.scope(name, () => layers.reduce((y, layer) => layer(g, y), x));
+    const output = g.scope(name, () => layers.reduce(record, x));
     observe?.(name, output);
     return output;
   }, input);
+}
+
+function scoped(name: string, layer: LocalLayer): LocalLayer {
+  return { ...layer, record: (g, x) => g.scope(name, () => layer.record(g, x)) };
 }
 
 interface ShortcutOptions {
@@ -176,11 +224,12 @@ function convolution(
 ): Layer {
   const weight = w.conv2d(`${name}.weight`, to, from, 3);
   const bias = w.vector(`${name}.bias`, to);
-  return (g, x) => {
+  const record = (g: Graph, x: Tensor): Tensor => {
     if (!shortcut) return g.conv2d(x, weight, { bias, ...result });
     const residual = kind === 'repeat' ? g.pixelShuffle(x, 1, to) : g.pixelUnshuffle(x, 1, to);
     return g.conv2d(x, weight, { bias, residual, ...result });
   };
+  return { record, scale: 1, needs: reaching(1) };
 }
 
 /** (h, w, from) -> (2h, 2w, to); the shortcut repeats channels and shuffles them to pixels. */
@@ -196,13 +245,22 @@ function upsampler(
   if (type === 'interpolate') {
     const weight = w.conv2d(`${name}.weight`, to, from, 3, 'upsampleConv2d');
     const bias = w.vector(`${name}.bias`, to);
-    return (g, x) => g.upsampleConv2d(x, weight, { bias, residual: residual(g, x), ...result });
+    return {
+      record: (g, x) => g.upsampleConv2d(x, weight, { bias, residual: residual(g, x), ...result }),
+      scale: 2,
+      needs: ({ first, end }) => ({ first: Math.floor((first - 1) / 2), end: Math.ceil((end + 1) / 2) }),
+    };
   }
   const weight = w.conv2d(`${name}.weight`, 4 * to, from, 3);
   const bias = w.vector(`${name}.bias`, 4 * to);
-  return (g, x) => {
+  const record = (g: Graph, x: Tensor): Tensor => {
     const channels = g.conv2d(x, weight, { bias, ...result });
     return g.pixelShuffle(channels, 2, to, { residual: residual(g, x), ...result });
+  };
+  return {
+    record,
+    scale: 2,
+    needs: ({ first, end }) => ({ first: Math.floor(first / 2) - 1, end: Math.ceil(end / 2) + 1 }),
   };
 }
 
@@ -219,11 +277,14 @@ function downsampler(
   if (type === 'pixel_unshuffle') {
     const weight = w.conv2d(`${name}.weight`, to / 4, from, 3);
     const bias = w.vector(`${name}.bias`, to / 4);
-    return (g, x) => g.pixelUnshuffle(g.conv2d(x, weight, { bias }), 2, to, { residual: residual(g, x) });
+    return {
+      record: (g, x) => g.pixelUnshuffle(g.conv2d(x, weight, { bias }), 2, to, { residual: residual(g, x) }),
+      scale: 1 / 2,
+    };
   }
   const weight = w.conv2d(`${name}.weight`, to, from, 3);
   const bias = w.vector(`${name}.bias`, to);
-  return (g, x) => g.conv2d(x, weight, { bias, stride: 2, residual: residual(g, x) });
+  return { record: (g, x) => g.conv2d(x, weight, { bias, stride: 2, residual: residual(g, x) }), scale: 1 / 2 };
 }
 
 interface BlockOptions {
@@ -233,11 +294,9 @@ interface BlockOptions {
   readonly activation: Activation;
 }
 
-function block(w: Weights, path: string, c: number, options: BlockOptions): Layer {
-  if (options.type === 'ResBlock') return resBlock(w, path, c, options.activation);
-  const attention = multiScaleAttention(w, `${path}.attn`, c, options);
-  const feedForward = glumbConv(w, `${path}.conv_out`, c);
-  return (g, x) => feedForward(g, attention(g, x));
+function block(w: Weights, path: string, c: number, options: BlockOptions): Layer[] {
+  if (options.type === 'ResBlock') return [resBlock(w, path, c, options.activation)];
+  return [multiScaleAttention(w, `${path}.attn`, c, options), glumbConv(w, `${path}.conv_out`, c)];
 }
 
 /** `rmsNorm(conv(act(conv(x)))) + x`. */
@@ -247,10 +306,11 @@ function resBlock(w: Weights, path: string, c: number, activation: Activation): 
   const conv2 = w.conv2d(`${path}.conv2.weight`, c, c, 3);
   const norm = w.vector(`${path}.norm.weight`, c);
   const bias = w.vector(`${path}.norm.bias`, c);
-  return (g, x) => {
+  const record = (g: Graph, x: Tensor): Tensor => {
     const hidden = g.conv2d(x, conv1, { bias: conv1Bias, activation }); // [B, height, width, C]
     return g.rmsNorm(g.conv2d(hidden, conv2), norm, { epsilon: normEpsilon, bias, residual: x });
   };
+  return { record, scale: 1, needs: reaching(2) };
 }
 
 /**
@@ -279,7 +339,7 @@ function multiScaleAttention(w: Weights, path: string, c: number, options: Block
   const out = w.linear([`${path}.to_out.weight`], [c], scales * c); // [C, scales * C]
   const norm = w.vector(`${path}.norm_out.weight`, c);
   const bias = w.vector(`${path}.norm_out.bias`, c);
-  return (g, x) => {
+  const record = (g: Graph, x: Tensor): Tensor => {
     const [b = 0, height = 0, width = 0] = x.shape;
     const all = g.empty(x.dtype, [b, height, width, scales * 3 * c]);
     const first = g.linear(x, qkv, { into: columns(all, 0, 3 * c) });
@@ -291,6 +351,7 @@ function multiScaleAttention(w: Weights, path: string, c: number, options: Block
     const projected = g.linear(reshape(attended, [b, height, width, columnsOf(attended)]), out); // [B, height, width, C]
     return g.rmsNorm(projected, norm, { epsilon: normEpsilon, bias, residual: x });
   };
+  return { record, scale: 1 };
 }
 
 /** `rmsNorm(point(glu(depth(silu(inverted(x)))))) + x`. */
@@ -303,9 +364,10 @@ function glumbConv(w: Weights, path: string, c: number): Layer {
   const point = w.linear([`${path}.conv_point.weight`], [c], f, 'linear', true);
   const norm = w.vector(`${path}.norm.weight`, c);
   const bias = w.vector(`${path}.norm.bias`, c);
-  return (g, x) => {
+  const record = (g: Graph, x: Tensor): Tensor => {
     const expanded = g.linear(x, inverted, { bias: invertedBias, activation: 'silu' }); // [B, height, width, 8C]
     const gated = g.depthwiseConvGlu(expanded, depth, depthBias); // [B, height, width, 4C]
     return g.rmsNorm(g.linear(gated, point), norm, { epsilon: normEpsilon, bias, residual: x });
   };
+  return { record, scale: 1, needs: reaching(1), wide: true };
 }

@@ -34,6 +34,11 @@ export class Engine {
     return this.#lease.workspaceBytes;
   }
 
+  /** What programs' intermediates and other buffers may take now: what is free, and the arena. */
+  get spareBytes(): number {
+    return this.#lease.freeBytes() + this.arena.bytes;
+  }
+
   /**
    * Fails before work starts when `bytes` more than is allocated now do not fit.
    * @throws SanaError ERR_SANA_MEMORY with what is needed, what is free, and what to do.

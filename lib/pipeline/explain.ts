@@ -6,6 +6,7 @@ import type { TextSelection } from '../text/selection.ts';
 import type { Autoencoder } from './autoencoder.ts';
 import type { CheckedRequest } from './request.ts';
 import type { TextEncoder } from './text-encoder.ts';
+import type { Tiling } from './tiling.ts';
 import type { Denoiser } from './transformer.ts';
 import type { Explanation, LoadOptions } from './types.ts';
 
@@ -17,6 +18,7 @@ interface Stage {
   readonly weightsBytes: number;
   /** What outlives its runs: keys and values, latents, pictures. */
   readonly stateBytes: number;
+  readonly bandRows?: number | undefined;
 }
 
 export function explain(given: {
@@ -28,6 +30,10 @@ export function explain(given: {
   denoiser: Denoiser;
   transformerBytes: number;
   autoencoder: Autoencoder;
+  /** In 'blend', the reference's tiles. */
+  tiling: Tiling | undefined;
+  /** What is free, and what the pipeline holds itself. */
+  reachableBytes: number;
   workspaceBytes: number;
   model: string;
   device: string;
@@ -38,7 +44,7 @@ export function explain(given: {
   // The arena is kept at the largest size that has been needed so far.
   let arenaBytes = 0;
   const planned = stagesOf(given);
-  const stages = planned.map(({ name, runs, plan, weightsBytes, stateBytes }) => {
+  const stages = planned.map(({ name, runs, plan, weightsBytes, stateBytes, bandRows }) => {
     const operators = costs(plan);
     arenaBytes = Math.max(arenaBytes, plan.arenaBytes);
     return {
@@ -49,6 +55,7 @@ export function explain(given: {
       bytes: operators.reduce((sum, { bytes }) => sum + bytes, 0),
       arenaBytes: plan.arenaBytes,
       peakBytes: weightsBytes + stateBytes + arenaBytes + workspaceBytes,
+      ...(bandRows !== undefined && { bandRows }),
     };
   });
   return {
@@ -74,7 +81,6 @@ export function explain(given: {
 function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
   const { request, positive, negative, offload, textEncoder, denoiser, transformerBytes, autoencoder } = given;
   const { height, width } = denoiser.shape;
-  const picture = autoencoder.planRgb(height, width, request);
   const encoders = textEncoder.weightBytes;
   const rest = transformerBytes + autoencoder.decoderBytes;
   const weights = {
@@ -85,6 +91,8 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
   const prefixLength = Math.max(0, ...positive.map((prompt) => prompt.prefixLength));
   const prefixBytes = prefixLength > 0 ? textEncoder.prefixBytes(prefixLength) : 0;
   const generation = prefixBytes + denoiser.stateBytes;
+  const besideDecode = offload === 'sequential' ? prefixBytes : generation;
+  const toDecode = given.reachableBytes - weights.decode - besideDecode;
 
   const text = (name: string, { plan, stateBytes }: ReturnType<TextEncoder['plan']>): Stage => {
     return { name, runs: 1, plan, weightsBytes: weights.text, stateBytes: prefixBytes + stateBytes };
@@ -110,15 +118,12 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
       stateBytes: generation,
     },
     ...(request.outputType === 'image'
-      ? [
-          {
-            name: 'decode',
-            runs: request.batch,
-            plan: picture.plan,
-            weightsBytes: weights.decode,
-            stateBytes: (offload === 'sequential' ? prefixBytes : generation) + picture.stateBytes,
-          },
-        ]
+      ? autoencoder.planDecode(height, width, request, toDecode, given.tiling).map((stage) => ({
+          ...stage,
+          runs: stage.runs * request.batch,
+          weightsBytes: weights.decode,
+          stateBytes: besideDecode + stage.stateBytes,
+        }))
       : []),
   ];
 }

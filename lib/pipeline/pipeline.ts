@@ -16,17 +16,20 @@ import { version } from '../version.ts';
 import { Autoencoder } from './autoencoder.ts';
 import { type ComputeDtype, Engine, formatBytes } from './engine.ts';
 import { explain } from './explain.ts';
+import { checkChoice } from './fields.ts';
 import { fingerprint } from './fingerprint.ts';
 import { channelsFirst, channelsLast } from './layout.ts';
 import { type CheckedLoadOptions, checkLoadOptions } from './load-options.ts';
 import { TorchGenerator } from './noise.ts';
 import { padded, tokenize } from './prompts.ts';
 import { Queue } from './queue.ts';
-import { type CheckedRequest, checkRequest, type ModelTraits } from './request.ts';
+import { type CheckedRequest, checkRequest, DECODE_TILINGS, type ModelTraits } from './request.ts';
 import { binResolution } from './resolution.ts';
 import { type PromptEmbeds, TextEncoder } from './text-encoder.ts';
+import { referenceTiling, type Tiling } from './tiling.ts';
 import { type Denoiser, type DenoiseShape, Transformer } from './transformer.ts';
 import type {
+  DecodeTiling,
   DTypeName,
   Explanation,
   GenerateRequest,
@@ -208,11 +211,17 @@ export class SanaPipeline {
   /** The autoencoder alone. */
   readonly autoencoder = {
     /** z = latents / scalingFactor, [B, 32, h, w] -> [B, 3, 32h, 32w] in about [-1, 1], not clamped. */
-    decode: (z: TensorLike, options: { signal?: AbortSignal } = {}): Promise<TensorLike> =>
-      this.#run(() => this.#autoencoder.decode(z, options.signal), options.signal),
+    decode: (z: TensorLike, options: { tiling?: DecodeTiling; signal?: AbortSignal } = {}): Promise<TensorLike> =>
+      this.#run(() => this.#autoencoder.decode(z, this.#tilingOptions(options)), options.signal),
     /** A picture, or [B, 3, H, W] in [-1, 1] -> z before scaling, [B, 32, H/32, W/32]. */
-    encode: (image: ImageInput | TensorLike, options: { signal?: AbortSignal } = {}): Promise<TensorLike> =>
-      this.#run(async () => await this.#autoencoder.encode(await asTensor(image), options.signal), options.signal),
+    encode: (
+      image: ImageInput | TensorLike,
+      options: { tiling?: DecodeTiling; signal?: AbortSignal } = {},
+    ): Promise<TensorLike> =>
+      this.#run(
+        async () => await this.#autoencoder.encode(await asTensor(image), this.#tilingOptions(options)),
+        options.signal,
+      ),
   };
 
   /**
@@ -413,14 +422,19 @@ export class SanaPipeline {
 
   #demandMemoryFor(denoiser: Denoiser, request: CheckedRequest): void {
     const { height, width } = denoiser.shape;
-    const picture = this.#autoencoder.planRgb(height, width, request);
-    const arenaBytes = Math.max(denoiser.contextPlan.arenaBytes, denoiser.stepPlan.arenaBytes, picture.plan.arenaBytes);
+    // What is allocated until then and kept: all weights are there already, or only the decoder's will be.
+    const kept = this.#offload === 'sequential' ? this.#autoencoder.decoderBytes : denoiser.unallocatedBytes;
+    const spareBytes = this.#engine.spareBytes - kept;
+    const tiling = this.#tiling(request.decodeTiling);
+    const pictures = this.#autoencoder.planDecode(height, width, request, spareBytes, tiling);
+    const plans = [denoiser.contextPlan, denoiser.stepPlan, ...pictures.map(({ plan }) => plan)];
+    const arenaBytes = Math.max(...plans.map((plan) => plan.arenaBytes));
     const growth = arenaBytes > this.#engine.arena.bytes ? arenaBytes - this.#engine.arena.bytes : 0;
     // The CPU computes in the memory that the pictures are handed over in.
     const inHostMemory = this.#engine.device.info.backend === 'cpu' && request.outputType === 'image';
     const pictureBytes = inHostMemory ? request.batch * request.width * request.height * 3 : 0;
     this.#engine.demandMemory(
-      growth + denoiser.unallocatedBytes + picture.stateBytes + pictureBytes,
+      growth + denoiser.unallocatedBytes + Math.max(...pictures.map(({ stateBytes }) => stateBytes)) + pictureBytes,
       `Drawing ${request.batch} image(s) of ${request.drawnWidth} x ${request.drawnHeight}`,
       'Ask for a smaller size or fewer images at once, or free memory.',
     );
@@ -501,6 +515,15 @@ export class SanaPipeline {
     return channelsLast(data, images, this.#transformer.config.inChannels, height * width);
   }
 
+  /** The reference's tiles where they are asked for. */
+  #tiling(decodeTiling: DecodeTiling): Tiling | undefined {
+    return decodeTiling === 'blend' ? referenceTiling(this.#transformer.config.sampleSize) : undefined;
+  }
+
+  #tilingOptions({ tiling = 'auto', signal }: { tiling?: DecodeTiling; signal?: AbortSignal }) {
+    return { tiling: this.#tiling(checkChoice('tiling', tiling, DECODE_TILINGS)), signal };
+  }
+
   #firstLayout(latents: Float32Array, { images, height, width }: DenoiseShape): TensorLike {
     const channels = this.#transformer.config.inChannels;
     const data = channelsFirst(latents, images, channels, height * width);
@@ -517,7 +540,8 @@ export class SanaPipeline {
   ): Promise<SanaImage> {
     const elements = height * width * this.#transformer.config.inChannels;
     const own = latents.subarray(index * elements, (index + 1) * elements);
-    const data = await this.#autoencoder.decodeRgb(own, height, width, request, request.signal);
+    const options = { tiling: this.#tiling(request.decodeTiling), signal: request.signal };
+    const data = await this.#autoencoder.decodeRgb(own, height, width, request, options);
     const prompt = Math.floor(index / request.numImagesPerPrompt);
     return new SanaImage(
       { width: request.width, height: request.height, data },
@@ -546,6 +570,7 @@ export class SanaPipeline {
       cleanCaption: request.cleanCaption,
       maxSequenceLength: request.maxSequenceLength,
       useResolutionBinning: request.useResolutionBinning,
+      ...(request.decodeTiling !== 'auto' && { decodeTiling: request.decodeTiling }),
       ...(latents !== undefined && { latentsSha256: createHash('sha256').update(latents.data).digest('hex') }),
       model: this.#name,
       modelFingerprint: this.#fingerprint,
@@ -567,12 +592,21 @@ export class SanaPipeline {
       denoiser: this.#transformer.denoiser(this.#shapeOf(request, tokens)),
       transformerBytes: this.#transformer.weightBytes,
       autoencoder: this.#autoencoder,
+      tiling: this.#tiling(request.decodeTiling),
+      reachableBytes: this.#engine.spareBytes + this.#heldBytes,
       workspaceBytes: this.#engine.workspaceBytes,
       model: this.#name,
       device: this.#engine.deviceId,
       devicePath: this.#engine.device.info.path,
       dtype: publicDtype(this.#dtype),
     });
+  }
+
+  /** What this pipeline has on the device and could give back, beside the arena. */
+  get #heldBytes(): number {
+    const denoiser = this.#denoiser === undefined ? 0 : this.#denoiser.stateBytes - this.#denoiser.unallocatedBytes;
+    const transformer = this.#transformer.loaded ? this.#transformer.weightBytes : 0;
+    return this.#textEncoder.heldBytes + transformer + this.#autoencoder.heldBytes + denoiser;
   }
 
   /** The folder's name, never its path. */

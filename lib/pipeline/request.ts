@@ -17,9 +17,10 @@ import {
   checkText,
   MAX_TEXT_LENGTH,
 } from './fields.ts';
-import type { GenerateRequest, SchedulerName, TensorLike } from './types.ts';
+import type { DecodeTiling, GenerateRequest, SchedulerName, TensorLike } from './types.ts';
 
 export const SCHEDULERS = ['flow-dpm-solver', 'flow-euler', 'scm'] as const satisfies readonly SchedulerName[];
+export const DECODE_TILINGS = ['auto', 'blend'] as const satisfies readonly DecodeTiling[];
 
 /** The widest bounds that a request may have; a model may set narrower ones. */
 export const LIMITS = {
@@ -78,6 +79,7 @@ export interface CheckedRequest {
   readonly maxSequenceLength: number;
   readonly useResolutionBinning: boolean;
   readonly outputType: 'image' | 'latent';
+  readonly decodeTiling: DecodeTiling;
   readonly onStep: NonNullable<GenerateRequest['onStep']> | undefined;
   readonly signal: AbortSignal | undefined;
 }
@@ -100,6 +102,7 @@ const KNOWN = [
   'maxSequenceLength',
   'useResolutionBinning',
   'outputType',
+  'decodeTiling',
   'onStep',
   'signal',
 ] as const satisfies readonly (keyof GenerateRequest)[];
@@ -131,6 +134,7 @@ export function checkRequest(request: string | GenerateRequest, model: ModelTrai
     cleanCaption = false,
     maxSequenceLength = Math.min(300, model.maxTextPositions),
     outputType = 'image',
+    decodeTiling = 'auto',
     onStep,
     signal,
   } = given;
@@ -164,6 +168,7 @@ export function checkRequest(request: string | GenerateRequest, model: ModelTrai
     // With an instruction, its first token and the last `maxSequenceLength - 1` are used: one alone means nothing.
     maxSequenceLength: checkInteger('maxSequenceLength', maxSequenceLength, 2, model.maxTextPositions),
     outputType: checkChoice('outputType', outputType, ['image', 'latent']),
+    decodeTiling: checkChoice('decodeTiling', decodeTiling, DECODE_TILINGS),
     onStep: onStep === undefined ? undefined : checkFunction('onStep', onStep),
     signal: signal === undefined ? undefined : checkSignal('signal', signal),
   };

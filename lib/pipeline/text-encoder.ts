@@ -71,6 +71,11 @@ export class TextEncoder {
     return this.#model.weights.block.allocated;
   }
 
+  /** Bytes on the device now: the weights, and an instruction's keys and values. */
+  get heldBytes(): number {
+    return (this.loaded ? this.weightBytes : 0) + (this.#prefix?.block.bytes ?? 0);
+  }
+
   /** Throws ERR_SANA_MODEL when the checkpoint's tensors are not those of its configuration. */
   check(): void {
     const { config, tensors, configPath } = this.#component;

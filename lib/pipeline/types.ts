@@ -5,6 +5,7 @@ import type { SanaImage } from '../image/image.ts';
 
 export type SchedulerName = 'flow-dpm-solver' | 'flow-euler' | 'scm';
 export type DeviceName = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
+export type DecodeTiling = 'auto' | 'blend';
 export type DTypeName = 'float32' | 'bfloat16' | 'float16';
 
 /** Numbers with a shape, row-major. Latents and images of components are in NCHW order. */
@@ -99,6 +100,12 @@ export interface GenerateRequest {
   /** `latent`: stop before decoding; `images` is then empty and `latents` is set. Default: `image`. */
   readonly outputType?: 'image' | 'latent';
   /**
+   * How latents become pixels. `auto` (the default): exactly, in bands when all at once does not fit into memory.
+   * `blend`: as the reference does with tiling enabled, for comparisons: overlapping tiles of 512 pixels (1024 for
+   * models of 4096 pixels) that know nothing of each other, blended at their edges. Its seams show.
+   */
+  readonly decodeTiling?: DecodeTiling;
+  /**
    * Called after each step; a promise it returns is awaited before the next one, an error it throws ends the call. Do
    * not await another call or `dispose` of the same pipeline in it: they wait for this call to end.
    */
@@ -164,6 +171,8 @@ export interface GenerationParameters {
   readonly cleanCaption: boolean;
   readonly maxSequenceLength: number;
   readonly useResolutionBinning: boolean;
+  /** Only when it was not 'auto'. */
+  readonly decodeTiling?: DecodeTiling;
   /** Only when the image did not start from the seed's noise: SHA-256 of its start latents' bytes, hexadecimal. */
   readonly latentsSha256?: string;
   /** The model's name (never a path) and a fingerprint of its weights. */
@@ -200,6 +209,8 @@ export interface ExplainedStage {
   readonly arenaBytes: number;
   /** All device memory in use while it runs. */
   readonly peakBytes: number;
+  /** Rows of the picture that are decoded at a time, where it is decoded in bands because of the memory free now. */
+  readonly bandRows?: number;
 }
 
 /** An operator that ran, and how long it took. */

@@ -83,6 +83,7 @@ describe('flags', () => {
       complexHumanInstruction: null,
       useResolutionBinning: false,
     });
+    assert.deepEqual(requestOf({ decodeTiling: 'blend' }), { decodeTiling: 'blend' });
     assert.deepEqual(requestOf({ seed: [7n, 9n], complexHumanInstruction: 'a\nb' }), {
       seed: [7n, 9n],
       complexHumanInstruction: ['a', 'b'],
@@ -156,5 +157,21 @@ describe('an explanation', () => {
       '',
       'weights 1 GB, state 0 B, arena 4.1 kB, workspace 2 MB, peak 1.5 GB',
     ]);
+  });
+
+  it('says in bands of how many rows a picture is decoded', () => {
+    const stage = { name: 'decode', runs: 1, operators: [], flops: 0, bytes: 0, arenaBytes: 0, peakBytes: 0 };
+    const memory = { weightsBytes: 0, stateBytes: 0, arenaBytes: 0, workspaceBytes: 0, peakBytes: 0 };
+    const of = {
+      model: 'm',
+      device: 'cpu',
+      devicePath: 'avx2',
+      dtype: 'float32',
+      batch: 1,
+      width: 1,
+      height: 1,
+    } as const;
+    const [, , line] = explanationLines({ ...of, stages: [{ ...stage, bandRows: 512 }], flops: 0, memory });
+    assert.match(line ?? '', /^decode: once, in bands of 512 rows, 0 operators/);
   });
 });

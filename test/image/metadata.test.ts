@@ -107,6 +107,7 @@ describe('generation metadata', () => {
       cleanCaption: 0,
       maxSequenceLength: -1,
       useResolutionBinning: 'yes',
+      decodeTiling: 'tiles',
       latentsSha256: {},
       model: ['x'],
       modelFingerprint: 'x'.repeat(5000),

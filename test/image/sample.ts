@@ -16,6 +16,7 @@ export const PARAMETERS: GenerationParameters = {
   cleanCaption: false,
   maxSequenceLength: 300,
   useResolutionBinning: true,
+  decodeTiling: 'blend',
   latentsSha256: 'ab'.repeat(32),
   model: 'sana-tiny',
   modelFingerprint: '0123456789abcdef',

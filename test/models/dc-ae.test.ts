@@ -104,7 +104,7 @@ describe('DC-AE', () => {
             shapes.set(name, tensor.shape);
             output(name, tensor);
           };
-          const image = model.record(g, reshape(from('x', dtype), [b, h, w, c]), observe);
+          const image = model.record(g, reshape(from('x', dtype), [b, h, w, c]), { observe });
           observe('last', image);
         },
       );

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import type { GenerateRequest } from '../../lib/index.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
 import { testDevice } from '../support/device.ts';
-import { loadTiny, onCpuPath, small, supportsCpuPath, tinyModel, watchDevice } from '../support/pipelines.ts';
+import { sanaError } from '../support/errors.ts';
+import { limitMemory } from '../support/limited-memory.ts';
+import { loadTiny, onCpuPath, pictures, small, supportsCpuPath, tinyModel, watchDevice } from '../support/pipelines.ts';
 
 const requests: readonly [string, Partial<GenerateRequest>][] = [
   ['a small picture, where the prompt needs most', {}],
@@ -64,6 +66,50 @@ describe('explain', () => {
     }
   });
 
+  describe('where memory is short', () => {
+    const request = { ...small, width: 512, height: 448, numImagesPerPrompt: 2, numInferenceSteps: 1 };
+
+    for (const offload of ['none', 'text-encoder', 'sequential'] as const) {
+      it(`says in bands of how many rows a picture will be decoded, with offload '${offload}'`, async () => {
+        const load = { device: testDevice, dtype: 'float32', offload } as const;
+        const { memory: roomy, stages } = await SanaPipeline.explain(tinyModel, request, load);
+        assert.ok(stages.every(({ bandRows }) => bandRows === undefined));
+        const arena = stages.at(-1)?.arenaBytes ?? assert.fail();
+        const whole = await loadTiny({ offload });
+        const expected = pictures(await whole.generate(request));
+        await whole.dispose();
+        const restore = limitMemory(roomy.peakBytes - arena / 3);
+        try {
+          const before = await SanaPipeline.explain(tinyModel, request, load);
+          await using pipe = await loadTiny({ offload });
+          const explanation = await pipe.explain(request);
+          assert.deepEqual(explanation, before);
+          const decode = explanation.stages.at(-1) ?? assert.fail();
+          assert.ok((decode.bandRows ?? 512) <= 224, `bands of ${decode.bandRows} rows`);
+          const made = await pipe.generate(request);
+          assert.equal(made.memory.peakBytes, explanation.memory.peakBytes);
+          assert.ok(made.memory.peakBytes < roomy.peakBytes);
+          if (testDevice === 'cpu') assert.deepEqual(pictures(made), expected);
+        } finally {
+          restore();
+        }
+      });
+    }
+
+    it('makes generate fail before it starts, where not even bands fit', async () => {
+      await using pipe = await loadTiny();
+      const restore = limitMemory((await pipe.explain(small)).memory.weightsBytes + 4e6);
+      try {
+        let steps = 0;
+        const call = pipe.generate({ ...request, onStep: () => void steps++ });
+        await assert.rejects(call, sanaError('ERR_SANA_MEMORY', 'of 512 x 448'));
+        assert.equal(steps, 0);
+      } finally {
+        restore();
+      }
+    });
+  });
+
   it('adds up: the FLOPs of a generation are those of its stages, as often as they run', async () => {
     const request = { ...small, prompt: ['a', 'b'], numInferenceSteps: 3 };
     const { stages, flops, batch } = await SanaPipeline.explain(tinyModel, request, { device: testDevice });
@@ -99,7 +145,24 @@ describe('explain', () => {
 describe('profile', () => {
   it('times every operator of every program that explain lists', async () => {
     await using pipe = await loadTiny();
-    const request = { ...small, numInferenceSteps: 2, numImagesPerPrompt: 2 };
+    await assertProfiled(pipe, { ...small, numInferenceSteps: 2, numImagesPerPrompt: 2 });
+    assert.equal((await pipe.generate(small)).images.length, 1); // and is over afterwards
+  });
+
+  it('times those of blended tiles, too, of which explain lists each shape once', async () => {
+    await using pipe = await loadTiny();
+    const request = { ...small, width: 960, numInferenceSteps: 1, decodeTiling: 'blend' } as const;
+    await assertProfiled(pipe, request);
+    const { stages } = await pipe.explain(request);
+    const decoding = stages.slice(-3).map(({ name, runs }) => [name, runs]);
+    assert.deepEqual(decoding, [
+      ['decode tile', 2],
+      ['decode tile', 1],
+      ['decode blended', 1],
+    ]);
+  });
+
+  async function assertProfiled(pipe: SanaPipeline, request: GenerateRequest): Promise<void> {
     const { stages } = await pipe.explain(request);
     const planned = stages.flatMap(({ runs, operators }) => Array.from({ length: runs }, () => operators));
     const profile = await pipe.profile(request);
@@ -112,6 +175,5 @@ describe('profile', () => {
       assert.ok(operators.length > 0, name);
       for (const { ms, op, scope } of operators) assert.ok(Number.isFinite(ms) && ms > 0, `${op} ${scope}: ${ms} ms`);
     }
-    assert.equal((await pipe.generate(small)).images.length, 1); // and is over afterwards
-  });
+  }
 });

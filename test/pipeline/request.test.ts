@@ -47,6 +47,7 @@ describe('a request', () => {
       maxSequenceLength: 300,
       useResolutionBinning: false,
       outputType: 'image',
+      decodeTiling: 'auto',
       onStep: undefined,
       signal: undefined,
     });
@@ -78,6 +79,7 @@ describe('a request', () => {
       maxSequenceLength: 8192,
       useResolutionBinning: false,
       outputType: 'latent',
+      decodeTiling: 'blend',
       onStep,
       signal,
     };
@@ -259,6 +261,7 @@ describe('a request', () => {
     ['binning where there is none', { useResolutionBinning: true }, /`useResolutionBinning` cannot be true/],
     ['binning that is no boolean', { useResolutionBinning: 'yes' }, /`useResolutionBinning` to be true or false/],
     ['an unknown output type', { outputType: 'pil' }, /`outputType` to be 'image' or 'latent', got 'pil'/],
+    ['another way of tiling', { decodeTiling: true }, /`decodeTiling` to be 'auto' or 'blend', got true/],
     ['a callback that is none', { onStep: {} }, /`onStep` to be a function/],
     ['a signal that is none', { signal: { aborted: false } }, /`signal` to be an AbortSignal/],
     [
