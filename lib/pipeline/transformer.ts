@@ -5,7 +5,8 @@ import { Graph } from '../graph/graph.ts';
 import type { Plan } from '../graph/planner.ts';
 import { Program, read, write } from '../graph/program.ts';
 import { Block, reshape, type Tensor } from '../graph/tensor.ts';
-import { fp16Clip, SanaTransformer, type TransformerInputs } from '../models/sana-transformer.ts';
+import { fp16Clip } from '../models/sana-block.ts';
+import { SanaTransformer, type TransformerInputs } from '../models/sana-transformer.ts';
 import type { WeightsProgress } from '../models/weights.ts';
 import type { Component } from '../runtime/checkpoint.ts';
 import type { TransformerConfig } from '../runtime/configs.ts';
@@ -35,7 +36,7 @@ export class Transformer {
     this.#engine = engine;
     this.#component = component;
     this.#model = new SanaTransformer(engine.device, component.config, dtype);
-    this.#model.attentionClip = trainedInFp16 || dtype === 'f16' ? fp16Clip : 0;
+    this.#model.blocks.attentionClip = trainedInFp16 || dtype === 'f16' ? fp16Clip : 0;
   }
 
   get config(): TransformerConfig {

@@ -7,6 +7,7 @@ import { readTensor } from '../../lib/runtime/tensor-file.ts';
 import { runGraph, sharedDevice } from '../support/device.ts';
 import { assertClose, errorOf, type Golden, GoldenFile, tolerances } from '../support/golden.ts';
 import { layOver } from '../support/pipelines.ts';
+import { keptRows } from '../support/text-rows.ts';
 
 const batch = 2;
 const channels = 64;
@@ -60,22 +61,10 @@ for (const { golden: name, folder, layers } of cases) {
       const model = new SanaTransformer(sharedDevice(), transformer.config, dtype);
       await model.weights.load(transformer);
       const latents = golden.get('in.latents');
-      const mask = golden.get('in.encoder_attention_mask');
-      const hidden = golden.get('in.encoder_hidden_states');
-      const [, tokens = 0, captionChannels = 0] = hidden.shape;
-      const rows: number[] = [];
-      const lengths = [0, 0];
-      for (let b = 0; b < batch; b++) {
-        for (let t = 0; t < tokens; t++) {
-          if (mask.data[b * tokens + t] === 0) continue;
-          rows.push(b * tokens + t);
-          lengths[b] = (lengths[b] ?? 0) + 1;
-        }
-      }
-      const kept = rows.flatMap((row) => [...hidden.data.subarray(row * captionChannels, (row + 1) * captionChannels)]);
+      const text = keptRows(golden.get('in.encoder_hidden_states'), golden.get('in.encoder_attention_mask'));
       const context = new Block(sharedDevice(), 'keys and values');
       const keysValues = Array.from({ length: model.layers }, () =>
-        context.reserve(dtype, [rows.length, 2 * channels]),
+        context.reserve(dtype, [text.shape[0], 2 * channels]),
       );
       context.allocate();
       try {
@@ -83,7 +72,7 @@ for (const { golden: name, folder, layers } of cases) {
           {
             latents: { shape: [batch, pixels, 32], data: channelsLast(latents.data, batch, 32, pixels) },
             timestep: golden.get('in.timestep'),
-            embeds: { shape: [rows.length, captionChannels], data: kept },
+            embeds: text,
             ...(golden.has('in.guidance') && { guidance: golden.get('in.guidance') }),
             ...(transformer.config.interpolationScale !== null && {
               positions: { shape: [1, pixels, channels], data: model.positions(height, width) },
@@ -94,7 +83,7 @@ for (const { golden: name, folder, layers } of cases) {
             const inputs = {
               latents: reshape(g.convert(input('latents'), { dtype }), [batch, height, width, 32]),
               timestep: input('timestep'),
-              text: { keysValues, lengths },
+              text: { keysValues, lengths: text.lengths },
               guidance: transformer.config.guidanceEmbeds ? input('guidance') : undefined,
               positions: transformer.config.interpolationScale === null ? undefined : input('positions'),
             };
