@@ -29,6 +29,7 @@ const program = new Command('make-random-checkpoint')
   .option('--force', 'replace an existing checkpoint')
   .option('--tiny', 'a small model instead, of these dimensions:')
   .option('--layers <n>', 'transformer blocks', wholeNumber(1), 3)
+  .option('--control-layers <n>', 'blocks of a ControlNet, fewer than the transformer has; 0: none', wholeNumber(0), 0)
   .option('--heads <n>', 'self-attention heads of 32 channels', wholeNumber(1), 2)
   .option('--cross-heads <n>', 'cross-attention heads; they divide the width', wholeNumber(1), 4)
   .option('--text-layers <n>', 'Gemma layers', wholeNumber(1), 3)
@@ -79,6 +80,7 @@ try {
 function tinyDimensions() {
   const {
     layers,
+    controlLayers,
     heads,
     crossHeads,
     textLayers,
@@ -92,12 +94,14 @@ function tinyDimensions() {
   const fits = (holds: boolean, rule: string): void => {
     if (!holds) program.error(`error: ${rule}`);
   };
+  fits(controlLayers < layers, `--control-layers ${controlLayers} must be fewer than --layers ${layers}`);
   fits((32 * heads) % crossHeads === 0, `--cross-heads ${crossHeads} must divide the width 32 x ${heads}`);
   fits(textHeads % textKvHeads === 0, `--text-kv-heads ${textKvHeads} must divide --text-heads ${textHeads}`);
   fits(textHeadDim % 2 === 0, `--text-head-dim ${textHeadDim} must be even`);
   fits(vaeWidth % 8 === 0, `--vae-width ${vaeWidth} must be a multiple of 8`);
   return {
     layers,
+    controlLayers,
     heads,
     crossHeads,
     textLayers,

@@ -6,7 +6,14 @@ import { dirname, join, resolve } from 'node:path';
 import { argumentError, SanaError } from '../../lib/errors.ts';
 import { type CheckpointConfigs, configFiles } from './configs.ts';
 import { bytesPerElement } from './gaussian.ts';
-import { parameterCount, type TensorSpec, textEncoderTensors, transformerTensors, vaeTensors } from './tensors.ts';
+import {
+  controlnetTensors,
+  parameterCount,
+  type TensorSpec,
+  textEncoderTensors,
+  transformerTensors,
+  vaeTensors,
+} from './tensors.ts';
 import { type Variant, variantDTypes, writeComponent } from './writer.ts';
 
 export interface RandomCheckpointOptions {
@@ -35,10 +42,13 @@ export const defaultShardBytes = 5e9;
 export function components(
   configs: CheckpointConfigs,
 ): { readonly folder: string; readonly stem: string; readonly tensors: TensorSpec[] }[] {
+  const { transformer, vae, textEncoder, controlnet } = configs;
+  const stem = 'diffusion_pytorch_model';
   return [
-    { folder: 'transformer', stem: 'diffusion_pytorch_model', tensors: transformerTensors(configs.transformer) },
-    { folder: 'vae', stem: 'diffusion_pytorch_model', tensors: vaeTensors(configs.vae) },
-    { folder: 'text_encoder', stem: 'model', tensors: textEncoderTensors(configs.textEncoder) },
+    { folder: 'transformer', stem, tensors: transformerTensors(transformer) },
+    { folder: 'vae', stem, tensors: vaeTensors(vae) },
+    { folder: 'text_encoder', stem: 'model', tensors: textEncoderTensors(textEncoder) },
+    ...(controlnet === undefined ? [] : [{ folder: 'controlnet', stem, tensors: controlnetTensors(controlnet) }]),
   ];
 }
 

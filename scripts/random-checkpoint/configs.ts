@@ -52,11 +52,14 @@ export interface CheckpointConfigs {
   readonly textEncoder: TextEncoderConfig;
   readonly transformer: TransformerConfig;
   readonly vae: VaeConfig;
+  /** Makes it a ControlNet pipeline's checkpoint. */
+  readonly controlnet?: TransformerConfig;
 }
 
 /** The dimensions of a small checkpoint; everything else follows from them. */
 export interface TinyDimensions {
   readonly layers: number; // transformer blocks
+  readonly controlLayers?: number; // blocks of a ControlNet, fewer than `layers`; 0, the default: there is none
   readonly heads: number; // self-attention heads of 32 channels: the width is 32 * heads
   readonly crossHeads: number; // cross-attention heads: they divide the width
   readonly textLayers: number;
@@ -121,6 +124,17 @@ export function tinyConfigs(dimensions: TinyDimensions, vocabSize: number): Chec
   const width = dimensions.heads * 32;
   const layers = Array.from({ length: 6 }, () => dimensions.vaeLayers);
   const channels = [1, 2, 2, 4, 4, 8].map((factor) => factor * dimensions.vaeWidth);
+  const transformer: TransformerConfig = {
+    ...kTransformer,
+    caption_channels: dimensions.textHidden,
+    cross_attention_dim: width,
+    cross_attention_head_dim: width / dimensions.crossHeads,
+    num_attention_heads: dimensions.heads,
+    num_cross_attention_heads: dimensions.crossHeads,
+    num_layers: dimensions.layers,
+    sample_size: 32,
+  };
+  const { controlLayers = 0 } = dimensions;
   return {
     textEncoder: {
       head_dim: dimensions.textHeadDim,
@@ -133,16 +147,8 @@ export function tinyConfigs(dimensions: TinyDimensions, vocabSize: number): Chec
       sliding_window: 96,
       vocab_size: vocabSize,
     },
-    transformer: {
-      ...kTransformer,
-      caption_channels: dimensions.textHidden,
-      cross_attention_dim: width,
-      cross_attention_head_dim: width / dimensions.crossHeads,
-      num_attention_heads: dimensions.heads,
-      num_cross_attention_heads: dimensions.crossHeads,
-      num_layers: dimensions.layers,
-      sample_size: 32,
-    },
+    transformer,
+    ...(controlLayers > 0 && { controlnet: { ...transformer, num_layers: controlLayers } }),
     vae: vaeConfig(channels, layers, layers),
   };
 }
@@ -162,8 +168,9 @@ function vaeConfig(channels: number[], encoderLayers: number[], decoderLayers: n
 
 /** Every JSON file but the tokenizer's, by its path in the repository. */
 export function configFiles(configs: CheckpointConfigs, dtype: StoredDType): Map<string, string> {
+  const { controlnet } = configs;
   return new Map([
-    ['model_index.json', json(kModelIndex)],
+    ['model_index.json', json(controlnet === undefined ? kModelIndex : kControlModelIndex)],
     // JSON has no infinity, yet the released files hold one: readers must take it.
     ['scheduler/scheduler_config.json', json(kScheduler).replace('"-Infinity"', '-Infinity')],
     [
@@ -172,6 +179,9 @@ export function configFiles(configs: CheckpointConfigs, dtype: StoredDType): Map
     ],
     ['transformer/config.json', json({ ...kTransformerRest, ...configs.transformer })],
     ['vae/config.json', json({ ...kVaeRest, ...configs.vae })],
+    ...(controlnet === undefined
+      ? []
+      : [['controlnet/config.json', json({ ...kControlNetRest, ...controlnet })] as const]),
   ]);
 }
 
@@ -193,6 +203,12 @@ const kModelIndex = {
   tokenizer: ['transformers', 'GemmaTokenizerFast'],
   transformer: ['diffusers', 'SanaTransformer2DModel'],
   vae: ['diffusers', 'AutoencoderDC'],
+};
+
+const kControlModelIndex = {
+  ...kModelIndex,
+  _class_name: 'SanaControlNetPipeline',
+  controlnet: ['diffusers', 'SanaControlNetModel'],
 };
 
 const kScheduler = {
@@ -261,6 +277,16 @@ const kTransformerRest = {
   norm_eps: 1e-6,
   qk_norm: null,
   timestep_scale: 1.0,
+};
+
+const kControlNetRest = {
+  _class_name: 'SanaControlNetModel',
+  _diffusers_version: kVersion,
+  attention_bias: false,
+  dropout: 0.0,
+  interpolation_scale: null,
+  norm_elementwise_affine: false,
+  norm_eps: 1e-6,
 };
 
 const kVaeRest = {

@@ -75,11 +75,36 @@ export function textEncoderTensors(config: TextEncoderConfig): TensorSpec[] {
 /** The linear diffusion transformer. */
 export function transformerTensors(config: TransformerConfig): TensorSpec[] {
   const D = config.num_attention_heads * config.attention_head_dim;
-  const F = Math.floor(config.mlp_ratio * D);
   const p = config.patch_size;
-  // The caption norm's weight is small (the paper starts it at 0.01); the text keys and values make up for it.
-  const captionScale = 0.1;
-  const table = (name: string, rows: number): TensorSpec => ({ name, shape: [rows, D], mean: 0, std: 0.2 });
+  return [
+    ...embeddingTensors(config),
+    ...blockTensors(config),
+    scaleShiftTable('scale_shift_table', 2, D),
+    ...biased('proj_out', [p * p * config.out_channels, D], 0.5),
+  ];
+}
+
+/** A ControlNet: the transformer's embeddings and blocks, and what adds them to the transformer. */
+export function controlnetTensors(config: TransformerConfig): TensorSpec[] {
+  const D = config.num_attention_heads * config.attention_head_dim;
+  return [
+    ...embeddingTensors(config),
+    ...blockTensors(config),
+    ...biased('input_block', [D, D]),
+    ...range(config.num_layers).flatMap((i) => biased(`controlnet_blocks.${i}`, [D, D], 0.5)),
+  ];
+}
+
+/** A caption norm's weight is small (the paper starts it at 0.01); the text keys and values make up for it. */
+const kCaptionScale = 0.1;
+
+function scaleShiftTable(name: string, rows: number, D: number): TensorSpec {
+  return { name, shape: [rows, D], mean: 0, std: 0.2 };
+}
+
+function embeddingTensors(config: TransformerConfig): TensorSpec[] {
+  const D = config.num_attention_heads * config.attention_head_dim;
+  const p = config.patch_size;
   return [
     ...biased('patch_embed.proj', [D, config.in_channels, p, p]),
     ...biased('time_embed.emb.timestep_embedder.linear_1', [D, 256], 1.1),
@@ -87,27 +112,30 @@ export function transformerTensors(config: TransformerConfig): TensorSpec[] {
     ...biased('time_embed.linear', [6 * D, D], 0.4),
     ...biased('caption_projection.linear_1', [D, config.caption_channels], 1.4),
     ...biased('caption_projection.linear_2', [D, D], 1.4),
-    norm('caption_norm', D, captionScale, 0.2 * captionScale),
-    ...range(config.num_layers).flatMap((i) => {
-      const at = `transformer_blocks.${i}`;
-      return [
-        table(`${at}.scale_shift_table`, 6),
-        weight(`${at}.attn1.to_q`, [D, D]),
-        weight(`${at}.attn1.to_k`, [D, D]),
-        weight(`${at}.attn1.to_v`, [D, D], 1.6),
-        ...biased(`${at}.attn1.to_out.0`, [D, D]),
-        ...biased(`${at}.attn2.to_q`, [D, D], 0.5),
-        ...biased(`${at}.attn2.to_k`, [D, D], 1 / captionScale),
-        ...biased(`${at}.attn2.to_v`, [D, D], 1 / captionScale),
-        ...biased(`${at}.attn2.to_out.0`, [D, D], 0.2),
-        ...biased(`${at}.ff.conv_inverted`, [2 * F, D, 1, 1]),
-        ...biased(`${at}.ff.conv_depth`, [2 * F, 1, 3, 3], 1.6),
-        weight(`${at}.ff.conv_point`, [D, F, 1, 1], 2),
-      ];
-    }),
-    table('scale_shift_table', 2),
-    ...biased('proj_out', [p * p * config.out_channels, D], 0.5),
+    norm('caption_norm', D, kCaptionScale, 0.2 * kCaptionScale),
   ];
+}
+
+function blockTensors(config: TransformerConfig): TensorSpec[] {
+  const D = config.num_attention_heads * config.attention_head_dim;
+  const F = Math.floor(config.mlp_ratio * D);
+  return range(config.num_layers).flatMap((i) => {
+    const at = `transformer_blocks.${i}`;
+    return [
+      scaleShiftTable(`${at}.scale_shift_table`, 6, D),
+      weight(`${at}.attn1.to_q`, [D, D]),
+      weight(`${at}.attn1.to_k`, [D, D]),
+      weight(`${at}.attn1.to_v`, [D, D], 1.6),
+      ...biased(`${at}.attn1.to_out.0`, [D, D]),
+      ...biased(`${at}.attn2.to_q`, [D, D], 0.5),
+      ...biased(`${at}.attn2.to_k`, [D, D], 1 / kCaptionScale),
+      ...biased(`${at}.attn2.to_v`, [D, D], 1 / kCaptionScale),
+      ...biased(`${at}.attn2.to_out.0`, [D, D], 0.2),
+      ...biased(`${at}.ff.conv_inverted`, [2 * F, D, 1, 1]),
+      ...biased(`${at}.ff.conv_depth`, [2 * F, 1, 3, 3], 1.6),
+      weight(`${at}.ff.conv_point`, [D, F, 1, 1], 2),
+    ];
+  });
 }
 
 /** The DC-AE decoder and encoder. */
