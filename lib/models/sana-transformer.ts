@@ -27,6 +27,8 @@ export interface TransformerInputs {
   readonly positions?: Tensor | undefined;
   /** [1] or [B] f32: the guidance scale times `guidance_embeds_scale`, for models that embed it. */
   readonly guidance?: Tensor | undefined;
+  /** What a ControlNet makes of the hidden state [B, N, C] behind a block: see controlnet.ts. */
+  readonly afterBlock?: ((index: number, h: Tensor) => Tensor) | undefined;
 }
 
 export class SanaTransformer {
@@ -78,7 +80,7 @@ export class SanaTransformer {
 
   /** The predicted velocity [B, height, width, outChannels] f32. */
   record(g: Graph, inputs: TransformerInputs, observe: Observer = () => {}): Tensor {
-    const { latents, text, timestep, guidance, positions } = inputs;
+    const { latents, text, timestep, guidance, positions, afterBlock } = inputs;
     const [b = 0, height = 0, width = 0] = latents.shape;
     const { modulation, shift, scale } = g.scope('time', () => {
       const { embedded, six } = this.#embeddings.recordTime(g, timestep, guidance, b);
@@ -94,6 +96,7 @@ export class SanaTransformer {
     const block = { modulation, text, size: { b, height, width }, observe };
     for (let i = 0; i < this.layers; i++) {
       h = g.scope(`block ${i}`, () => this.blocks.record(g, i, h, block));
+      if (afterBlock !== undefined) h = afterBlock(i, h);
     }
     const velocity = g.scope('out', () => {
       const normed = g.layerNormModulate(h, shift, scale, this.config.normEps); // [B, N, C]
