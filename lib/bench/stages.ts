@@ -25,17 +25,21 @@ export const benchRequest = {
 /** Steps of a generation that are not timed: the first ones find caches and branch predictors cold. */
 const coldSteps = 2;
 
-/** Runs one generation of `steps` steps and adds its stages' times. */
+/** For models with a ControlNet. What is on a picture does not change the work. */
+const blank = { width: 32, height: 32, data: new Uint8Array(32 * 32 * 3) };
+
+/** Runs one generation of `steps` steps and adds its stages' times; `controlled`: the model has a ControlNet. */
 export async function timeGeneration(
   pipe: SanaPipeline,
   times: StageTimes,
-  options: { steps: number; size?: number | undefined; signal?: AbortSignal | undefined },
+  options: { steps: number; size?: number | undefined; controlled?: boolean; signal?: AbortSignal | undefined },
 ): Promise<{ peakBytes: number }> {
-  const { steps, size, signal } = options;
+  const { steps, size, controlled = false, signal } = options;
   const { timings, memory } = await pipe.generate({
     ...benchRequest,
     numInferenceSteps: steps,
     ...(size !== undefined && { width: size, height: size, useResolutionBinning: false }),
+    ...(controlled && { controlImage: blank }),
     ...(signal && { signal }),
   });
   times.text_encode.push(timings.textMs);
@@ -67,7 +71,7 @@ export function workOf(explanation: Explanation, ceilings: Ceilings): Record<Sta
     text_encode: sum(text, true),
     denoise_step: sum(['denoise_step'], false),
     decode: sum(['decode'], true),
-    generate: sum([...text, 'text_context', 'denoise_step', 'decode'], true),
+    generate: sum([...text, 'control_encode', 'text_context', 'denoise_step', 'decode'], true),
   };
 }
 

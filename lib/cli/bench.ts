@@ -43,12 +43,13 @@ async function bench(flags: Flags): Promise<void> {
       const request = size === undefined ? {} : { width: size, height: size, useResolutionBinning: false };
       const explanation = await pipe.explain({ ...benchRequest, ...request, numInferenceSteps: steps });
       const work = workOf(explanation, await measureCeilings(explanation.device, options.threads));
-      await timeGeneration(pipe, emptyTimes(), { steps: 1, size, signal });
+      const controlled = explanation.stages.some(({ name }) => name === 'control_encode');
+      await timeGeneration(pipe, emptyTimes(), { steps: 1, size, controlled, signal });
       const times = emptyTimes();
       let peakBytes = 0;
       for (let run = 0; run < runs; run++) {
         progress.show('Timing', run / runs);
-        ({ peakBytes } = await timeGeneration(pipe, times, { steps, size, signal }));
+        ({ peakBytes } = await timeGeneration(pipe, times, { steps, size, controlled, signal }));
       }
       const where = { machine: describeMachine(), commit: describeCommit() };
       return stageNames.map((stage) =>

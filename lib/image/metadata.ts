@@ -117,7 +117,8 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 }
 
 function checkParameters(record: Readonly<Record<string, unknown>>): GenerationParameters {
-  const { complexHumanInstruction, decodeTiling, latentsSha256 } = record;
+  const { complexHumanInstruction, decodeTiling, latentsSha256, controlnetConditioningScale, controlImageSha256 } =
+    record;
   return {
     prompt: checkText('prompt', record.prompt),
     negativePrompt: checkText('negativePrompt', record.negativePrompt),
@@ -138,6 +139,10 @@ function checkParameters(record: Readonly<Record<string, unknown>>): GenerationP
     useResolutionBinning: checkBoolean('useResolutionBinning', record.useResolutionBinning),
     ...(decodeTiling !== undefined && { decodeTiling: checkChoice('decodeTiling', decodeTiling, DECODE_TILINGS) }),
     ...(latentsSha256 !== undefined && { latentsSha256: checkWord(latentsSha256) }),
+    ...(controlnetConditioningScale !== undefined && {
+      controlnetConditioningScale: checkFinite('controlnetConditioningScale', controlnetConditioningScale),
+    }),
+    ...(controlImageSha256 !== undefined && { controlImageSha256: checkWord(controlImageSha256) }),
     model: checkWord(record.model),
     modelFingerprint: checkWord(record.modelFingerprint),
     dtype: checkChoice('dtype', record.dtype, ['float32', 'bfloat16', 'float16']),

@@ -97,10 +97,27 @@ export class Autoencoder {
     });
   }
 
-  /** The encoder is only loaded when a picture is encoded. */
-  async #loadEncoder(signal?: AbortSignal): Promise<void> {
+  get encoderBytes(): number {
+    return this.#encoder.weights.bytes;
+  }
+
+  /** As `check`, of the encoder. */
+  checkEncoder(): void {
+    this.#encoder.weights.check(this.#component, /^decoder\./);
+  }
+
+  /** The encoder is only loaded when a picture is encoded, or with the pipeline where every call encodes one. */
+  async loadEncoder(signal?: AbortSignal, onProgress?: (progress: WeightsProgress) => void): Promise<void> {
     if (this.#encoder.weights.block.allocated) return;
-    await this.#encoder.weights.load(this.#component, { others: /^decoder\./, signal });
+    await this.#encoder.weights.load(this.#component, {
+      others: /^decoder\./,
+      signal,
+      ...(onProgress && { onProgress }),
+    });
+  }
+
+  releaseEncoder(): void {
+    this.#encoder.weights.dispose();
   }
 
   dispose(): void {
@@ -111,6 +128,11 @@ export class Autoencoder {
   /** Bytes of the decoder on the device now. */
   get heldBytes(): number {
     return this.#decoder.weights.block.allocated ? this.decoderBytes : 0;
+  }
+
+  /** Bytes of the encoder on the device now. */
+  get heldEncoderBytes(): number {
+    return this.#encoder.weights.block.allocated ? this.encoderBytes : 0;
   }
 
   /**
@@ -145,7 +167,7 @@ export class Autoencoder {
     if (h % factor !== 0 || w % factor !== 0) {
       checkTensor('image', image, [b, c, Math.ceil(h / factor) * factor, Math.ceil(w / factor) * factor]);
     }
-    await this.#loadEncoder(signal);
+    await this.loadEncoder(signal);
     const whole = (part: TensorLike) => this.#convert(this.#recordEncode(part.shape), part, signal);
     if (tiling === undefined || !needsTiles(h, w, tiling)) return await whole(image);
     return await convertInTiles(image, tiling, 1 / factor, whole);
@@ -158,6 +180,12 @@ export class Autoencoder {
    */
   planRgb(h: number, w: number, size: Size, freeBytes = Number.POSITIVE_INFINITY): DecodeStage {
     return stageOf('decode', 1, this.#rgbThatFits(h, w, size, freeBytes));
+  }
+
+  /** Plans encoding one picture to h x w latents: nothing is allocated or run. */
+  planEncode(h: number, w: number): { plan: Plan; stateBytes: number } {
+    const { inChannels } = this.config;
+    return stageOf('encode', 1, this.#recordEncode([1, inChannels, h * this.compression, w * this.compression]));
   }
 
   /** Plans decoding one picture, of tiles when `tiling` is given and it does not fit into one. */

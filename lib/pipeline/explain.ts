@@ -19,6 +19,8 @@ interface Stage {
   /** What outlives its runs: keys and values, latents, pictures. */
   readonly stateBytes: number;
   readonly bandRows?: number | undefined;
+  /** The arena is given back after it. */
+  readonly freesArena?: boolean;
 }
 
 export function explain(given: {
@@ -28,7 +30,8 @@ export function explain(given: {
   offload: NonNullable<LoadOptions['offload']>;
   textEncoder: TextEncoder;
   denoiser: Denoiser;
-  transformerBytes: number;
+  /** Weights of the transformer, and of its ControlNet. */
+  denoisingBytes: number;
   autoencoder: Autoencoder;
   /** In 'blend', the reference's tiles. */
   tiling: Tiling | undefined;
@@ -41,12 +44,13 @@ export function explain(given: {
   dtype: Explanation['dtype'];
 }): Explanation {
   const { request, workspaceBytes, model, device, devicePath, dtype } = given;
-  // The arena is kept at the largest size that has been needed so far.
+  // The arena is kept at the largest size that has been needed so far, unless it is given back.
   let arenaBytes = 0;
   const planned = stagesOf(given);
-  const stages = planned.map(({ name, runs, plan, weightsBytes, stateBytes, bandRows }) => {
+  const stages = planned.map(({ name, runs, plan, weightsBytes, stateBytes, bandRows, freesArena }) => {
     const operators = costs(plan);
-    arenaBytes = Math.max(arenaBytes, plan.arenaBytes);
+    const arenaHeld = Math.max(arenaBytes, plan.arenaBytes);
+    arenaBytes = freesArena ? 0 : arenaHeld;
     return {
       name,
       runs,
@@ -54,7 +58,7 @@ export function explain(given: {
       flops: operators.reduce((sum, { flops }) => sum + flops, 0),
       bytes: operators.reduce((sum, { bytes }) => sum + bytes, 0),
       arenaBytes: plan.arenaBytes,
-      peakBytes: weightsBytes + stateBytes + arenaBytes + workspaceBytes,
+      peakBytes: weightsBytes + stateBytes + arenaHeld + workspaceBytes,
       ...(bandRows !== undefined && { bandRows }),
     };
   });
@@ -71,7 +75,7 @@ export function explain(given: {
     memory: {
       weightsBytes: Math.max(...planned.map((stage) => stage.weightsBytes)),
       stateBytes: Math.max(...planned.map((stage) => stage.stateBytes)),
-      arenaBytes,
+      arenaBytes: Math.max(...planned.map(({ plan }) => plan.arenaBytes)),
       workspaceBytes,
       peakBytes: Math.max(...stages.map(({ peakBytes }) => peakBytes)),
     },
@@ -79,13 +83,15 @@ export function explain(given: {
 }
 
 function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
-  const { request, positive, negative, offload, textEncoder, denoiser, transformerBytes, autoencoder } = given;
+  const { request, positive, negative, offload, textEncoder, denoiser, denoisingBytes, autoencoder } = given;
   const { height, width } = denoiser.shape;
   const encoders = textEncoder.weightBytes;
-  const rest = transformerBytes + autoencoder.decoderBytes;
+  const encoder = request.control === undefined ? 0 : autoencoder.encoderBytes;
+  const rest = denoisingBytes + encoder + autoencoder.decoderBytes;
   const weights = {
     text: offload === 'sequential' ? encoders : encoders + rest,
-    denoise: { none: encoders + rest, 'text-encoder': rest, sequential: transformerBytes }[offload],
+    encode: { none: encoders + rest, 'text-encoder': rest, sequential: encoder }[offload],
+    denoise: { none: encoders + rest, 'text-encoder': rest, sequential: denoisingBytes }[offload],
     decode: { none: encoders + rest, 'text-encoder': rest, sequential: autoencoder.decoderBytes }[offload],
   };
   const prefixLength = Math.max(0, ...positive.map((prompt) => prompt.prefixLength));
@@ -103,6 +109,7 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
     ...(prefixLength > 0 ? [text('instruction', textEncoder.planInstruction(prefixLength))] : []),
     text('text_encode', textEncoder.plan(own(positive), prefixLength)),
     ...(negative.length > 0 ? [text('text_encode negative', textEncoder.plan(own(negative), 0))] : []),
+    ...(request.control === undefined ? [] : [controlEncode(given, weights.encode, prefixBytes)]),
     {
       name: 'text_context',
       runs: 1,
@@ -126,4 +133,15 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
         }))
       : []),
   ];
+}
+
+function controlEncode(
+  { request, offload, denoiser, autoencoder }: Parameters<typeof explain>[0],
+  weightsBytes: number,
+  besideBytes: number,
+): Stage {
+  const { plan, stateBytes } = autoencoder.planEncode(denoiser.shape.height, denoiser.shape.width);
+  const runs = Math.max(1, request.control?.images.length ?? 0);
+  const freesArena = offload === 'sequential';
+  return { name: 'control_encode', runs, plan, weightsBytes, stateBytes: besideBytes + stateBytes, freesArena };
 }

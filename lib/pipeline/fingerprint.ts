@@ -9,9 +9,14 @@ const sampleBytes = 256;
  * SHA-256 over every tensor's name, dtype, shape and first 256 bytes, 16 hexadecimal digits of it. Fine-tuning changes
  * every tensor; a file that is damaged further in is not noticed here.
  */
-export async function fingerprint({ transformer, textEncoder, vae }: Checkpoint): Promise<string> {
+export async function fingerprint({ transformer, textEncoder, vae, controlnet }: Checkpoint): Promise<string> {
   const hash = createHash('sha256');
-  for (const component of [transformer, textEncoder, vae] as Component<unknown>[]) {
+  for (const component of [
+    transformer,
+    textEncoder,
+    vae,
+    ...(controlnet === undefined ? [] : [controlnet]),
+  ] as Component<unknown>[]) {
     for (const name of [...component.tensors.keys()].sort()) {
       const entry = component.tensors.get(name);
       if (entry === undefined) continue;

@@ -10,6 +10,7 @@ const KNOWN = [
   'variant',
   'threads',
   'offload',
+  'controlnet',
   'onProgress',
   'signal',
 ] as const satisfies readonly (keyof LoadOptions)[];
@@ -20,7 +21,6 @@ const UNAVAILABLE = {
   cacheDir: FOLDERS_ONLY,
   localFilesOnly: FOLDERS_ONLY,
   token: FOLDERS_ONLY,
-  controlnet: 'this version has no ControlNet',
 };
 
 /** The options with their defaults filled in. */
@@ -30,13 +30,15 @@ export interface CheckedLoadOptions {
   readonly variant: string | null; // null: the unsuffixed files
   readonly threads: number; // 0: one per core
   readonly offload: NonNullable<LoadOptions['offload']>;
+  readonly controlnet: string | null; // null: the checkpoint's own, if it has one
   readonly onProgress: NonNullable<LoadOptions['onProgress']> | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
 export function checkLoadOptions(options: LoadOptions = {}): CheckedLoadOptions {
   checkKeys('options', options, KNOWN, UNAVAILABLE);
-  const { device = 'auto', dtype = 'auto', variant, threads, offload = 'none', onProgress, signal } = options;
+  const { device = 'auto', dtype = 'auto', variant, threads, offload = 'none', controlnet } = options;
+  const { onProgress, signal } = options;
   if (typeof device !== 'string' || !/^(auto|cpu|cuda(:\d{1,3})?)$/.test(device)) {
     throw argumentError('device', "'auto', 'cpu', 'cuda' or 'cuda:0'", device);
   }
@@ -44,12 +46,16 @@ export function checkLoadOptions(options: LoadOptions = {}): CheckedLoadOptions 
   if (variant !== undefined && (typeof variant !== 'string' || !/^[A-Za-z0-9_-]{1,32}$/.test(variant))) {
     throw argumentError('variant', "a word such as 'fp16' or 'bf16'", variant);
   }
+  if (controlnet !== undefined && (typeof controlnet !== 'string' || controlnet === '')) {
+    throw argumentError('controlnet', 'the path of a folder', controlnet);
+  }
   return {
     device,
     dtype: checkChoice('dtype', dtype, ['auto', 'float32', 'bfloat16', 'float16']),
     variant: variant ?? null,
     threads: threads === undefined ? 0 : checkInteger('threads', threads, 1, 1024),
     offload: checkChoice('offload', offload, ['none', 'text-encoder', 'sequential']),
+    controlnet: controlnet ?? null,
     onProgress: onProgress === undefined ? undefined : checkFunction('onProgress', onProgress),
     signal: signal === undefined ? undefined : checkSignal('signal', signal),
   };

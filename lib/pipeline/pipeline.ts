@@ -14,6 +14,8 @@ import { schedulerFor } from '../schedulers/index.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { version } from '../version.ts';
 import { Autoencoder } from './autoencoder.ts';
+import { controlPictureOf, controlPictures, withControlPictures } from './control-image.ts';
+import { type Control, ControlNetPart } from './controlnet.ts';
 import { type ComputeDtype, Engine, formatBytes } from './engine.ts';
 import { explain } from './explain.ts';
 import { checkChoice } from './fields.ts';
@@ -21,6 +23,7 @@ import { fingerprint } from './fingerprint.ts';
 import { channelsFirst, channelsLast } from './layout.ts';
 import { type CheckedLoadOptions, checkLoadOptions } from './load-options.ts';
 import { TorchGenerator } from './noise.ts';
+import { pictureTensor } from './picture-tensor.ts';
 import { padded, tokenize } from './prompts.ts';
 import { Queue } from './queue.ts';
 import { type CheckedRequest, checkRequest, DECODE_TILINGS, type ModelTraits } from './request.ts';
@@ -74,6 +77,7 @@ export class SanaPipeline {
   readonly #stop = new AbortController();
   readonly #textEncoder: TextEncoder;
   readonly #transformer: Transformer;
+  readonly #controlnet: ControlNetPart | undefined;
   readonly #autoencoder: Autoencoder;
   readonly #queue = new Queue('The pipeline has been disposed of', 'Load it again with SanaPipeline.fromPretrained.');
   #denoiser: Denoiser | undefined;
@@ -85,7 +89,7 @@ export class SanaPipeline {
     checkpoint: Checkpoint,
     dtype: ComputeDtype,
     offload: CheckedLoadOptions['offload'],
-    trainedInFp16: boolean,
+    trainedInFp16: { readonly transformer: boolean; readonly controlnet: boolean },
   ) {
     this.#engine = engine;
     this.#checkpoint = checkpoint;
@@ -94,7 +98,10 @@ export class SanaPipeline {
     // Gemma-2 and DC-AE leave the range of f16, as the released models' own instructions have it: bf16 for them.
     const others = dtype === 'f16' ? 'bf16' : dtype;
     this.#textEncoder = new TextEncoder(engine, checkpoint.textEncoder, others);
-    this.#transformer = new Transformer(engine, checkpoint.transformer, dtype, trainedInFp16);
+    const { transformer, controlnet } = checkpoint;
+    this.#controlnet =
+      controlnet && new ControlNetPart(engine, controlnet, transformer.config, dtype, trainedInFp16.controlnet);
+    this.#transformer = new Transformer(engine, transformer, dtype, trainedInFp16.transformer, this.#controlnet);
     this.#autoencoder = new Autoencoder(engine, checkpoint.vae, others);
   }
 
@@ -142,24 +149,21 @@ export class SanaPipeline {
     if (typeof model !== 'string' || model === '') {
       throw argumentError('model', `the path of a checkpoint folder, or '${BUILT_IN_MODEL}'`, model);
     }
-    const { variant, signal, onProgress, offload } = options;
+    const { variant, controlnet, signal, onProgress, offload } = options;
     signal?.throwIfAborted();
     onProgress?.({ phase: 'open', loadedBytes: 0, totalBytes: 0 });
-    const checkpoint = await openCheckpoint(modelFolder(model), variant === null ? {} : { variant });
+    const checkpoint = await openCheckpoint(modelFolder(model), {
+      ...(variant !== null && { variant }),
+      ...(controlnet !== null && { controlnet }),
+    });
     let engine: Engine | undefined;
     try {
-      if (checkpoint.className === 'SanaControlNetPipeline') {
-        throw new SanaError(
-          'ERR_SANA_MODEL',
-          `${model} is a ${checkpoint.className}, which this version does not run`,
-          {
-            hint: 'Use a text-to-image checkpoint: SANA 1.0, 1.5 or Sprint.',
-          },
-        );
-      }
       engine = new Engine(openDevice(options.device, options.threads === 0 ? undefined : options.threads));
       const dtype = computeDtype(options.dtype, engine);
-      const trainedInFp16 = await wasTrainedInFp16(checkpoint.transformer);
+      const trainedInFp16 = {
+        transformer: await wasTrainedInFp16(checkpoint.transformer),
+        controlnet: checkpoint.controlnet !== undefined && (await wasTrainedInFp16(checkpoint.controlnet)),
+      };
       const pipeline = new SanaPipeline(engine, checkpoint, dtype, offload, trainedInFp16);
       pipeline.#check();
       pipeline.#tokenizing = Tokenizer.load(checkpoint.tokenizerFolder, {
@@ -194,7 +198,7 @@ export class SanaPipeline {
       maxSequenceLength?: number;
       signal?: AbortSignal;
     }): Promise<{ embeds: TensorLike; mask: TensorLike }> => {
-      const checked = checkRequest(request, this.#traits);
+      const checked = checkRequest(request, this.#traits, true);
       return await this.#run(async () => {
         const { positive } = await tokenize(this.#loadedTokenizer, { ...checked, guided: false });
         return padded(await this.#textEncoder.encode(positive, checked.signal));
@@ -240,7 +244,7 @@ export class SanaPipeline {
    * a first call; later ones with offload 'none' find the intermediates' memory of the calls before, and keep it.
    */
   async explain(request: string | GenerateRequest = explainedPrompt): Promise<Explanation> {
-    const checked = checkRequest(request, this.#traits);
+    const checked = checkRequest(request, this.#traits, true);
     return await this.#run(() => this.#explain(checked), checked.signal);
   }
 
@@ -256,6 +260,7 @@ export class SanaPipeline {
       this.#releaseDenoiser();
       this.#textEncoder.dispose();
       this.#transformer.dispose();
+      this.#controlnet?.dispose();
       this.#autoencoder.dispose();
       this.#tokenizer?.dispose();
       this.#engine.dispose();
@@ -287,19 +292,23 @@ export class SanaPipeline {
     this.#engine.arena.dispose();
     if (this.#offload === 'text-encoder') return;
     this.#transformer.dispose();
+    this.#controlnet?.dispose();
     this.#autoencoder.dispose();
   }
 
   /** Are the tensors in the files those of the configurations? Finds out now what loading would find out later. */
   #check(): void {
     for (const model of [this.#textEncoder, this.#transformer, this.#autoencoder]) model.check();
+    if (this.#controlnet === undefined) return;
+    this.#controlnet.check();
+    this.#autoencoder.checkEncoder();
   }
 
   get #traits(): ModelTraits {
-    const { transformer, textEncoder, scheduler } = this.#checkpoint;
+    const { className, transformer, controlnet, textEncoder, scheduler } = this.#checkpoint;
     const { sampleSize } = transformer.config;
     return {
-      kind: this.#checkpoint.className === 'SanaSprintPipeline' ? 'sprint' : 'sana',
+      kind: controlnet !== undefined ? 'controlnet' : className === 'SanaSprintPipeline' ? 'sprint' : 'sana',
       nativeSize: sampleSize * this.#autoencoder.compression,
       latentChannels: transformer.config.inChannels,
       maxTextPositions: textEncoder.config.maxPositionEmbeddings,
@@ -325,11 +334,12 @@ export class SanaPipeline {
       { name: 'text_encoder', model: this.#textEncoder, bytes: this.#textEncoder.weightBytes },
       { name: 'transformer', model: this.#transformer, bytes: this.#transformer.weightBytes },
       { name: 'vae', model: this.#autoencoder, bytes: this.#autoencoder.decoderBytes },
+      ...this.#controlParts,
     ];
     const resident = this.#offload === 'none' ? parts : this.#offload === 'text-encoder' ? parts.slice(1) : [];
     this.#engine.demandMemory(
       this.#offload === 'sequential'
-        ? Math.max(...parts.map(({ bytes }) => bytes))
+        ? Math.max(this.#denoisingBytes, ...parts.map(({ bytes }) => bytes))
         : resident.reduce((sum, { bytes }) => sum + bytes, 0),
       `Loading the weights (${parts.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(', ')})`,
       "Free memory, use dtype 'bfloat16', offload: 'text-encoder' or 'sequential', or a smaller model.",
@@ -345,6 +355,21 @@ export class SanaPipeline {
     onProgress?.({ phase: 'ready', loadedBytes: totalBytes, totalBytes });
   }
 
+  /** What is loaded for a ControlNet: its weights, and the encoder that makes latents of every picture. */
+  get #controlParts(): { name: string; model: Pick<Autoencoder, 'load'>; bytes: number }[] {
+    if (this.#controlnet === undefined) return [];
+    const encoder = { load: this.#autoencoder.loadEncoder.bind(this.#autoencoder) };
+    return [
+      { name: 'controlnet', model: this.#controlnet, bytes: this.#controlnet.weightBytes },
+      { name: 'vae', model: encoder, bytes: this.#autoencoder.encoderBytes },
+    ];
+  }
+
+  /** Weights that a step needs. */
+  get #denoisingBytes(): number {
+    return this.#transformer.weightBytes + (this.#controlnet?.weightBytes ?? 0);
+  }
+
   #shapeOf(request: CheckedRequest, lengths: readonly number[]): DenoiseShape {
     const { compression } = this.#autoencoder;
     return {
@@ -353,14 +378,17 @@ export class SanaPipeline {
       width: request.drawnWidth / compression,
       lengths,
       guidance: request.guided,
+      controlPictures: controlPictures(request),
     };
   }
 
-  async #generate(request: CheckedRequest): Promise<GenerateResult> {
-    const { signal } = request;
+  async #generate(checked: CheckedRequest): Promise<GenerateResult> {
+    const { signal } = checked;
     const started = performance.now();
     const { device } = this.#engine;
     device.resetPeak();
+
+    const request = await withControlPictures(checked);
 
     const tokens = await tokenize(this.#loadedTokenizer, request);
     signal?.throwIfAborted();
@@ -374,12 +402,14 @@ export class SanaPipeline {
     );
     const denoiser = this.#denoiserFor(shape);
     this.#demandMemoryFor(denoiser, request);
-    const stepMs = await this.#denoise(denoiser, request, embeds, started);
+    const control = await this.#encodeControl(request, shape);
+    const stepMs = await this.#denoise(denoiser, request, embeds, control, started);
     const latents = await denoiser.latents();
     const denoised = performance.now();
     if (this.#offload === 'sequential') {
       this.#releaseDenoiser();
       this.#transformer.dispose();
+      this.#controlnet?.dispose();
     }
 
     const images: SanaImage[] = [];
@@ -427,28 +457,61 @@ export class SanaPipeline {
     const spareBytes = this.#engine.spareBytes - kept;
     const tiling = this.#tiling(request.decodeTiling);
     const pictures = this.#autoencoder.planDecode(height, width, request, spareBytes, tiling);
-    const plans = [denoiser.contextPlan, denoiser.stepPlan, ...pictures.map(({ plan }) => plan)];
+    const controls = request.control === undefined ? [] : [this.#autoencoder.planEncode(height, width)];
+    const plans = [denoiser.contextPlan, denoiser.stepPlan, ...[...pictures, ...controls].map(({ plan }) => plan)];
     const arenaBytes = Math.max(...plans.map((plan) => plan.arenaBytes));
     const growth = arenaBytes > this.#engine.arena.bytes ? arenaBytes - this.#engine.arena.bytes : 0;
     // The CPU computes in the memory that the pictures are handed over in.
     const inHostMemory = this.#engine.device.info.backend === 'cpu' && request.outputType === 'image';
     const pictureBytes = inHostMemory ? request.batch * request.width * request.height * 3 : 0;
+    const decoding = denoiser.unallocatedBytes + Math.max(...pictures.map(({ stateBytes }) => stateBytes));
+    const state = Math.max(decoding, ...controls.map(({ stateBytes }) => stateBytes));
     this.#engine.demandMemory(
-      growth + denoiser.unallocatedBytes + Math.max(...pictures.map(({ stateBytes }) => stateBytes)) + pictureBytes,
+      growth + state + pictureBytes,
       `Drawing ${request.batch} image(s) of ${request.drawnWidth} x ${request.drawnHeight}`,
       'Ask for a smaller size or fewer images at once, or free memory.',
     );
+  }
+
+  /** The pictures that steer a ControlNet, as it takes them. */
+  async #encodeControl(
+    { control, numImagesPerPrompt, signal }: CheckedRequest,
+    { height, width, controlPictures: count }: DenoiseShape,
+  ): Promise<Control | undefined> {
+    if (control?.pictures === undefined) return undefined;
+    const { latentChannels, scalingFactor } = this.#autoencoder.config;
+    const each = height * width * latentChannels;
+    const latents = new Float32Array(count * each);
+    await this.#autoencoder.loadEncoder(signal);
+    for (const [i, { pixels }] of control.pictures.entries()) {
+      const z = await this.#autoencoder.encode(await pictureTensor(pixels, signal), { signal });
+      const one = channelsLast(z.data, 1, latentChannels, height * width).map((value) => value * scalingFactor);
+      if (!one.every(Number.isFinite)) {
+        throw new SanaError('ERR_SANA_NUMERICS', "The autoencoder's encoder made NaN or infinite values of a picture", {
+          hint: "The weights are damaged, or overflow in this dtype: try dtype 'float32' or download the autoencoder again.",
+        });
+      }
+      const copies = control.pictures.length === 1 ? 1 : numImagesPerPrompt;
+      for (let copy = 0; copy < copies; copy++) latents.set(one, (i * copies + copy) * each);
+    }
+    if (this.#offload === 'sequential') {
+      this.#autoencoder.releaseEncoder();
+      this.#engine.arena.dispose(); // encoding needs many times what the steps need
+    }
+    return { latents, scale: control.scale };
   }
 
   async #denoise(
     denoiser: Denoiser,
     request: CheckedRequest,
     embeds: readonly PromptEmbeds[],
+    control: Control | undefined,
     started: number,
   ): Promise<number[]> {
     const { signal, numInferenceSteps: totalSteps, onStep } = request;
     const { shape } = denoiser;
     await this.#transformer.load(signal);
+    await this.#controlnet?.load(signal);
     const schedule = schedulerFor(this.#checkpoint.scheduler, request.scheduler, request.timesteps)(totalSteps);
     const noise = this.#noise(request, shape);
     const start = request.latents === undefined ? await noise() : this.#lastLayout(request.latents, shape);
@@ -457,12 +520,15 @@ export class SanaPipeline {
       start.map((value) => value * startScale),
       embeds,
       request.guidanceScale,
+      control,
       signal,
     );
     const stepMs: number[] = [];
     for (let step = 0; step < totalSteps; step++) {
       const timestep = schedule.timesteps[step] ?? 0;
-      const scaled = schedule.renoises ? timestep : timestep * this.#transformer.config.timestepScale;
+      // The reference's ControlNet pipeline gives both models the timestep as it is.
+      const asItIs = schedule.renoises || control !== undefined;
+      const scaled = asItIs ? timestep : timestep * this.#transformer.config.timestepScale;
       if (schedule.renoises && step + 1 < totalSteps) await denoiser.renoise(await noise());
       const before = performance.now();
       await denoiser.step(step, scaled, request.guidanceScale, schedule.coefficients(step), signal);
@@ -543,6 +609,7 @@ export class SanaPipeline {
     const options = { tiling: this.#tiling(request.decodeTiling), signal: request.signal };
     const data = await this.#autoencoder.decodeRgb(own, height, width, request, options);
     const prompt = Math.floor(index / request.numImagesPerPrompt);
+    const controlled = controlPictureOf(request, index);
     return new SanaImage(
       { width: request.width, height: request.height, data },
       {
@@ -550,6 +617,7 @@ export class SanaPipeline {
         prompt: request.prompts[prompt] ?? '',
         negativePrompt: request.negativePrompts[prompt] ?? '',
         seed: String(request.seeds[index]),
+        ...(controlled !== undefined && { controlImageSha256: controlled.sha256 }),
       },
     );
   }
@@ -559,7 +627,7 @@ export class SanaPipeline {
     request: CheckedRequest,
   ): Promise<Omit<GenerationParameters, 'prompt' | 'negativePrompt' | 'seed'>> {
     this.#fingerprint ??= await fingerprint(this.#checkpoint);
-    const { complexHumanInstruction: instruction, latents } = request;
+    const { complexHumanInstruction: instruction, latents, control } = request;
     return {
       width: request.width,
       height: request.height,
@@ -572,6 +640,7 @@ export class SanaPipeline {
       useResolutionBinning: request.useResolutionBinning,
       ...(request.decodeTiling !== 'auto' && { decodeTiling: request.decodeTiling }),
       ...(latents !== undefined && { latentsSha256: createHash('sha256').update(latents.data).digest('hex') }),
+      ...(control !== undefined && { controlnetConditioningScale: control.scale }),
       model: this.#name,
       modelFingerprint: this.#fingerprint,
       dtype: publicDtype(this.#dtype),
@@ -590,7 +659,7 @@ export class SanaPipeline {
       offload: this.#offload,
       textEncoder: this.#textEncoder,
       denoiser: this.#transformer.denoiser(this.#shapeOf(request, tokens)),
-      transformerBytes: this.#transformer.weightBytes,
+      denoisingBytes: this.#denoisingBytes,
       autoencoder: this.#autoencoder,
       tiling: this.#tiling(request.decodeTiling),
       reachableBytes: this.#engine.spareBytes + this.#heldBytes,
@@ -606,7 +675,9 @@ export class SanaPipeline {
   get #heldBytes(): number {
     const denoiser = this.#denoiser === undefined ? 0 : this.#denoiser.stateBytes - this.#denoiser.unallocatedBytes;
     const transformer = this.#transformer.loaded ? this.#transformer.weightBytes : 0;
-    return this.#textEncoder.heldBytes + transformer + this.#autoencoder.heldBytes + denoiser;
+    const controlnet = this.#controlnet?.loaded ? this.#controlnet.weightBytes : 0;
+    const encoder = this.#controlnet === undefined ? 0 : this.#autoencoder.heldEncoderBytes;
+    return this.#textEncoder.heldBytes + transformer + controlnet + this.#autoencoder.heldBytes + encoder + denoiser;
   }
 
   /** The folder's name, never its path. */
@@ -634,7 +705,5 @@ function publicDtype(dtype: ComputeDtype): DTypeName {
 /** A picture as [1, 3, H, W] in [-1, 1]. */
 async function asTensor(image: ImageInput | TensorLike): Promise<TensorLike> {
   if (typeof image === 'object' && image !== null && 'shape' in image && 'data' in image) return image as TensorLike;
-  const { width, height, data } = await readImage(image as ImageInput);
-  const scaled = Float32Array.from(data, (byte: number) => Math.fround(byte / 127.5) - 1);
-  return { data: channelsFirst(scaled, 1, 3, width * height), shape: [1, 3, height, width] };
+  return await pictureTensor(await readImage(image as ImageInput));
 }

@@ -5,6 +5,7 @@ import { argumentError, SanaError } from '../errors.ts';
 import type { GenerationConfig } from '../runtime/generation-config.ts';
 import { MAX_STEPS } from '../schedulers/schedule.ts';
 import { MAX_TIMESTEPS, type ScmOptions } from '../schedulers/scm.ts';
+import { type ControlRequest, checkControl } from './control-image.ts';
 import {
   checkBoolean,
   checkChoice,
@@ -73,6 +74,8 @@ export interface CheckedRequest {
   readonly seeds: readonly bigint[]; // [B]
   /** A copy: [B, latentChannels, drawnHeight / 32, drawnWidth / 32]. */
   readonly latents: TensorLike | undefined;
+  /** Of models with a ControlNet. */
+  readonly control: ControlRequest | undefined;
   /** undefined: the default instruction; an empty list: none. */
   readonly complexHumanInstruction: readonly string[] | undefined;
   readonly cleanCaption: boolean;
@@ -102,6 +105,8 @@ const KNOWN = [
   'maxSequenceLength',
   'useResolutionBinning',
   'outputType',
+  'controlImage',
+  'controlnetConditioningScale',
   'decodeTiling',
   'onStep',
   'signal',
@@ -111,14 +116,15 @@ const UNAVAILABLE = {
   image: 'this version does not do image to image',
   strength: 'this version does not do image to image',
   maskImage: 'this version does not do inpainting',
-  controlImage: 'this version has no ControlNet',
-  controlnetConditioningScale: 'this version has no ControlNet',
   pagScale: 'this version has no perturbed-attention guidance',
   loraScale: 'this version does not load LoRA adapters',
 };
 
-/** Checks a request against a model. Throws `ERR_SANA_ARGUMENT`, naming the first field that is wrong. */
-export function checkRequest(request: string | GenerateRequest, model: ModelTraits): CheckedRequest {
+/**
+ * Checks a request against a model. Throws `ERR_SANA_ARGUMENT`, naming the first field that is wrong. `planned`: nothing
+ * will be drawn, so a picture that drawing needs may be missing.
+ */
+export function checkRequest(request: string | GenerateRequest, model: ModelTraits, planned = false): CheckedRequest {
   const given: Partial<GenerateRequest> = typeof request === 'string' ? { prompt: request } : request;
   checkKeys('request', given, KNOWN, UNAVAILABLE);
   const {
@@ -163,6 +169,7 @@ export function checkRequest(request: string | GenerateRequest, model: ModelTrai
     batch,
     seeds: checkSeeds(seed, batch),
     latents: latents === undefined ? undefined : checkLatents(latents, batch, size, model),
+    control: checkControl(given, prompts.length, model, planned),
     complexHumanInstruction: checkInstruction(complexHumanInstruction),
     cleanCaption: checkBoolean('cleanCaption', cleanCaption),
     // With an instruction, its first token and the last `maxSequenceLength - 1` are used: one alone means nothing.

@@ -11,8 +11,10 @@ import type { WeightsProgress } from '../models/weights.ts';
 import type { Component } from '../runtime/checkpoint.ts';
 import type { TransformerConfig } from '../runtime/configs.ts';
 import type { StepCoefficients } from '../schedulers/schedule.ts';
+import { type Control, ControlGraph, type ControlNetPart } from './controlnet.ts';
 import type { ComputeDtype, Engine } from './engine.ts';
-import { checkTensor } from './layout.ts';
+import { checkFinite } from './fields.ts';
+import { channelsLast, checkTensor } from './layout.ts';
 import type { PromptEmbeds } from './text-encoder.ts';
 import type { TensorLike } from './types.ts';
 
@@ -24,16 +26,27 @@ export interface DenoiseShape {
   /** Tokens of each prompt, unconditional ones first when `guidance`. */
   readonly lengths: readonly number[];
   readonly guidance: boolean;
+  /** That a ControlNet sees: one for all images, or one for each; 0 without a ControlNet. */
+  readonly controlPictures: number;
 }
 
 export class Transformer {
   readonly #engine: Engine;
   readonly #component: Component<TransformerConfig>;
   readonly #model: SanaTransformer;
+  /** What steers it, where there is one. Its weights come and go on their own. */
+  readonly #controlnet: ControlNetPart | undefined;
 
   /** `trainedInFp16`: see lib/runtime/fp16.ts. */
-  constructor(engine: Engine, component: Component<TransformerConfig>, dtype: ComputeDtype, trainedInFp16: boolean) {
+  constructor(
+    engine: Engine,
+    component: Component<TransformerConfig>,
+    dtype: ComputeDtype,
+    trainedInFp16: boolean,
+    controlnet?: ControlNetPart,
+  ) {
     this.#engine = engine;
+    this.#controlnet = controlnet;
     this.#component = component;
     this.#model = new SanaTransformer(engine.device, component.config, dtype);
     this.#model.blocks.attentionClip = trainedInFp16 || dtype === 'f16' ? fp16Clip : 0;
@@ -67,7 +80,7 @@ export class Transformer {
 
   /** Records a generation of this shape; nothing is allocated yet. */
   denoiser(shape: DenoiseShape): Denoiser {
-    return new Denoiser(this.#engine, this.#model, shape);
+    return new Denoiser(this.#engine, this.#model, shape, this.#controlnet);
   }
 
   /**
@@ -78,6 +91,9 @@ export class Transformer {
    * @param inputs.embeds [B, n, captionChannels]
    * @param inputs.mask [B, n], non-zero where a token counts; a row of zeros counts all
    * @param inputs.guidance the guidance scale, for models that embed it (SANA-Sprint); others reject it
+   * @param inputs.controlLatents [B or 1, inChannels, h, w]: a picture's latents times the scaling factor, for models with
+   *   a ControlNet; without them the transformer runs alone
+   * @param inputs.controlnetConditioningScale of the ControlNet; 1 where it is left out
    */
   async forward(inputs: {
     latents: TensorLike;
@@ -85,6 +101,8 @@ export class Transformer {
     embeds: TensorLike;
     mask: TensorLike | { data: Uint8Array | Float32Array | Int32Array; shape: readonly number[] };
     guidance?: number;
+    controlLatents?: TensorLike;
+    controlnetConditioningScale?: number;
     signal?: AbortSignal;
   }): Promise<TensorLike> {
     const { config } = this;
@@ -99,17 +117,23 @@ export class Transformer {
       throw argumentError('timestep', `one number, or ${b} of them`, timesteps);
     }
     const embeds = realTokens(inputs.embeds, inputs.mask);
+    const controlled = this.#checkControl(inputs, [b, height, width]);
     await this.load(inputs.signal);
+    await controlled?.part.load(inputs.signal);
 
     const { device } = this.#engine;
     const pixels = height * width;
     const block = new Block(device, 'transformer forward');
-    const context = new TextContextGraph(
-      this.#engine,
-      this.#model,
-      block,
-      embeds.map(({ tokens }) => tokens),
-    );
+    const lengths = embeds.map(({ tokens }) => tokens);
+    const control =
+      controlled &&
+      new ControlGraph(this.#engine, controlled.part.model, block, {
+        pictures: controlled.pictures,
+        height,
+        width,
+        lengths,
+      });
+    const context = new TextContextGraph(this.#engine, this.#model, block, lengths, control);
     const latents = block.reserve('f32', [b, config.inChannels, pixels]);
     const timestep = block.reserve('f32', [timesteps.length]);
     const conditions = new Conditions(this.#engine, this.#model, block, height, width);
@@ -117,7 +141,9 @@ export class Transformer {
     const g = new Graph('transformer');
     const input = g.transpose(latents, { dtype: this.#model.weights.dtype }); // [B, N, inChannels]
     const map = reshape(input, [b, height, width, config.inChannels]);
-    const predicted = this.#model.record(g, { latents: map, timestep, text: context, ...conditions.tensors });
+    const afterBlock = control?.record(g, { latents: map, timestep });
+    const seen = { latents: map, timestep, text: context, ...conditions.tensors, afterBlock };
+    const predicted = this.#model.record(g, seen);
     g.transpose(reshape(predicted, [b, pixels, config.outChannels]), { into: velocity });
     const plan = g.plan();
     block.allocate();
@@ -126,6 +152,7 @@ export class Transformer {
       await write(device, latents, inputs.latents.data);
       await write(device, timestep, Float32Array.from(timesteps));
       await conditions.write(inputs.guidance ?? 0);
+      if (controlled !== undefined) await control?.write(controlled.control);
       for (const each of [context.plan, plan]) {
         const program = new Program(device, each);
         try {
@@ -139,6 +166,26 @@ export class Transformer {
       block.dispose();
     }
   }
+
+  /** What the ControlNet is given in a forward, or undefined where it has no part in it. */
+  #checkControl(
+    inputs: Pick<Parameters<Transformer['forward']>[0], 'controlLatents' | 'controlnetConditioningScale'>,
+    [b, height, width]: readonly [number, number, number],
+  ): { part: ControlNetPart; pictures: number; control: Control } | undefined {
+    const { controlLatents, controlnetConditioningScale: scale } = inputs;
+    const part = this.#controlnet;
+    if (controlLatents === undefined || part === undefined) {
+      const needed = part === undefined ? 'left out: the model has no ControlNet' : 'left out without `controlLatents`';
+      if (controlLatents !== undefined) throw argumentError('controlLatents', needed, controlLatents);
+      if (scale !== undefined) throw argumentError('controlnetConditioningScale', needed, scale);
+      return undefined;
+    }
+    const { inChannels } = this.config;
+    const [pictures = 0] = checkTensor('controlLatents', controlLatents, [-1, inChannels, height, width]);
+    if (pictures !== 1 && pictures !== b) checkTensor('controlLatents', controlLatents, [b, inChannels, height, width]);
+    const latents = channelsLast(controlLatents.data, pictures, inChannels, height * width);
+    return { part, pictures, control: { latents, scale: checkFinite('controlnetConditioningScale', scale ?? 1) } };
+  }
 }
 
 /** The prompts' memory: embeddings in, every block's keys and values out. */
@@ -149,7 +196,14 @@ class TextContextGraph {
   readonly #engine: Engine;
   readonly #embeds: Tensor; // [T, captionChannels] f32
 
-  constructor(engine: Engine, model: SanaTransformer, block: Block, lengths: readonly number[]) {
+  /** `control` records what it makes of the prompts in the same program. */
+  constructor(
+    engine: Engine,
+    model: SanaTransformer,
+    block: Block,
+    lengths: readonly number[],
+    control?: ControlGraph,
+  ) {
     const tokens = lengths.reduce((a, b) => a + b, 0);
     const { dtype } = model.weights;
     this.#engine = engine;
@@ -157,7 +211,9 @@ class TextContextGraph {
     this.#embeds = block.reserve('f32', [tokens, model.config.captionChannels]);
     this.keysValues = Array.from({ length: model.layers }, () => block.reserve(dtype, [tokens, 2 * model.channels]));
     const g = new Graph('text context');
-    model.recordContext(g, g.convert(this.#embeds, { dtype }), this.keysValues);
+    const embeds = g.convert(this.#embeds, { dtype });
+    model.recordContext(g, embeds, this.keysValues);
+    control?.recordContext(g, embeds);
     this.plan = g.plan();
   }
 
@@ -211,6 +267,7 @@ export class Denoiser {
   readonly #block: Block;
   readonly #context: TextContextGraph;
   readonly #conditions: Conditions;
+  readonly #control: ControlGraph | undefined;
   readonly #latents: Tensor; // [B, N, channels] f32
   readonly #previous: Tensor; // [B, N, channels] f32: the last step's estimate of the clean latents
   readonly #timestep: Tensor; // [1] f32
@@ -219,8 +276,8 @@ export class Denoiser {
   #contextProgram: Program | undefined;
   #stepProgram: Program | undefined;
 
-  constructor(engine: Engine, model: SanaTransformer, shape: DenoiseShape) {
-    const { images, height, width, guidance } = shape;
+  constructor(engine: Engine, model: SanaTransformer, shape: DenoiseShape, controlnet?: ControlNetPart) {
+    const { images, height, width, lengths, guidance, controlPictures: pictures } = shape;
     const channels = model.config.inChannels;
     const block = new Block(engine.device, 'generation');
     this.shape = shape;
@@ -231,7 +288,10 @@ export class Denoiser {
     this.#timestep = block.reserve('f32', [1]);
     this.#coefficients = block.reserve('f32', [6]);
     this.#nonFinite = block.reserve('i32', [1]);
-    this.#context = new TextContextGraph(engine, model, block, shape.lengths);
+    if (controlnet !== undefined && pictures > 0) {
+      this.#control = new ControlGraph(engine, controlnet.model, block, { pictures, height, width, lengths });
+    }
+    this.#context = new TextContextGraph(engine, model, block, lengths, this.#control);
     this.contextPlan = this.#context.plan;
     this.#conditions = new Conditions(engine, model, block, height, width);
 
@@ -243,6 +303,7 @@ export class Denoiser {
       timestep: this.#timestep,
       text: this.#context,
       ...this.#conditions.tensors,
+      afterBlock: this.#control?.record(g, { latents: map, timestep: this.#timestep }),
     }); // [B or 2B, height, width, channels]
     g.solverStep(
       reshape(velocity, [velocity.shape[0] ?? 0, height * width, channels]),
@@ -269,6 +330,7 @@ export class Denoiser {
     latents: Float32Array,
     embeds: readonly PromptEmbeds[],
     guidanceScale: number,
+    control: Control | undefined,
     signal?: AbortSignal,
   ): Promise<void> {
     const { device } = this.#engine;
@@ -278,6 +340,7 @@ export class Denoiser {
     await write(device, this.#latents, latents);
     await write(device, this.#previous, new Float32Array(latents.length));
     await this.#conditions.write(guidanceScale);
+    if (control !== undefined) await this.#control?.write(control);
     await this.#context.write(embeds);
     await this.#engine.run(this.#contextProgram, signal);
   }

@@ -39,6 +39,11 @@ export interface LoadOptions {
    * every model once it has done its part. What was given back is read again at the next call.
    */
   readonly offload?: 'none' | 'text-encoder' | 'sequential';
+  /**
+   * A ControlNet to draw with: its folder, or that of a checkpoint that has one in `controlnet/`. In the place of the
+   * checkpoint's own where it has one.
+   */
+  readonly controlnet?: string;
   readonly onProgress?: (event: LoadProgress) => void;
   readonly signal?: AbortSignal;
 }
@@ -47,7 +52,7 @@ export interface LoadOptions {
 export interface LoadProgress {
   /** `open`: configurations and headers are read; `load`: weights are read and packed; `ready`: the last event. */
   readonly phase: 'open' | 'load' | 'ready';
-  /** The part of the checkpoint at hand: `text_encoder`, `transformer`, `vae`, ... */
+  /** The part of the checkpoint at hand: `text_encoder`, `transformer`, `vae`, `controlnet`. */
   readonly component?: string;
   /** Bytes of weights read so far, of all components. */
   readonly loadedBytes: number;
@@ -61,7 +66,7 @@ export interface GenerateRequest {
   readonly prompt: string | readonly string[];
   /** What to keep away from, for all prompts or one for each. Default: ''. Not for Sprint models. */
   readonly negativePrompt?: string | readonly string[];
-  /** Pixels. Default: the model's native size. Any size with resolution binning, multiples of 32 without. */
+  /** Pixels. Default: the model's native size, with a control image too. Any size with resolution binning, multiples of 32 without. */
   readonly width?: number;
   readonly height?: number;
   /** Denoising steps. Default: what the checkpoint's `generation_config.json` says, else 20; 2 for Sprint models. */
@@ -83,6 +88,13 @@ export interface GenerateRequest {
   readonly seed?: number | bigint | readonly (number | bigint)[];
   /** Start from these instead of noise: [B, 32, height / 32, width / 32] of the size that the model draws at. */
   readonly latents?: TensorLike;
+  /**
+   * Of models with a ControlNet, which need it: the picture to draw by, an edge or scribble map. One for all prompts, or a
+   * list of one for each. It is stretched to the size that the model draws at, which it does not decide.
+   */
+  readonly controlImage?: ImageInput | readonly ImageInput[];
+  /** How much the ControlNet adds; 0: nothing. Default: 1. */
+  readonly controlnetConditioningScale?: number;
   /**
    * The text put before the prompt, in lines; `null`: none. Default: the checkpoint's, else the one that the released
    * models were trained with.
@@ -134,7 +146,7 @@ export interface StepInfo {
 /** Wall time of the parts of one call, in milliseconds. */
 export interface Timings {
   readonly textMs: number; // tokens and text encoder
-  readonly denoiseMs: number; // all steps, callbacks included
+  readonly denoiseMs: number; // all steps, callbacks included, and encoding a control image
   readonly stepMs: readonly number[]; // each step, callbacks left out
   readonly decodeMs: number; // autoencoder, resize and crop; 0 for outputType 'latent'
   readonly totalMs: number;
@@ -175,6 +187,10 @@ export interface GenerationParameters {
   readonly decodeTiling?: DecodeTiling;
   /** Only when the image did not start from the seed's noise: SHA-256 of its start latents' bytes, hexadecimal. */
   readonly latentsSha256?: string;
+  /** Of models with a ControlNet. */
+  readonly controlnetConditioningScale?: number;
+  /** Only with a control image: SHA-256 of its RGB bytes, hexadecimal. */
+  readonly controlImageSha256?: string;
   /** The model's name (never a path) and a fingerprint of its weights. */
   readonly model: string;
   readonly modelFingerprint: string;

@@ -52,6 +52,7 @@ export interface Checkpoint {
   readonly transformer: Component<TransformerConfig>;
   readonly textEncoder: Component<Gemma2Config>;
   readonly vae: Component<AutoencoderConfig>;
+  /** Of a ControlNet pipeline, or what `OpenCheckpointOptions.controlnet` names. */
   readonly controlnet?: Component<TransformerConfig>;
   readonly tokenizerFolder: string;
   /** Of `generation_config.json`; empty where there is none. */
@@ -64,6 +65,8 @@ export interface Checkpoint {
 export interface OpenCheckpointOptions {
   /** Which files to take where there are several: 'fp16', 'bf16'. */
   readonly variant?: string;
+  /** The folder of a ControlNet, or of a checkpoint that has one in `controlnet/`; comes before the checkpoint's own. */
+  readonly controlnet?: string;
   /** How weight files are opened; the addon does it unless told otherwise. */
   readonly openFile?: (path: string) => NativeFile;
 }
@@ -85,6 +88,12 @@ export async function openCheckpoint(folder: string, options: OpenCheckpointOpti
   }
 }
 
+/** Where a component lies: a folder, and the component's path inside it. */
+interface Place {
+  readonly folder: ModelFolder;
+  readonly path: string;
+}
+
 class CheckpointReader {
   readonly #folder: ModelFolder;
   readonly #index: JsonObject;
@@ -100,7 +109,7 @@ class CheckpointReader {
   async read(): Promise<Checkpoint> {
     const className = this.#pipelineClass();
     const weights = 'diffusion_pytorch_model';
-    const controlled = className === 'SanaControlNetPipeline';
+    const controlnet = await this.#controlnetPlace(className);
     const vocabulary = await this.#optional('vocabulary.json', parseVocabulary);
     return {
       folder: this.#folder.path,
@@ -109,7 +118,9 @@ class CheckpointReader {
       transformer: await this.#component('transformer', weights, parseTransformerConfig),
       textEncoder: withoutModelPrefix(await this.#component('text_encoder', 'model', parseGemma2Config)),
       vae: await this.#component('vae', weights, parseAutoencoderConfig),
-      ...(controlled ? { controlnet: await this.#component('controlnet', weights, parseControlNetConfig) } : {}),
+      ...(controlnet !== null && {
+        controlnet: await this.#component('controlnet', weights, parseControlNetConfig, controlnet),
+      }),
       tokenizerFolder: join(this.#folder.path, 'tokenizer'),
       generation: (await this.#optional('generation_config.json', parseGenerationConfig)) ?? {},
       ...(vocabulary !== null && { vocabulary }),
@@ -133,8 +144,22 @@ class CheckpointReader {
     );
   }
 
+  /** The ControlNet that is asked for, else that of the pipeline, if it has one. */
+  async #controlnetPlace(className: PipelineClass): Promise<Place | null> {
+    const { controlnet } = this.#options;
+    if (controlnet === undefined) {
+      return className === 'SanaControlNetPipeline' ? { folder: this.#folder, path: 'controlnet' } : null;
+    }
+    const folder = await ModelFolder.open(controlnet).catch((cause: unknown) => {
+      const hint = 'Pass the folder of a ControlNet, with its config.json, or of a checkpoint with controlnet/ in it.';
+      throw modelError(controlnet, 'the ControlNet is not there: no such folder', hint, cause);
+    });
+    const inside = await folder.readJson(join('controlnet', 'config.json'));
+    return { folder, path: inside === null ? '.' : 'controlnet' };
+  }
+
   async #scheduler(): Promise<SchedulerConfig> {
-    const [json, path] = await this.#json('scheduler', 'scheduler_config.json');
+    const [json, path] = await this.#json({ folder: this.#folder, path: 'scheduler' }, 'scheduler_config.json');
     // The pipeline's index says which class is made of the configuration; [library, class].
     const entry = this.#index.scheduler;
     const className = Array.isArray(entry) && typeof entry[1] === 'string' ? entry[1] : undefined;
@@ -145,14 +170,15 @@ class CheckpointReader {
     name: string,
     stem: string, // of its weight files
     parse: (json: JsonObject, file: string) => C,
+    place: Place = { folder: this.#folder, path: name },
   ): Promise<Component<C>> {
-    const [json, configPath] = await this.#json(name, 'config.json');
+    const [json, configPath] = await this.#json(place, 'config.json');
     const config = parse(json, configPath);
-    const chosen = await findWeightFiles(this.#folder, name, stem, this.#options.variant);
+    const chosen = await findWeightFiles(place.folder, place.path, stem, this.#options.variant);
     const tensors = new Map<string, TensorEntry>();
     const files: WeightFile[] = [];
     for (const fileName of chosen.names) {
-      const file = await this.#open(join(name, fileName));
+      const file = await this.#open(place, fileName);
       files.push({ name: fileName, path: file.path, bytes: file.bytes });
       for (const [tensor, entry] of (await readSafetensors(file)).tensors) {
         // In a sharded component every tensor is where the index says, so none is in two files.
@@ -185,9 +211,9 @@ class CheckpointReader {
     };
   }
 
-  async #json(component: string, name: string): Promise<[JsonObject, string]> {
-    const path = join(this.#folder.path, component, name);
-    const json = await this.#folder.readJson(join(component, name));
+  async #json(place: Place, name: string): Promise<[JsonObject, string]> {
+    const path = join(place.folder.path, place.path, name);
+    const json = await place.folder.readJson(join(place.path, name));
     if (json !== null) return [json, path];
     throw modelError(path, 'is not there', 'The checkpoint is incomplete: download the missing files.');
   }
@@ -198,11 +224,11 @@ class CheckpointReader {
     return json === null ? null : parse(json, join(this.#folder.path, name));
   }
 
-  async #open(name: string): Promise<NativeFile> {
-    const path = await this.#folder.find(name);
+  async #open(place: Place, name: string): Promise<NativeFile> {
+    const path = await place.folder.find(join(place.path, name));
     if (path === null) {
       throw modelError(
-        join(this.#folder.path, name),
+        join(place.folder.path, place.path, name),
         'is named by the index, but not there',
         'Download the missing file.',
       );

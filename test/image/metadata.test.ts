@@ -49,7 +49,7 @@ describe('generation metadata', () => {
   }
 
   it('says that there was no instruction, and nothing of what was the default', async () => {
-    const { complexHumanInstruction: _, latentsSha256: __, ...rest } = PARAMETERS;
+    const { complexHumanInstruction: _, latentsSha256: __, controlImageSha256: ___, ...rest } = PARAMETERS;
     const image = sampleImage({ complexHumanInstruction: null });
     const read = await readGenerationMetadata(await image.toBuffer('png'));
     assert.equal(read?.complexHumanInstruction, null);
@@ -109,6 +109,8 @@ describe('generation metadata', () => {
       useResolutionBinning: 'yes',
       decodeTiling: 'tiles',
       latentsSha256: {},
+      controlnetConditioningScale: '1',
+      controlImageSha256: 7,
       model: ['x'],
       modelFingerprint: 'x'.repeat(5000),
       dtype: 'int8',

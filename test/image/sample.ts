@@ -18,6 +18,8 @@ export const PARAMETERS: GenerationParameters = {
   useResolutionBinning: true,
   decodeTiling: 'blend',
   latentsSha256: 'ab'.repeat(32),
+  controlnetConditioningScale: 0.75,
+  controlImageSha256: 'cd'.repeat(32),
   model: 'sana-tiny',
   modelFingerprint: '0123456789abcdef',
   dtype: 'float32',

@@ -11,6 +11,7 @@ describe('the options of loading', () => {
       variant: null,
       threads: 0,
       offload: 'none',
+      controlnet: null,
       onProgress: undefined,
       signal: undefined,
     });
@@ -23,6 +24,7 @@ describe('the options of loading', () => {
       variant: 'fp16',
       threads: 3,
       offload: 'sequential',
+      controlnet: 'path/to/controlnet',
       onProgress: () => {},
       signal: new AbortController().signal,
     } as const;
@@ -43,7 +45,8 @@ describe('the options of loading', () => {
     [{ signal: 'abort' }, /`signal` to be an AbortSignal/],
     [{ token: 'secret' }, /`token` cannot be used here: this version loads folders/],
     [{ revision: 'main' }, /`revision` cannot be used here/],
-    [{ controlnet: 'x' }, /`controlnet` cannot be used here/],
+    [{ controlnet: '' }, /`controlnet` to be the path of a folder/],
+    [{ controlnet: 7 }, /`controlnet`/],
     [{ torchDtype: 'x' }, /unknown key, `torchDtype`/],
     [{ Device: 'cpu' }, /unknown key/, /`device`/],
     [{ numThreads: 2 }, /unknown key/, /`threads`/],

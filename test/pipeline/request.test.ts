@@ -12,6 +12,7 @@ const SANA: ModelTraits = {
 };
 const BINNED: ModelTraits = { ...SANA, bin: ({ width, height }) => (width > height ? wide : square) };
 const SPRINT: ModelTraits = { ...SANA, kind: 'sprint', schedulers: ['scm'] };
+const CONTROLNET: ModelTraits = { ...SANA, kind: 'controlnet' };
 const wide = { width: 704, height: 352 };
 const square = { width: 512, height: 512 };
 
@@ -42,6 +43,7 @@ describe('a request', () => {
       numImagesPerPrompt: 1,
       batch: 1,
       latents: undefined,
+      control: undefined,
       complexHumanInstruction: undefined,
       cleanCaption: false,
       maxSequenceLength: 300,
@@ -272,8 +274,17 @@ describe('a request', () => {
     ],
     ['strength', { strength: 0.5 }, /`strength` cannot be used here/],
     ['maskImage', { maskImage: 'mask.png' }, /`maskImage` cannot be used here.*inpainting/],
-    ['controlImage', { controlImage: 'c.png' }, /`controlImage` cannot be used here.*ControlNet/],
-    ['controlnetConditioningScale', { controlnetConditioningScale: 1 }, /`controlnetConditioningScale` cannot/],
+    [
+      'a control image without a ControlNet',
+      { controlImage: 'c.png' },
+      /`controlImage` cannot be used here: the model has no ControlNet/,
+      /Leave `controlImage` out, or load a ControlNet/,
+    ],
+    [
+      'a conditioning scale without a ControlNet',
+      { controlnetConditioningScale: 1 },
+      /`controlnetConditioningScale` cannot be used here: the model has no ControlNet/,
+    ],
     ['pagScale', { pagScale: 2 }, /`pagScale` cannot be used here/],
     ['loraScale', { loraScale: 1 }, /`loraScale` cannot be used here/],
     [
@@ -322,5 +333,38 @@ describe('a request', () => {
 
   it('is rejected for a negative prompt to a Sprint model', () => {
     assert.throws(() => check({ negativePrompt: 'blurry' }, SPRINT), /`negativePrompt`.*a Sprint model takes none/);
+  });
+
+  describe('to a model with a ControlNet', () => {
+    it('has one picture for all prompts, or a list of one for each, and a scale of 1', () => {
+      assert.deepEqual(check({ controlImage: 'c.png' }, CONTROLNET).control, { images: ['c.png'], scale: 1 });
+      const raw = { width: 1, height: 1, data: new Uint8Array(3) };
+      const fields = { prompt: ['a', 'b'], controlImage: ['c.png', raw], controlnetConditioningScale: 0 };
+      assert.deepEqual(check(fields, CONTROLNET).control, { images: ['c.png', raw], scale: 0 });
+      assert.deepEqual(check({ prompt: ['a', 'b'], controlImage: raw }, CONTROLNET).control?.images, [raw]);
+    });
+
+    it('may do without a picture when nothing is drawn', () => {
+      assert.deepEqual(checkRequest('a fox', CONTROLNET, true).control, { images: [], scale: 1 });
+    });
+
+    for (const [what, fields, message] of [
+      ['no picture', {}, /`controlImage` to be a picture, because the model has a ControlNet, got undefined/],
+      ['a picture that is none', { controlImage: 7 }, /`controlImage` to be a path.*got 7/],
+      ['a picture that is null', { controlImage: null }, /`controlImage`.*null/],
+      ['an empty path', { controlImage: '' }, /`controlImage`/],
+      ['more pictures than prompts', { controlImage: ['a.png', 'b.png'] }, /`controlImage` to be a list of 1 to 1/],
+      ['fewer pictures than prompts', { prompt: ['a', 'b'], controlImage: ['a.png'] }, /a list of 2 to 2/],
+      ['a list with something else in it', { controlImage: [true] }, /`controlImage\[0\]`/],
+      ['a scale in a string', { controlImage: 'c', controlnetConditioningScale: '1' }, /to be a finite number/],
+      ['a scale that is NaN', { controlImage: 'c', controlnetConditioningScale: Number.NaN }, /`controlnetCond/],
+      ['a scale that float32 cannot hold', { controlImage: 'c', controlnetConditioningScale: 1e39 }, /finite/],
+    ] as const) {
+      it(`is rejected for ${what}`, () => {
+        const refused = (error: unknown) =>
+          error instanceof SanaError && error.code === 'ERR_SANA_ARGUMENT' && message.test(error.message);
+        assert.throws(() => check(fields, CONTROLNET), refused);
+      });
+    }
   });
 });

@@ -18,12 +18,14 @@ export interface Run {
   readonly max_sequence_length: number;
   readonly use_resolution_binning: boolean;
   readonly complex_human_instruction?: string[] | null;
+  readonly controlnet_conditioning_scale?: number;
 }
 
 export const golden = new GoldenFile('pipeline');
 export const runs: Run[] = JSON.parse(readFileSync(join(fixtures, 'golden/pipeline_runs.json'), 'utf8'));
 
-export function requestOf(run: Run): GenerateRequest {
+/** `recorded` holds the run. */
+export function requestOf(run: Run, recorded = golden): GenerateRequest {
   return {
     prompt: run.prompts,
     negativePrompt: run.negative_prompt,
@@ -34,15 +36,19 @@ export function requestOf(run: Run): GenerateRequest {
     maxSequenceLength: run.max_sequence_length,
     useResolutionBinning: run.use_resolution_binning,
     ...('complex_human_instruction' in run && { complexHumanInstruction: run.complex_human_instruction ?? null }),
-    latents: golden.get(`${run.tag}.in.latents`),
+    latents: recorded.get(`${run.tag}.in.latents`),
   };
 }
 
-/** Repeats a run: the latents after every step, and the pictures. */
-export async function repeat(pipe: SanaPipeline, run: Run): Promise<{ steps: TensorLike[]; images: Uint8Array[] }> {
+/** Carries out a request, by default that of a run: the latents after every step, and the pictures. */
+export async function repeat(
+  pipe: SanaPipeline,
+  run: Run,
+  request = requestOf(run),
+): Promise<{ steps: TensorLike[]; images: Uint8Array[] }> {
   const steps: TensorLike[] = [];
   const { images } = await pipe.generate({
-    ...requestOf(run),
+    ...request,
     onStep: async (step) => {
       steps.push(await step.latents());
     },
@@ -50,20 +56,20 @@ export async function repeat(pipe: SanaPipeline, run: Run): Promise<{ steps: Ten
   return { steps, images: images.map(({ data }) => data) };
 }
 
-export function assertRun(run: Run, { steps, images }: Awaited<ReturnType<typeof repeat>>): void {
-  if (golden.has(`${run.tag}.step_latents`)) {
-    const expected = golden.get(`${run.tag}.step_latents`).data;
+export function assertRun(run: Run, { steps, images }: Awaited<ReturnType<typeof repeat>>, recorded = golden): void {
+  if (recorded.has(`${run.tag}.step_latents`)) {
+    const expected = recorded.get(`${run.tag}.step_latents`).data;
     const size = expected.length / run.steps;
     for (let i = 0; i < run.steps; i++) {
       const step = expected.subarray(i * size, (i + 1) * size);
       assertClose(steps[i]?.data ?? [], step, tolerances.pipelineLatents, `step ${i + 1}`);
     }
   } else {
-    const expected = golden.get(`${run.tag}.final_latents`).data;
+    const expected = recorded.get(`${run.tag}.final_latents`).data;
     assertClose(steps.at(-1)?.data ?? [], expected, tolerances.pipelineLatents, 'final latents');
   }
-  if (!golden.has(`${run.tag}.image_u8`)) return;
-  const { shape, data } = golden.get(`${run.tag}.image_u8`);
+  if (!recorded.has(`${run.tag}.image_u8`)) return;
+  const { shape, data } = recorded.get(`${run.tag}.image_u8`);
   assert.deepEqual([images.length, run.height, run.width, 3], shape);
   const actual = Buffer.concat(images);
   let off = 0;
