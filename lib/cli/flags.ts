@@ -18,6 +18,7 @@ export interface ModelFlags {
   readonly variant?: string;
   readonly threads?: number;
   readonly offload?: NonNullable<LoadOptions['offload']>;
+  readonly controlnet?: string;
 }
 
 /** What the request flags give: fields of a request as they are, but for the files and the instruction. */
@@ -32,6 +33,7 @@ export function addModelFlags(command: Command): Command {
     .option('--model <folder>', "checkpoint folder in diffusers layout (default: 'sana-tiny', part of the package)")
     .option('--device <name>', "'auto', 'cpu', 'cuda' or 'cuda:0'")
     .addOption(new Option('--dtype <type>', 'what to compute in').choices(['auto', 'float32', 'bfloat16', 'float16']))
+    .option('--controlnet <folder>', 'a ControlNet to draw with; it needs --control-image')
     .option('--variant <name>', "the files to load where there are several, e.g. 'fp16'")
     .option('--threads <count>', 'threads of the CPU (default: one per core)', integer(1, 1024))
     .addOption(
@@ -67,6 +69,8 @@ export function addRequestFlags(command: Command): Command {
     .option('-n, --num-images-per-prompt <count>', 'images (default: 1)', integer(1, LIMITS.maxImages))
     .option('--seed <seed>', 'image i has seed + i; or a list, 1,2,3 (default: random)', seeds)
     .option('--latents <file>', 'start from the latents of a .safetensors file')
+    .option('--control-image <file>', 'the picture to draw by: an edge or scribble map, for models with a ControlNet')
+    .option('--controlnet-conditioning-scale <number>', 'how much the ControlNet adds (default: 1)', finite)
     .option('--complex-human-instruction <text>', 'the text put before the prompt')
     .option('--no-complex-human-instruction', 'put nothing before the prompt')
     .option('--clean-caption', 'strip links, tags and file names from the prompt')
@@ -83,8 +87,8 @@ export function addRequestFlags(command: Command): Command {
 
 /** The folder to load and the options to load it with. */
 export function modelOf(flags: ModelFlags): { model: string; options: LoadOptions } {
-  const { model = BUILT_IN_MODEL, device, dtype, variant, threads, offload } = flags;
-  return { model, options: defined({ device, dtype, variant, threads, offload }) };
+  const { model = BUILT_IN_MODEL, device, dtype, variant, threads, offload, controlnet } = flags;
+  return { model, options: defined({ device, dtype, variant, threads, offload, controlnet }) };
 }
 
 /** The fields of a request that flags gave. */
@@ -106,6 +110,8 @@ export function requestOf(
     maxSequenceLength: flags.maxSequenceLength,
     useResolutionBinning: flags.useResolutionBinning,
     outputType: flags.outputType,
+    controlImage: flags.controlImage,
+    controlnetConditioningScale: flags.controlnetConditioningScale,
     decodeTiling: flags.decodeTiling,
   });
 }

@@ -63,6 +63,9 @@ async function generate(promptArgument: string | undefined, flags: Flags): Promi
   if (repeated?.made.latentsSha256 !== undefined && flags.latents === undefined) {
     throw usageError('The image was not made from a seed, but from given latents', 'Pass them with --latents FILE.');
   }
+  if (repeated?.made.controlImageSha256 !== undefined && flags.controlImage === undefined) {
+    throw usageError('The image was drawn by a control image', 'Pass it with --control-image FILE.');
+  }
   const request: GenerateRequest = {
     ...repeated?.request,
     ...requestOf(flags),

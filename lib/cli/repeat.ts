@@ -32,13 +32,20 @@ function toRequest(made: ImageMetadata): Partial<GenerateRequest> {
     cleanCaption: made.cleanCaption,
     maxSequenceLength: made.maxSequenceLength,
     useResolutionBinning: made.useResolutionBinning,
+    controlnetConditioningScale: made.controlnetConditioningScale,
     decodeTiling: made.decodeTiling,
   });
 }
 
 /** Ways in which an image was made that differ, so that the same request may not give the same picture. */
 export function differences(made: ImageMetadata, now: ImageMetadata): string[] {
-  const names = { modelFingerprint: 'model', dtype: 'dtype', devicePath: 'device', version: 'version' } as const;
+  const names = {
+    modelFingerprint: 'model',
+    controlImageSha256: 'control image',
+    dtype: 'dtype',
+    devicePath: 'device',
+    version: 'version',
+  } as const;
   return Object.entries(names).flatMap(([field, name]) => {
     const [then, current] = [made[field as keyof typeof names], now[field as keyof typeof names]];
     return then === undefined || then === current ? [] : [`the ${name} is not the same: ${then} then, ${current} now`];

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import sharp from 'sharp';
 import { readGenerationMetadata } from '../../lib/index.ts';
 import { type CliResult, sanaNative } from '../support/cli.ts';
 
@@ -77,6 +78,21 @@ describe('sana-native generate', () => {
     await generate('a fox', ...SMALL, '--latents', latents, '--seed', '1', '-o', at('one.png'), '--no-metadata');
     await generate('a fox', ...SMALL, '--latents', latents, '--seed', '2', '-o', at('two.png'), '--no-metadata');
     assert.deepEqual(await readFile(at('one.png')), await readFile(at('two.png')));
+  });
+
+  it('draws by a control image, and asks for it when that image is repeated', async () => {
+    const edges = at('edges.png');
+    await sharp({ create: { width: 50, height: 40, channels: 3, background: '#406080' } }).toFile(edges);
+    const controlnet = [...MODEL, '--controlnet', 'test/fixtures/sana-controlnet/controlnet'];
+    const steered = ['--control-image', edges, '--controlnet-conditioning-scale', '0.5'];
+    await generate('a fox', ...SMALL, ...controlnet, ...steered, '--seed', '7', '-o', at('steered.png'));
+    assert.equal((await readGenerationMetadata(at('steered.png')))?.controlnetConditioningScale, 0.5);
+    const again = ['--from', at('steered.png'), ...controlnet, '-o', at('steered-again.png')];
+    await generate(...again, '--control-image', edges);
+    assert.deepEqual(await readFile(at('steered-again.png')), await readFile(at('steered.png')));
+    const without = await sanaNative(['generate', ...again]);
+    assert.match(without.stderr, /drawn by a control image.*--control-image FILE/s);
+    assert.equal(without.code, 2);
   });
 
   it('exits with 2 for what the model does not take, 3 for a device that is not there, and makes nothing', async () => {

@@ -99,6 +99,9 @@ describe('repeating an image', () => {
       'the model is not the same: x then, 0123456789abcdef now',
       'the dtype is not the same: bfloat16 then, float32 now',
     ]);
+    assert.deepEqual(differences({ ...now, controlImageSha256: 'x' }, { ...now, controlImageSha256: 'y' }), [
+      'the control image is not the same: x then, y now',
+    ]);
     assert.deepEqual(differences({ source: 'a1111', prompt: 'x' }, now), []);
   });
 });
