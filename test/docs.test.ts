@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import sharp from 'sharp';
 
 const root = join(import.meta.dirname, '..');
 const model = join(root, 'test/fixtures/sana-base');
@@ -34,6 +35,20 @@ describe('the examples of the documentation', () => {
     assert(example.includes(call));
     run(example.replace(call, JSON.stringify(model)));
     assert(existsSync(join(folder, 'fox.png')));
+  });
+
+  it('docs/controlnet.md: draws by an edge map', async () => {
+    const [, example = assert.fail()] =
+      /```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, 'docs/controlnet.md'), 'utf8')) ?? [];
+    const call = "'./Sana_600M_1024px_ControlNet_diffusers', { variant: 'fp16' }";
+    assert(example.includes(call));
+    await sharp({ create: { width: 64, height: 48, channels: 3, background: '#000' } }).toFile(
+      join(folder, 'edges.png'),
+    );
+    const controlnet = join(root, 'test/fixtures/sana-controlnet');
+    run(example.replace(call, `${JSON.stringify(model)}, { controlnet: ${JSON.stringify(controlnet)} }`));
+    const { width, height } = await sharp(join(folder, 'cat.png')).metadata();
+    assert.deepEqual([width, height], [1024, 1024]);
   });
 
   it('sana-native/ops: records a graph and runs it', () => {
