@@ -117,7 +117,7 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 }
 
 function checkParameters(record: Readonly<Record<string, unknown>>): GenerationParameters {
-  const { complexHumanInstruction, decodeTiling, latentsSha256 } = record;
+  const { complexHumanInstruction, decodeTiling, latentsSha256, strength, imageSha256, maskSha256 } = record;
   return {
     prompt: checkText('prompt', record.prompt),
     negativePrompt: checkText('negativePrompt', record.negativePrompt),
@@ -137,6 +137,9 @@ function checkParameters(record: Readonly<Record<string, unknown>>): GenerationP
     maxSequenceLength: checkInteger('maxSequenceLength', record.maxSequenceLength, 1, 2 ** 24),
     useResolutionBinning: checkBoolean('useResolutionBinning', record.useResolutionBinning),
     ...(decodeTiling !== undefined && { decodeTiling: checkChoice('decodeTiling', decodeTiling, DECODE_TILINGS) }),
+    ...(strength !== undefined && { strength: checkFinite('strength', strength) }),
+    ...(imageSha256 !== undefined && { imageSha256: checkWord(imageSha256) }),
+    ...(maskSha256 !== undefined && { maskSha256: checkWord(maskSha256) }),
     ...(latentsSha256 !== undefined && { latentsSha256: checkWord(latentsSha256) }),
     model: checkWord(record.model),
     modelFingerprint: checkWord(record.modelFingerprint),

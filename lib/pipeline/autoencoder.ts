@@ -46,8 +46,8 @@ interface RgbGraph extends Planned {
   readonly nonFinite: Tensor; // [1] i32
 }
 
-/** A program that decoding a picture runs. */
-export interface DecodeStage {
+/** A program that encoding or decoding a picture runs. */
+export interface PictureStage {
   readonly name: string;
   readonly runs: number;
   readonly plan: Plan;
@@ -100,12 +100,25 @@ export class Autoencoder {
   /** The encoder is only loaded when a picture is encoded. */
   async #loadEncoder(signal?: AbortSignal): Promise<void> {
     if (this.#encoder.weights.block.allocated) return;
+    this.#engine.demandMemory(
+      this.encoderBytes,
+      "The autoencoder's encoder",
+      "Free memory, or load with offload: 'sequential'.",
+    );
     await this.#encoder.weights.load(this.#component, { others: /^decoder\./, signal });
   }
 
   dispose(): void {
     this.#decoder.weights.dispose();
+    this.disposeEncoder();
+  }
+
+  disposeEncoder(): void {
     this.#encoder.weights.dispose();
+  }
+
+  get encoderBytes(): number {
+    return this.#encoder.weights.bytes;
   }
 
   /** Bytes of the decoder on the device now. */
@@ -151,17 +164,22 @@ export class Autoencoder {
     return await convertInTiles(image, tiling, 1 / factor, whole);
   }
 
+  /** Plans encoding one picture of `size`, multiples of 32. */
+  planEncode({ height, width }: Size): PictureStage {
+    return stageOf('encode', 1, this.#recordEncode([1, this.config.inChannels, height, width]));
+  }
+
   /**
    * Plans decoding one picture of h x w latents to `size`: nothing is allocated or run.
    *
    * @param freeBytes what its state and intermediates may take: it is decoded in bands when all at once needs more
    */
-  planRgb(h: number, w: number, size: Size, freeBytes = Number.POSITIVE_INFINITY): DecodeStage {
+  planRgb(h: number, w: number, size: Size, freeBytes = Number.POSITIVE_INFINITY): PictureStage {
     return stageOf('decode', 1, this.#rgbThatFits(h, w, size, freeBytes));
   }
 
   /** Plans decoding one picture, of tiles when `tiling` is given and it does not fit into one. */
-  planDecode(h: number, w: number, size: Size, freeBytes: number, tiling?: Tiling): DecodeStage[] {
+  planDecode(h: number, w: number, size: Size, freeBytes: number, tiling?: Tiling): PictureStage[] {
     const tiles = tiling && this.#inLatents(tiling);
     if (tiles === undefined || !needsTiles(h, w, tiles)) return [this.planRgb(h, w, size, freeBytes)];
     const { latentChannels } = this.config;
@@ -335,7 +353,7 @@ function planned(g: Graph, block: Block): Planned {
   return { plan, block, bytes: block.bytes + plan.arenaBytes };
 }
 
-function stageOf(name: string, runs: number, { plan, block, bandRows }: Planned): DecodeStage {
+function stageOf(name: string, runs: number, { plan, block, bandRows }: Planned): PictureStage {
   return { name, runs, plan, stateBytes: block.bytes, bandRows };
 }
 

@@ -83,10 +83,14 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
   const { height, width } = denoiser.shape;
   const encoders = textEncoder.weightBytes;
   const rest = transformerBytes + autoencoder.decoderBytes;
+  // Without offload it stays once a picture has been encoded.
+  const encoder = request.image === undefined ? 0 : autoencoder.encoderBytes;
+  const kept = offload === 'none' ? encoder : 0;
   const weights = {
-    text: offload === 'sequential' ? encoders : encoders + rest,
-    denoise: { none: encoders + rest, 'text-encoder': rest, sequential: transformerBytes }[offload],
-    decode: { none: encoders + rest, 'text-encoder': rest, sequential: autoencoder.decoderBytes }[offload],
+    encode: { none: encoders + rest, 'text-encoder': rest, sequential: 0 }[offload] + encoder,
+    text: offload === 'sequential' ? encoders : encoders + rest + kept,
+    denoise: { none: encoders + rest + kept, 'text-encoder': rest, sequential: transformerBytes }[offload],
+    decode: { none: encoders + rest + kept, 'text-encoder': rest, sequential: autoencoder.decoderBytes }[offload],
   };
   const prefixLength = Math.max(0, ...positive.map((prompt) => prompt.prefixLength));
   const prefixBytes = prefixLength > 0 ? textEncoder.prefixBytes(prefixLength) : 0;
@@ -99,7 +103,9 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
   };
   const own = (prompts: readonly TextSelection[]) =>
     prompts.map(({ ids, prefixLength: shared }) => ids.length - shared);
+  const source = { height: request.drawnHeight, width: request.drawnWidth };
   return [
+    ...(request.image === undefined ? [] : [{ ...autoencoder.planEncode(source), weightsBytes: weights.encode }]),
     ...(prefixLength > 0 ? [text('instruction', textEncoder.planInstruction(prefixLength))] : []),
     text('text_encode', textEncoder.plan(own(positive), prefixLength)),
     ...(negative.length > 0 ? [text('text_encode negative', textEncoder.plan(own(negative), 0))] : []),
@@ -112,7 +118,7 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
     },
     {
       name: 'denoise_step',
-      runs: request.numInferenceSteps,
+      runs: request.numInferenceSteps - request.firstStep,
       plan: denoiser.stepPlan,
       weightsBytes: weights.denoise,
       stateBytes: generation,

@@ -18,6 +18,7 @@ import { type ComputeDtype, Engine, formatBytes } from './engine.ts';
 import { explain } from './explain.ts';
 import { checkChoice } from './fields.ts';
 import { fingerprint } from './fingerprint.ts';
+import { composite, keepKnown, latentMask } from './inpainting.ts';
 import { channelsFirst, channelsLast } from './layout.ts';
 import { type CheckedLoadOptions, checkLoadOptions } from './load-options.ts';
 import { TorchGenerator } from './noise.ts';
@@ -25,6 +26,7 @@ import { padded, tokenize } from './prompts.ts';
 import { Queue } from './queue.ts';
 import { type CheckedRequest, checkRequest, DECODE_TILINGS, type ModelTraits } from './request.ts';
 import { binResolution } from './resolution.ts';
+import { atDrawnSize, covering, readPictures, toTensor } from './source-image.ts';
 import { type PromptEmbeds, TextEncoder } from './text-encoder.ts';
 import { referenceTiling, type Tiling } from './tiling.ts';
 import { type Denoiser, type DenoiseShape, Transformer } from './transformer.ts';
@@ -38,6 +40,7 @@ import type {
   ImageInput,
   LoadOptions,
   ProfiledStage,
+  RawImage,
   TensorLike,
 } from './types.ts';
 
@@ -231,7 +234,7 @@ export class SanaPipeline {
    *   ERR_SANA_NUMERICS at the first NaN or infinity; `signal.reason` when aborted.
    */
   async generate(request: string | GenerateRequest): Promise<GenerateResult> {
-    const checked = checkRequest(request, this.#traits);
+    const checked = await this.#checked(request);
     return await this.#run(() => this.#generate(checked), checked.signal);
   }
 
@@ -240,13 +243,13 @@ export class SanaPipeline {
    * a first call; later ones with offload 'none' find the intermediates' memory of the calls before, and keep it.
    */
   async explain(request: string | GenerateRequest = explainedPrompt): Promise<Explanation> {
-    const checked = checkRequest(request, this.#traits);
+    const checked = await this.#checked(request);
     return await this.#run(() => this.#explain(checked), checked.signal);
   }
 
   /** Runs a request and gives every program that ran, in order, with the time of each operator. */
   async profile(request: string | GenerateRequest): Promise<ProfiledStage[]> {
-    const checked = checkRequest(request, this.#traits);
+    const checked = await this.#checked(request);
     return await this.#run(() => this.#engine.profile(() => this.#generate(checked)), checked.signal);
   }
 
@@ -266,6 +269,11 @@ export class SanaPipeline {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
+  }
+
+  /** Pictures are read when a call is made: what happens to their files while it waits makes no difference. */
+  async #checked(request: string | GenerateRequest): Promise<CheckedRequest> {
+    return checkRequest(await readPictures(request), this.#traits);
   }
 
   /** Runs a call after those before it, and gives back what `offload` does not keep, however it ends. */
@@ -364,6 +372,8 @@ export class SanaPipeline {
 
     const tokens = await tokenize(this.#loadedTokenizer, request);
     signal?.throwIfAborted();
+    const source = await this.#encodeSource(request);
+    const sourced = performance.now();
     const embeds = await this.#textEncoder.encode([...tokens.negative, ...tokens.positive], signal);
     if (this.#offload !== 'none') this.#textEncoder.release();
     const encoded = performance.now();
@@ -374,7 +384,7 @@ export class SanaPipeline {
     );
     const denoiser = this.#denoiserFor(shape);
     this.#demandMemoryFor(denoiser, request);
-    const stepMs = await this.#denoise(denoiser, request, embeds, started);
+    const stepMs = await this.#denoise(denoiser, request, embeds, source, started);
     const latents = await denoiser.latents();
     const denoised = performance.now();
     if (this.#offload === 'sequential') {
@@ -386,7 +396,7 @@ export class SanaPipeline {
     if (request.outputType === 'image') {
       const common = await this.#parameters(request);
       for (let i = 0; i < request.batch; i++) {
-        images.push(await this.#decode(latents, i, shape, request, common));
+        images.push(await this.#decode(latents, i, shape, request, common, source));
       }
     }
     const finished = performance.now();
@@ -395,7 +405,8 @@ export class SanaPipeline {
       ...(request.outputType === 'latent' && { latents: this.#firstLayout(latents, shape) }),
       seeds: request.seeds,
       timings: {
-        textMs: encoded - started,
+        imageMs: request.image === undefined ? 0 : sourced - started,
+        textMs: encoded - (request.image === undefined ? started : sourced),
         denoiseMs: denoised - encoded,
         stepMs,
         decodeMs: request.outputType === 'image' ? finished - denoised : 0,
@@ -444,41 +455,44 @@ export class SanaPipeline {
     denoiser: Denoiser,
     request: CheckedRequest,
     embeds: readonly PromptEmbeds[],
+    source: Source | undefined,
     started: number,
   ): Promise<number[]> {
-    const { signal, numInferenceSteps: totalSteps, onStep } = request;
+    const { signal, numInferenceSteps, firstStep, onStep } = request;
     const { shape } = denoiser;
     await this.#transformer.load(signal);
-    const schedule = schedulerFor(this.#checkpoint.scheduler, request.scheduler, request.timesteps)(totalSteps);
+    const schedule = schedulerFor(this.#checkpoint.scheduler, request.scheduler, request.timesteps)(numInferenceSteps);
     const noise = this.#noise(request, shape);
     const start = request.latents === undefined ? await noise() : this.#lastLayout(request.latents, shape);
-    const { startScale } = schedule;
-    await denoiser.start(
-      start.map((value) => value * startScale),
-      embeds,
-      request.guidanceScale,
-      signal,
-    );
+    const first =
+      source === undefined ? scaled(start, schedule.startScale) : noised(source, start, schedule.mix(firstStep));
+    await denoiser.start(first, embeds, request.guidanceScale, signal);
     const stepMs: number[] = [];
-    for (let step = 0; step < totalSteps; step++) {
+    for (let step = firstStep; step < numInferenceSteps; step++) {
       const timestep = schedule.timesteps[step] ?? 0;
-      const scaled = schedule.renoises ? timestep : timestep * this.#transformer.config.timestepScale;
-      if (schedule.renoises && step + 1 < totalSteps) await denoiser.renoise(await noise());
+      const scale = schedule.renoises ? 1 : this.#transformer.config.timestepScale;
+      if (schedule.renoises && step + 1 < numInferenceSteps) await denoiser.renoise(await noise());
       const before = performance.now();
-      await denoiser.step(step, scaled, request.guidanceScale, schedule.coefficients(step), signal);
+      const coefficients = schedule.coefficients(step, firstStep);
+      await denoiser.step(step, scale * timestep, request.guidanceScale, coefficients, signal);
+      if (source?.mask !== undefined) {
+        const latents = await denoiser.latents();
+        keepKnown(latents, source.latents, start, source.mask, schedule.mix(step + 1));
+        await denoiser.setLatents(latents);
+      }
       stepMs.push(performance.now() - before);
       if (onStep !== undefined) {
         // One at a time, and none beside the next step or after the call, awaited or not.
         const work = new Queue('The step is over', 'Await latents() and preview() inside onStep.');
         try {
           await onStep({
-            step: step + 1,
-            totalSteps,
+            step: step + 1 - firstStep,
+            totalSteps: numInferenceSteps - firstStep,
             timestep,
             sigma: schedule.sigmas[step] ?? 0,
             elapsedMs: performance.now() - started,
             latents: () => work.run(async () => this.#firstLayout(await denoiser.latents(), shape)),
-            preview: () => work.run(() => this.#preview(denoiser, request)),
+            preview: () => work.run(() => this.#preview(denoiser, request, source)),
           });
         } finally {
           await work.run(async () => {});
@@ -491,9 +505,24 @@ export class SanaPipeline {
   }
 
   /** What the first image would be if its estimate of the clean latents were right. */
-  async #preview(denoiser: Denoiser, request: CheckedRequest): Promise<SanaImage> {
+  async #preview(denoiser: Denoiser, request: CheckedRequest, source: Source | undefined): Promise<SanaImage> {
     const clean = await denoiser.latents('clean');
-    return await this.#decode(clean, 0, denoiser.shape, request, await this.#parameters(request));
+    return await this.#decode(clean, 0, denoiser.shape, request, await this.#parameters(request), source);
+  }
+
+  /** The picture to start from, as latents, and its mask; the encoder leaves with what `offload` does not keep. */
+  async #encodeSource({ image, maskImage, signal, ...size }: CheckedRequest): Promise<Source | undefined> {
+    if (image === undefined) return undefined;
+    const drawn = { width: size.drawnWidth, height: size.drawnHeight };
+    const picture = await covering(image, size);
+    const z = await this.#autoencoder.encode(toTensor(await atDrawnSize(picture, drawn)), { signal });
+    if (this.#offload !== 'none') this.#autoencoder.disposeEncoder();
+    const [, channels = 0, height = 0, width = 0] = z.shape;
+    const latents = channelsLast(scaled(z.data, this.#autoencoder.config.scalingFactor), 1, channels, height * width);
+    if (maskImage === undefined) return { latents, picture };
+    const maskPicture = await covering(maskImage, size);
+    const mask = latentMask(await atDrawnSize(maskPicture, drawn), this.#autoencoder.compression);
+    return { latents, picture, mask, maskPicture };
   }
 
   /** Noise for a batch, [B, N, channels], new at each call: what torch's generators with the images' seeds give. */
@@ -537,14 +566,17 @@ export class SanaPipeline {
     { height, width }: DenoiseShape,
     request: CheckedRequest,
     common: Omit<GenerationParameters, 'prompt' | 'negativePrompt' | 'seed'>,
+    source: Source | undefined,
   ): Promise<SanaImage> {
     const elements = height * width * this.#transformer.config.inChannels;
     const own = latents.subarray(index * elements, (index + 1) * elements);
     const options = { tiling: this.#tiling(request.decodeTiling), signal: request.signal };
     const data = await this.#autoencoder.decodeRgb(own, height, width, request, options);
     const prompt = Math.floor(index / request.numImagesPerPrompt);
+    const { maskPicture, picture } = source ?? {};
+    const whole = maskPicture === undefined || picture === undefined ? data : composite(data, picture, maskPicture);
     return new SanaImage(
-      { width: request.width, height: request.height, data },
+      { width: request.width, height: request.height, data: whole },
       {
         ...common,
         prompt: request.prompts[prompt] ?? '',
@@ -559,7 +591,7 @@ export class SanaPipeline {
     request: CheckedRequest,
   ): Promise<Omit<GenerationParameters, 'prompt' | 'negativePrompt' | 'seed'>> {
     this.#fingerprint ??= await fingerprint(this.#checkpoint);
-    const { complexHumanInstruction: instruction, latents } = request;
+    const { complexHumanInstruction: instruction, latents, strength, image, maskImage } = request;
     return {
       width: request.width,
       height: request.height,
@@ -571,7 +603,10 @@ export class SanaPipeline {
       maxSequenceLength: request.maxSequenceLength,
       useResolutionBinning: request.useResolutionBinning,
       ...(request.decodeTiling !== 'auto' && { decodeTiling: request.decodeTiling }),
-      ...(latents !== undefined && { latentsSha256: createHash('sha256').update(latents.data).digest('hex') }),
+      ...(strength !== undefined && { strength }),
+      ...(image !== undefined && { imageSha256: sha256(image.data) }),
+      ...(maskImage !== undefined && { maskSha256: sha256(maskImage.data) }),
+      ...(latents !== undefined && { latentsSha256: sha256(latents.data) }),
       model: this.#name,
       modelFingerprint: this.#fingerprint,
       dtype: publicDtype(this.#dtype),
@@ -615,6 +650,28 @@ export class SanaPipeline {
   }
 }
 
+/** The picture that a generation starts from. */
+interface Source {
+  readonly latents: Float32Array; // [pixels, channels] in the transformer's scale
+  readonly picture: RawImage; // of the size asked for
+  readonly mask?: Float32Array; // [pixels], 1: drawn anew
+  readonly maskPicture?: RawImage; // of the size asked for
+}
+
+/** The latents of a picture at a level of noise, [images, pixels, channels]. */
+function noised(source: Source, noise: Float32Array, mix: { clean: number; noise: number }): Float32Array {
+  const { latents } = source;
+  return noise.map((value, i) => mix.clean * (latents[i % latents.length] ?? 0) + mix.noise * value);
+}
+
+function scaled(values: Float32Array, factor: number): Float32Array {
+  return values.map((value) => value * factor);
+}
+
+function sha256(data: NodeJS.ArrayBufferView): string {
+  return createHash('sha256').update(data).digest('hex');
+}
+
 function either(one: AbortSignal, other: AbortSignal | undefined): AbortSignal {
   return other === undefined ? one : AbortSignal.any([one, other]);
 }
@@ -631,10 +688,7 @@ function publicDtype(dtype: ComputeDtype): DTypeName {
   return ({ f32: 'float32', bf16: 'bfloat16', f16: 'float16' } as const)[dtype];
 }
 
-/** A picture as [1, 3, H, W] in [-1, 1]. */
 async function asTensor(image: ImageInput | TensorLike): Promise<TensorLike> {
   if (typeof image === 'object' && image !== null && 'shape' in image && 'data' in image) return image as TensorLike;
-  const { width, height, data } = await readImage(image as ImageInput);
-  const scaled = Float32Array.from(data, (byte: number) => Math.fround(byte / 127.5) - 1);
-  return { data: channelsFirst(scaled, 1, 3, width * height), shape: [1, 3, height, width] };
+  return toTensor(await readImage(image as ImageInput));
 }

@@ -286,6 +286,11 @@ export class Denoiser {
     await write(this.#engine.device, this.#previous, noise);
   }
 
+  /** Puts other latents in the place of the current ones, [B, N, channels]. */
+  async setLatents(latents: Float32Array): Promise<void> {
+    await write(this.#engine.device, this.#latents, latents);
+  }
+
   /** One step. `step` is only for the error message. */
   async step(
     step: number,

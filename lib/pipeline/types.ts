@@ -74,6 +74,18 @@ export interface GenerateRequest {
   readonly maxTimesteps?: number;
   /** Of Sprint models with two steps: where the second one starts; `null`: halfway. Default: 1.3. */
   readonly intermediateTimesteps?: number | null;
+  /** Image to image: what to start from. The size drawn is the picture's own where none is given. */
+  readonly image?: ImageInput;
+  /**
+   * How far `image` is left behind, above 0 and up to 1: the share of the steps that are done, from its latents noised
+   * to the level where they begin. Default: 0.6; with a mask 1.
+   */
+  readonly strength?: number;
+  /**
+   * Inpainting: white is drawn anew, black stays as it is in `image`, to the pixel; grey is a mixture, so a soft edge
+   * makes a soft transition.
+   */
+  readonly maskImage?: ImageInput;
   /** Images of each prompt. Default: 1. */
   readonly numImagesPerPrompt?: number;
   /**
@@ -81,7 +93,7 @@ export interface GenerateRequest {
    * can be made alone; a list gives each image's seed. Default: a random one, reported in `seeds`.
    */
   readonly seed?: number | bigint | readonly (number | bigint)[];
-  /** Start from these instead of noise: [B, 32, height / 32, width / 32] of the size that the model draws at. */
+  /** Start from these instead of noise, with `image` too: [B, 32, height / 32, width / 32] of the size that the model draws at. */
   readonly latents?: TensorLike;
   /**
    * The text put before the prompt, in lines; `null`: none. Default: the checkpoint's, else the one that the released
@@ -133,6 +145,7 @@ export interface StepInfo {
 
 /** Wall time of the parts of one call, in milliseconds. */
 export interface Timings {
+  readonly imageMs: number; // encoding the picture to start from; 0 without one
   readonly textMs: number; // tokens and text encoder
   readonly denoiseMs: number; // all steps, callbacks included
   readonly stepMs: readonly number[]; // each step, callbacks left out
@@ -173,6 +186,10 @@ export interface GenerationParameters {
   readonly useResolutionBinning: boolean;
   /** Only when it was not 'auto'. */
   readonly decodeTiling?: DecodeTiling;
+  /** Only of image to image, with the SHA-256 of the pixels of `image` and `maskImage`, hexadecimal. */
+  readonly strength?: number;
+  readonly imageSha256?: string;
+  readonly maskSha256?: string;
   /** Only when the image did not start from the seed's noise: SHA-256 of its start latents' bytes, hexadecimal. */
   readonly latentsSha256?: string;
   /** The model's name (never a path) and a fingerprint of its weights. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { SanaError } from '../../lib/errors.ts';
 import { checkRequest, type ModelTraits } from '../../lib/pipeline/request.ts';
-import type { GenerateRequest } from '../../lib/pipeline/types.ts';
+import type { ReadRequest } from '../../lib/pipeline/source-image.ts';
 
 const SANA: ModelTraits = {
   kind: 'sana',
@@ -16,8 +16,10 @@ const wide = { width: 704, height: 352 };
 const square = { width: 512, height: 512 };
 
 function check(fields: object, model: ModelTraits = SANA) {
-  return checkRequest({ prompt: 'a fox', ...fields } as GenerateRequest, model);
+  return checkRequest({ prompt: 'a fox', ...fields } as ReadRequest, model);
 }
+
+const picture = { width: 64, height: 32, data: new Uint8Array(64 * 32 * 3) };
 
 /** Latents of a shape. */
 function latents(...shape: number[]) {
@@ -42,6 +44,10 @@ describe('a request', () => {
       numImagesPerPrompt: 1,
       batch: 1,
       latents: undefined,
+      image: undefined,
+      maskImage: undefined,
+      strength: undefined,
+      firstStep: 0,
       complexHumanInstruction: undefined,
       cleanCaption: false,
       maxSequenceLength: 300,
@@ -264,14 +270,9 @@ describe('a request', () => {
     ['another way of tiling', { decodeTiling: true }, /`decodeTiling` to be 'auto' or 'blend', got true/],
     ['a callback that is none', { onStep: {} }, /`onStep` to be a function/],
     ['a signal that is none', { signal: { aborted: false } }, /`signal` to be an AbortSignal/],
-    [
-      'image',
-      { image: 'fox.png' },
-      /`image` cannot be used here: this version does not do image to image/,
-      /Leave `image` out/,
-    ],
-    ['strength', { strength: 0.5 }, /`strength` cannot be used here/],
-    ['maskImage', { maskImage: 'mask.png' }, /`maskImage` cannot be used here.*inpainting/],
+    ['a strength without an image', { strength: 0.5 }, /`strength` cannot be used here: there is no `image`/],
+    ['a mask without an image', { maskImage: picture }, /`maskImage` cannot be used here: there is no `image`/],
+    ['strength 0', { image: picture, strength: 0 }, /`strength` to be a number above 0 and up to 1/],
     ['controlImage', { controlImage: 'c.png' }, /`controlImage` cannot be used here.*ControlNet/],
     ['controlnetConditioningScale', { controlnetConditioningScale: 1 }, /`controlnetConditioningScale` cannot/],
     ['pagScale', { pagScale: 2 }, /`pagScale` cannot be used here/],

@@ -1,0 +1,67 @@
+/** The picture that a generation starts from, and the mask that says where it is drawn anew: read, and made to fit. */
+
+import sharp, { type Sharp } from 'sharp';
+import { readImage } from '../image/input.ts';
+import { channelsFirst } from './layout.ts';
+import { resizeCropPlan, type Size } from './resolution.ts';
+import type { GenerateRequest, RawImage, TensorLike } from './types.ts';
+
+/** A request whose pictures are pixels: what their files held when the request was made. */
+export type ReadRequest = Omit<GenerateRequest, 'image' | 'maskImage'> & {
+  readonly image?: RawImage;
+  readonly maskImage?: RawImage;
+};
+
+/** @throws SanaError ERR_SANA_FILE or ERR_SANA_ARGUMENT for a picture that cannot be read. */
+export async function readPictures(request: string | GenerateRequest): Promise<string | ReadRequest> {
+  if (typeof request !== 'object' || request === null) return request;
+  const { image, maskImage, ...others } = request;
+  return {
+    ...others,
+    ...(image !== undefined && { image: await readImage(image, 'image') }),
+    ...(maskImage !== undefined && { maskImage: await readImage(maskImage, 'maskImage') }),
+  };
+}
+
+/** A picture at another size: scaled until it covers it, and cut around the centre. */
+export async function covering(picture: RawImage, { width, height }: Size): Promise<RawImage> {
+  if (picture.width === width && picture.height === height) return picture;
+  const resized = open(picture).resize(width, height, { fit: 'cover', kernel: 'lanczos3' });
+  return { width, height, data: await rgb(resized) };
+}
+
+/**
+ * A picture of the size asked for, at the size the model draws at, placed so that resizing and cropping the drawn
+ * picture finds it where it was: the strip that will be cropped repeats the picture's edge.
+ */
+export async function atDrawnSize(picture: RawImage, drawn: Size): Promise<RawImage> {
+  const { width, height } = picture;
+  if (drawn.width === width && drawn.height === height) return picture;
+  const { resizedWidth, resizedHeight, left, top } = resizeCropPlan(drawn.height, drawn.width, height, width);
+  const extended = await rgb(
+    open(picture).extend({
+      left,
+      top,
+      right: resizedWidth - width - left,
+      bottom: resizedHeight - height - top,
+      extendWith: 'copy',
+    }),
+  );
+  const strip = { width: resizedWidth, height: resizedHeight, data: extended };
+  const resized = open(strip).resize(drawn.width, drawn.height, { fit: 'fill', kernel: 'lanczos3' });
+  return { width: drawn.width, height: drawn.height, data: await rgb(resized) };
+}
+
+/** [1, 3, H, W] in [-1, 1]. */
+export function toTensor({ width, height, data }: RawImage): TensorLike {
+  const scaled = Float32Array.from(data, (byte) => Math.fround(byte / 127.5) - 1);
+  return { data: channelsFirst(scaled, 1, 3, width * height), shape: [1, 3, height, width] };
+}
+
+function open({ data, width, height }: RawImage) {
+  return sharp(data, { raw: { width, height, channels: 3 } });
+}
+
+async function rgb(image: Sharp): Promise<Uint8Array> {
+  return new Uint8Array(await image.removeAlpha().toColourspace('srgb').raw({ depth: 'uchar' }).toBuffer());
+}
