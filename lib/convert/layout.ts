@@ -108,10 +108,10 @@ export class Shapes {
   of(name: string, rank: number): readonly number[] {
     const tensor = this.#tensors.get(name);
     if (tensor?.shape.length === rank && tensor.elements > 0) return tensor.shape;
-    const [first, second] = this.#tensors.keys();
+    const names = [...this.#tensors.keys()].slice(0, 3).map(describeJson).join(', ');
     const found =
       tensor === undefined
-        ? `there is no tensor ${name} among its ${this.#tensors.size}, ${[first, second].map(describeJson).join(', ')} ...`
+        ? `there is no tensor ${name} among its ${this.#tensors.size} (${names} ...)`
         : `${name} is [${tensor.shape.join(', ')}], expected ${rank} dimensions`;
     throw modelError(
       this.#path,

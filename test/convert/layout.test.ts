@@ -7,11 +7,19 @@ import { SanaTransformer } from '../../lib/models/sana-transformer.ts';
 import type { NativeDevice } from '../../lib/native.ts';
 import { parseTransformerConfig } from '../../lib/runtime/configs.ts';
 import { readSafetensors } from '../../lib/runtime/safetensors.ts';
-import { configFiles, type ReleasedModel, releasedConfigs } from '../../scripts/random-checkpoint/configs.ts';
+import {
+  configFiles,
+  type ReleasedModel,
+  releasedConfigs,
+  tinyConfigs,
+} from '../../scripts/random-checkpoint/configs.ts';
 import { transformerTensors, vaeTensors } from '../../scripts/random-checkpoint/tensors.ts';
+import { cpuTime } from '../support/cpu-time.ts';
 import { sanaError } from '../support/errors.ts';
 import { fixture, openFile } from '../support/files.ts';
 import { officialAutoencoder, officialTransformer } from '../support/official-names.ts';
+import { random } from '../support/random.ts';
+import { smallest } from '../support/random-checkpoints.ts';
 
 type ShapeMap = ReadonlyMap<string, readonly number[]>;
 
@@ -281,6 +289,47 @@ describe('layouts', () => {
       const layout = transformerLayout(new Shapes(withPosition(1024), 'x'), { ...choices, imageSize: 4096 }, 'x');
       assert.equal(layout.config.sample_size, 128);
     });
+  });
+
+  it('3000 mutants of names and shapes fit or are refused, soon', () => {
+    const next = random(4);
+    const start = cpuTime();
+    const below = (limit: number) => Math.floor(next() * limit);
+    const sizes = [0, 1, 2, 7, 31, 32, 64, 1152, 3456, 65537, 2 ** 31, 2 ** 53 - 1];
+    const tinyVae = vaeTensors(tinyConfigs(smallest, 1233).vae);
+    const kinds = [
+      official(releasedTransformer(1152, 2, { qkNorm: true }), officialTransformer),
+      official(releasedTransformer(1152, 2, { guided: true }), officialTransformer),
+      official(specs(tinyVae), officialAutoencoder),
+    ];
+    let fits = 0;
+    for (let i = 0; i < 3000; i++) {
+      const tensors = new Map(kinds[i % 3]);
+      for (let edits = below(3); edits >= 0; edits--) {
+        const [name, tensor] = [...tensors][below(tensors.size)] ?? assert.fail();
+        tensors.delete(name);
+        const edit = below(4);
+        const shape = tensor.shape.map((size) => (next() < 0.5 ? size : (sizes[below(sizes.length)] ?? 0)));
+        if (edit === 1)
+          tensors.set(
+            name.replaceAll(/\d+/g, () => String(below(1000))),
+            tensor,
+          );
+        if (edit === 2) tensors.set(name, { ...tensor, shape });
+        if (edit === 3) tensors.set(name, { ...tensor, shape: shape.slice(below(2)) });
+      }
+      try {
+        const shapes = new Shapes(tensors, 'x_1024px.pth');
+        const layout =
+          i % 3 === 2 ? autoencoderLayout(shapes, 'x') : transformerLayout(shapes, choices, 'x_1024px.pth');
+        checkLayout(layout, tensors, 'x');
+        fits++;
+      } catch (error) {
+        sanaError('ERR_SANA_MODEL', 'x')(error);
+      }
+    }
+    assert.ok(fits > 0 && fits < 1000, `${fits} fit`);
+    assert.ok(cpuTime() - start < 20_000);
   });
 
   it('the fixtures of every kind: names and shapes there and back', async () => {
