@@ -4,6 +4,7 @@
 import { Command, CommanderError } from 'commander';
 import { version } from '../version.ts';
 import { benchCommand } from './bench.ts';
+import { convertCommand } from './convert.ts';
 import { EXIT } from './exit-codes.ts';
 import { explainCommand } from './explain.ts';
 import { generateCommand } from './generate.ts';
@@ -18,7 +19,14 @@ const program = new Command('sana-native')
   // Errors are reported below, in one way for all.
   .configureOutput({ outputError: () => {} })
   .showSuggestionAfterError();
-for (const command of [generateCommand(), infoCommand(), explainCommand(), metadataCommand(), benchCommand()]) {
+for (const command of [
+  generateCommand(),
+  infoCommand(),
+  explainCommand(),
+  metadataCommand(),
+  benchCommand(),
+  convertCommand(),
+]) {
   program.addCommand(command.copyInheritedSettings(program));
 }
 
