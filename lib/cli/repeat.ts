@@ -27,6 +27,10 @@ function toRequest(made: ImageMetadata): Partial<GenerateRequest> {
     numInferenceSteps: made.numInferenceSteps,
     guidanceScale: made.guidanceScale,
     scheduler: made.scheduler,
+    pagScale: made.pagScale,
+    strength: made.strength,
+    maxTimesteps: made.maxTimesteps,
+    intermediateTimesteps: made.intermediateTimesteps,
     seed: made.seed === undefined ? undefined : BigInt(made.seed),
     complexHumanInstruction: made.complexHumanInstruction,
     cleanCaption: made.cleanCaption,
@@ -38,7 +42,14 @@ function toRequest(made: ImageMetadata): Partial<GenerateRequest> {
 
 /** Ways in which an image was made that differ, so that the same request may not give the same picture. */
 export function differences(made: ImageMetadata, now: ImageMetadata): string[] {
-  const names = { modelFingerprint: 'model', dtype: 'dtype', devicePath: 'device', version: 'version' } as const;
+  const names = {
+    modelFingerprint: 'model',
+    dtype: 'dtype',
+    devicePath: 'device',
+    version: 'version',
+    imageSha256: 'picture to start from',
+    maskSha256: 'mask',
+  } as const;
   return Object.entries(names).flatMap(([field, name]) => {
     const [then, current] = [made[field as keyof typeof names], now[field as keyof typeof names]];
     return then === undefined || then === current ? [] : [`the ${name} is not the same: ${then} then, ${current} now`];

@@ -74,6 +74,17 @@ export interface TransformerInputs {
   readonly positions?: Tensor | undefined;
   /** [1] or [B] f32: the guidance scale times `guidance_embeds_scale`, for models that embed it. */
   readonly guidance?: Tensor | undefined;
+  readonly perturbation?: Perturbation | undefined;
+}
+
+/**
+ * Perturbed-attention guidance: the first images of the batch, a fraction 1 / `parts` of it, go through some blocks
+ * with every token seeing only itself (Ahn et al., "Self-Rectifying Diffusion Sampling with Perturbed-Attention
+ * Guidance", 2024).
+ */
+export interface Perturbation {
+  readonly parts: number;
+  readonly blocks: readonly number[];
 }
 
 /** The prompts of a batch, as the blocks see them. */
@@ -212,7 +223,7 @@ export class SanaTransformer {
 
   /** The predicted velocity [B, height, width, outChannels] f32. */
   record(g: Graph, inputs: TransformerInputs, observe: Observer = () => {}): Tensor {
-    const { latents, text, positions } = inputs;
+    const { latents, positions } = inputs;
     const [b = 0, height = 0, width = 0, inChannels = 0] = latents.shape;
     const n = height * width;
     const { modulation, shift, scale } = g.scope('time', () => this.#recordTime(g, inputs, b));
@@ -224,7 +235,7 @@ export class SanaTransformer {
     observe('patch', h);
     this.#blocks.forEach((weights, i) => {
       h = g.scope(`block ${i}`, () =>
-        this.#recordBlock(g, h, weights, rows(modulation, 6 * i, 6), text, i, [b, height, width], observe),
+        this.#recordBlock(g, h, weights, rows(modulation, 6 * i, 6), inputs, i, [b, height, width], observe),
       );
     });
     const velocity = g.scope('out', () => {
@@ -267,7 +278,7 @@ export class SanaTransformer {
     input: Tensor, // [B, N, C]
     w: BlockWeights,
     modulation: Tensor, // [6, B, C]: shift, scale, gate of the attention, then of the feed-forward
-    text: TextContext,
+    { text, perturbation }: TransformerInputs,
     index: number,
     [b, height, width]: readonly [number, number, number],
     observe: Observer,
@@ -283,11 +294,8 @@ export class SanaTransformer {
       const x = g.layerNormModulate(h, entry(modulation, 0), entry(modulation, 1), config.normEps); // [B, N, C]
       const qkv = g.linear(x, w.toQkv, { gate: w.queryKeyNorm?.gate }); // [B, N, 3C]
       if (w.queryKeyNorm !== undefined) normInPlace(g, columns(qkv, c, c), w.queryKeyNorm.key);
-      const attended = g.linearAttention(qkv, {
-        headDim: config.attentionHeadDim,
-        order: 'split',
-        epsilon: attentionEpsilon,
-      }); // [B, N, C]
+      const perturbed = perturbation?.blocks.includes(index) ? b / perturbation.parts : 0;
+      const attended = this.#recordAttention(g, qkv, perturbed); // [B, N, C]
       const gate = entry(modulation, 2);
       return g.linear(attended, w.toOut, { bias: w.toOutBias, clip: this.attentionClip, gate, residual: h });
     });
@@ -319,6 +327,21 @@ export class SanaTransformer {
     });
     observe(`block ${index}`, h);
     return h;
+  }
+
+  /** Self-attention, [B, N, C]; of the first `perturbed` images every token sees itself alone. qkv [B, N, 3C] */
+  #recordAttention(g: Graph, qkv: Tensor, perturbed: number): Tensor {
+    const c = this.channels;
+    const options = { headDim: this.config.attentionHeadDim, order: 'split', epsilon: attentionEpsilon } as const;
+    if (perturbed === 0) return g.linearAttention(qkv, options);
+    const [b = 0, n = 0] = qkv.shape;
+    const attended = g.empty(qkv.dtype, [b, n, c]);
+    g.convert(columns(rows(qkv, 0, perturbed), 2 * c, c), { into: rows(attended, 0, perturbed) });
+    g.linearAttention(rows(qkv, perturbed, b - perturbed), {
+      ...options,
+      into: rows(attended, perturbed, b - perturbed),
+    });
+    return attended;
   }
 }
 

@@ -54,6 +54,11 @@ const SCHEDULERS_OF = {
   SCMScheduler: ['scm'],
 } as const;
 
+/** Of the released models, block 8; of smaller ones, the one in the middle. */
+function perturbedBlocks(layers: number): number[] {
+  return [Math.min(8, Math.floor(layers / 2))];
+}
+
 /** Sizes of latents (pixels / 32) for which there is a table of resolutions. */
 const binnedSampleSizes = [16, 32, 64, 128];
 
@@ -361,6 +366,7 @@ export class SanaPipeline {
       width: request.drawnWidth / compression,
       lengths,
       guidance: request.guided,
+      perturbedBlocks: request.pagScale > 0 ? perturbedBlocks(this.#transformer.config.numLayers) : [],
     };
   }
 
@@ -374,10 +380,13 @@ export class SanaPipeline {
     signal?.throwIfAborted();
     const source = await this.#encodeSource(request);
     const sourced = performance.now();
-    const embeds = await this.#textEncoder.encode([...tokens.negative, ...tokens.positive], signal);
+    const encodings = await this.#textEncoder.encode([...tokens.negative, ...tokens.positive], signal);
     if (this.#offload !== 'none') this.#textEncoder.release();
     const encoded = performance.now();
 
+    // The perturbed part of a batch comes first, and reads what the guided one reads.
+    const perturbed = request.pagScale > 0 ? encodings.slice(tokens.negative.length) : [];
+    const embeds = [...perturbed, ...encodings];
     const shape = this.#shapeOf(
       request,
       embeds.map((prompt) => prompt.tokens),
@@ -474,7 +483,7 @@ export class SanaPipeline {
       if (schedule.renoises && step + 1 < numInferenceSteps) await denoiser.renoise(await noise());
       const before = performance.now();
       const coefficients = schedule.coefficients(step, firstStep);
-      await denoiser.step(step, scale * timestep, request.guidanceScale, coefficients, signal);
+      await denoiser.step(step, scale * timestep, request, coefficients, signal);
       if (source?.mask !== undefined) {
         const latents = await denoiser.latents();
         keepKnown(latents, source.latents, start, source.mask, schedule.mix(step + 1));
@@ -592,6 +601,7 @@ export class SanaPipeline {
   ): Promise<Omit<GenerationParameters, 'prompt' | 'negativePrompt' | 'seed'>> {
     this.#fingerprint ??= await fingerprint(this.#checkpoint);
     const { complexHumanInstruction: instruction, latents, strength, image, maskImage } = request;
+    const { maxTimesteps, intermediateTimesteps } = request.timesteps;
     return {
       width: request.width,
       height: request.height,
@@ -603,6 +613,9 @@ export class SanaPipeline {
       maxSequenceLength: request.maxSequenceLength,
       useResolutionBinning: request.useResolutionBinning,
       ...(request.decodeTiling !== 'auto' && { decodeTiling: request.decodeTiling }),
+      ...(maxTimesteps !== undefined && { maxTimesteps }),
+      ...(intermediateTimesteps !== undefined && { intermediateTimesteps }),
+      ...(request.pagScale > 0 && { pagScale: request.pagScale }),
       ...(strength !== undefined && { strength }),
       ...(image !== undefined && { imageSha256: sha256(image.data) }),
       ...(maskImage !== undefined && { maskSha256: sha256(maskImage.data) }),
@@ -617,7 +630,8 @@ export class SanaPipeline {
 
   async #explain(request: CheckedRequest): Promise<Explanation> {
     const { negative, positive } = await tokenize(this.#loadedTokenizer, request);
-    const tokens = [...negative, ...positive].map(({ positions }) => positions.length);
+    const perturbed = request.pagScale > 0 ? positive : [];
+    const tokens = [...perturbed, ...negative, ...positive].map(({ positions }) => positions.length);
     return explain({
       request,
       positive,

@@ -67,6 +67,8 @@ export interface CheckedRequest {
   readonly guidanceScale: number;
   /** Whether the model runs without the prompt as well: not without guidance, nor where the model embeds its scale. */
   readonly guided: boolean;
+  /** 0: none. */
+  readonly pagScale: number;
   readonly scheduler: SchedulerName;
   /** What to start from, and the part of it to draw anew. */
   readonly image: RawImage | undefined;
@@ -105,6 +107,7 @@ const KNOWN = [
   'image',
   'strength',
   'maskImage',
+  'pagScale',
   'numImagesPerPrompt',
   'seed',
   'latents',
@@ -121,7 +124,6 @@ const KNOWN = [
 const UNAVAILABLE = {
   controlImage: 'this version has no ControlNet',
   controlnetConditioningScale: 'this version has no ControlNet',
-  pagScale: 'this version has no perturbed-attention guidance',
   loraScale: 'this version does not load LoRA adapters',
 };
 
@@ -171,6 +173,7 @@ export function checkRequest(request: string | ReadRequest, model: ModelTraits):
     maskImage,
     guidanceScale: checkFinite('guidanceScale', guidanceScale),
     guided: model.kind !== 'sprint' && guidanceScale > 1,
+    pagScale: checkPag(given, model),
     timesteps: checkTimesteps(given, numInferenceSteps, model),
     scheduler: checkChoice('scheduler', scheduler, model.schedulers),
     numImagesPerPrompt,
@@ -186,6 +189,18 @@ export function checkRequest(request: string | ReadRequest, model: ModelTraits):
     onStep: onStep === undefined ? undefined : checkFunction('onStep', onStep),
     signal: signal === undefined ? undefined : checkSignal('signal', signal),
   };
+}
+
+/** The strength of perturbed-attention guidance. */
+function checkPag({ pagScale = 0 }: Partial<ReadRequest>, model: ModelTraits): number {
+  if (pagScale === 0) return 0;
+  if (typeof pagScale !== 'number' || !(pagScale > 0 && pagScale <= 1000)) {
+    throw argumentError('pagScale', 'a number from 0 to 1000', pagScale);
+  }
+  if (model.kind !== 'sprint') return pagScale;
+  throw new SanaError('ERR_SANA_ARGUMENT', '`pagScale` cannot be used here: a Sprint model embeds its guidance', {
+    hint: 'Leave `pagScale` out, or load a model that is not a Sprint one.',
+  });
 }
 
 /** How much of the schedule an image to start from leaves to be done. */

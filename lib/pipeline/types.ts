@@ -68,6 +68,11 @@ export interface GenerateRequest {
   readonly numInferenceSteps?: number;
   /** Strength of the prompt; 1 and less is without guidance (half the work). Default: the checkpoint's, else 4.5. */
   readonly guidanceScale?: number;
+  /**
+   * Perturbed-attention guidance: how far to move away from what the model draws when the tokens of one block see only
+   * themselves. 0: without it (the default); it makes a step half as long again. The official demo uses 2.
+   */
+  readonly pagScale?: number;
   /** Default: the one of the model's scheduler configuration. */
   readonly scheduler?: SchedulerName;
   /** Of Sprint models: where the first step starts, an angle of at most 1.5708, which is the default. */
@@ -186,6 +191,11 @@ export interface GenerationParameters {
   readonly useResolutionBinning: boolean;
   /** Only when it was not 'auto'. */
   readonly decodeTiling?: DecodeTiling;
+  /** Only of a Sprint model's request that had them. */
+  readonly maxTimesteps?: number;
+  readonly intermediateTimesteps?: number | null;
+  /** Only with perturbed-attention guidance. */
+  readonly pagScale?: number;
   /** Only of image to image, with the SHA-256 of the pixels of `image` and `maskImage`, hexadecimal. */
   readonly strength?: number;
   readonly imageSha256?: string;

@@ -55,7 +55,7 @@ function stepPlan(engine: Engine, model: ReleasedModel, size: ReleasedSize): Pla
   const config = parseTransformerConfig(...released('transformer', model, size));
   const transformer = new SanaTransformer(engine.device, config, dtype);
   const side = size / 32;
-  const shape = { images: 1, height: side, width: side, lengths: textTokens, guidance: true };
+  const shape = { images: 1, height: side, width: side, lengths: textTokens, guidance: true, perturbedBlocks: [] };
   return new Denoiser(engine, transformer, shape).stepPlan;
 }
 

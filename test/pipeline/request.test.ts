@@ -39,6 +39,7 @@ describe('a request', () => {
       numInferenceSteps: 20,
       guidanceScale: 4.5,
       guided: true,
+      pagScale: 0,
       scheduler: 'flow-dpm-solver',
       timesteps: { maxTimesteps: undefined, intermediateTimesteps: undefined },
       numImagesPerPrompt: 1,
@@ -275,7 +276,7 @@ describe('a request', () => {
     ['strength 0', { image: picture, strength: 0 }, /`strength` to be a number above 0 and up to 1/],
     ['controlImage', { controlImage: 'c.png' }, /`controlImage` cannot be used here.*ControlNet/],
     ['controlnetConditioningScale', { controlnetConditioningScale: 1 }, /`controlnetConditioningScale` cannot/],
-    ['pagScale', { pagScale: 2 }, /`pagScale` cannot be used here/],
+    ['a negative pagScale', { pagScale: -1 }, /`pagScale` to be a number from 0 to 1000/],
     ['loraScale', { loraScale: 1 }, /`loraScale` cannot be used here/],
     [
       'snake case',
