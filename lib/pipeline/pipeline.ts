@@ -26,7 +26,7 @@ import { padded, tokenize } from './prompts.ts';
 import { Queue } from './queue.ts';
 import { type CheckedRequest, checkRequest, DECODE_TILINGS, type ModelTraits } from './request.ts';
 import { binResolution } from './resolution.ts';
-import { atDrawnSize, covering, readPictures, toTensor } from './source-image.ts';
+import { atDrawnSize, covering, hasPictures, readPictures, toTensor } from './source-image.ts';
 import { type PromptEmbeds, TextEncoder } from './text-encoder.ts';
 import { referenceTiling, type Tiling } from './tiling.ts';
 import { type Denoiser, type DenoiseShape, Transformer } from './transformer.ts';
@@ -239,8 +239,7 @@ export class SanaPipeline {
    *   ERR_SANA_NUMERICS at the first NaN or infinity; `signal.reason` when aborted.
    */
   async generate(request: string | GenerateRequest): Promise<GenerateResult> {
-    const checked = await this.#checked(request);
-    return await this.#run(() => this.#generate(checked), checked.signal);
+    return await this.#request(request, (checked) => this.#generate(checked));
   }
 
   /**
@@ -248,14 +247,12 @@ export class SanaPipeline {
    * a first call; later ones with offload 'none' find the intermediates' memory of the calls before, and keep it.
    */
   async explain(request: string | GenerateRequest = explainedPrompt): Promise<Explanation> {
-    const checked = await this.#checked(request);
-    return await this.#run(() => this.#explain(checked), checked.signal);
+    return await this.#request(request, (checked) => this.#explain(checked));
   }
 
   /** Runs a request and gives every program that ran, in order, with the time of each operator. */
   async profile(request: string | GenerateRequest): Promise<ProfiledStage[]> {
-    const checked = await this.#checked(request);
-    return await this.#run(() => this.#engine.profile(() => this.#generate(checked)), checked.signal);
+    return await this.#request(request, (checked) => this.#engine.profile(() => this.#generate(checked)));
   }
 
   /** Waits for the running call, rejects those that wait, and gives all memory back. May be called twice. */
@@ -276,9 +273,20 @@ export class SanaPipeline {
     await this.dispose();
   }
 
-  /** Pictures are read when a call is made: what happens to their files while it waits makes no difference. */
-  async #checked(request: string | GenerateRequest): Promise<CheckedRequest> {
-    return checkRequest(await readPictures(request), this.#traits);
+  /**
+   * Carries a request out after those before it. It takes its place at once; its pictures are read at once, too, so
+   * that what happens to their files while it waits makes no difference, and what is wrong is said before its turn.
+   */
+  async #request<T>(request: string | GenerateRequest, body: (checked: CheckedRequest) => Promise<T>): Promise<T> {
+    if (!hasPictures(request)) {
+      const checked = checkRequest(request, this.#traits);
+      return await this.#run(() => body(checked), checked.signal);
+    }
+    const checking = readPictures(request).then((read) => checkRequest(read, this.#traits));
+    const signal = request.signal instanceof AbortSignal ? request.signal : undefined;
+    const running = this.#run(async () => await body(await checking), signal);
+    const [, result] = await Promise.all([checking, running]);
+    return result;
   }
 
   /** Runs a call after those before it, and gives back what `offload` does not keep, however it ends. */

@@ -6,15 +6,21 @@ import { channelsFirst } from './layout.ts';
 import { resizeCropPlan, type Size } from './resolution.ts';
 import type { GenerateRequest, RawImage, TensorLike } from './types.ts';
 
+const PICTURES = ['image', 'maskImage'] as const;
+
 /** A request whose pictures are pixels: what their files held when the request was made. */
 export type ReadRequest = Omit<GenerateRequest, 'image' | 'maskImage'> & {
   readonly image?: RawImage;
   readonly maskImage?: RawImage;
 };
 
+/** A request with pictures that are still to be read. */
+export function hasPictures(request: string | GenerateRequest): request is GenerateRequest {
+  return typeof request === 'object' && request !== null && PICTURES.some((name) => request[name] !== undefined);
+}
+
 /** @throws SanaError ERR_SANA_FILE or ERR_SANA_ARGUMENT for a picture that cannot be read. */
-export async function readPictures(request: string | GenerateRequest): Promise<string | ReadRequest> {
-  if (typeof request !== 'object' || request === null) return request;
+export async function readPictures(request: GenerateRequest): Promise<ReadRequest> {
   const { image, maskImage, ...others } = request;
   return {
     ...others,
