@@ -369,11 +369,11 @@ void pixel_unshuffle(const Contract& c) {
 // velocity [B or 2B, ...], latents and previous [B, ...], coefficients [6]
 void solver_step(const Contract& c) {
   const Operand velocity = c("velocity"), latents = c("latents");
-  c.shape(c("coefficients"), {6});
+  c.shape(c("coefficients"), {7});
   c.same_shape(c("previous"), latents);
-  bool equal = velocity.rank() == latents.rank() && (velocity[0] == latents[0] || velocity[0] == 2 * latents[0]);
+  bool equal = velocity.rank() == latents.rank() && velocity[0] % latents[0] == 0 && velocity[0] / latents[0] <= 3;
   for (uint32_t i = 1; equal && i < latents.rank(); ++i) equal = velocity[i] == latents[i];
-  c.demand(equal, "velocity must have the shape of latents, or twice its batch");
+  c.demand(equal, "velocity must have the shape of latents, or twice or three times its batch");
 }
 
 // x [B, h, w, C], out [B, H, W, C]

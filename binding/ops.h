@@ -224,10 +224,11 @@ inline constexpr OperatorSpec kOperators[] = {
      {{"factor", "integer"}},
      "residual"},
 
-    // Guidance, the x0 estimate and one step of a multistep solver. coefficients = [g, p, q, a, b, c]:
-    //   v = velocity, or with twice latents' batch v = uncond + g (cond - uncond), uncond the first half
+    // Guidance, the x0 estimate and one step of a multistep solver. coefficients = [g, p, q, a, b, c, w]:
+    //   v = velocity; with twice latents' batch uncond + g (cond - uncond), of the halves uncond and cond;
+    //   with three times uncond + g (cond - uncond) + w (cond - perturbed), of the thirds perturbed, uncond and cond
     //   x0 = p latents + q v;  latents = a latents + b x0 + c previous;  previous = x0
-    // velocity [B or 2B, N, C], latents and previous [B, N, C], both read and written
+    // velocity [B, 2B or 3B, N, C], latents and previous [B, N, C], both read and written
     {"solverStep",
      {{"velocity", "in", kDTypeActivation, "dense"},
       {"coefficients", "in", kDTypeF32, "dense"},

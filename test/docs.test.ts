@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import sharp from 'sharp';
+import { openCheckpoint } from '../lib/runtime/checkpoint.ts';
+import { readTensors, writeSafetensors } from '../lib/runtime/tensor-file.ts';
+import { openFile } from './support/files.ts';
+import { officialAutoencoder, officialTransformer, type Values } from './support/official-names.ts';
+import { torchFile } from './support/torch-writer.ts';
 
 const root = join(import.meta.dirname, '..');
 const model = join(root, 'test/fixtures/sana-base');
@@ -62,5 +67,41 @@ describe('the examples of the documentation', () => {
         .replace(/;$/, ');')}`,
     );
     assert.match(printed, /0\.731058/); // silu(1)
+  });
+
+  it('docs/convert.md: converts a transformer, a larger one and an autoencoder, and draws', async () => {
+    const weights = async (...path: string[]) =>
+      (await readTensors(join(root, 'test/fixtures', ...path), openFile)) as Map<string, Values>;
+    const transformer = new Map<string, Values>();
+    for (const i of [1, 2, 3]) {
+      const shard = `diffusion_pytorch_model-0000${i}-of-00003.safetensors`;
+      for (const [name, value] of await weights('sana-base/transformer', shard)) transformer.set(name, value);
+    }
+    const large = officialTransformer(await weights('sana-4k/transformer/diffusion_pytorch_model.safetensors'));
+    const autoencoder = officialAutoencoder(await weights('sana-base/vae/diffusion_pytorch_model.safetensors'));
+    writeFileSync(join(folder, 'Sana_1600M_1024px.pth'), torchFile(officialTransformer(transformer)));
+    writeFileSync(join(folder, 'Sana_1600M_4Kpx_BF16.pth'), torchFile(large, { key: 'state_dict' }));
+    await writeSafetensors(join(folder, 'dc-ae-f32c32-sana-1.1.safetensors'), autoencoder);
+    symlinkSync(model, join(folder, 'Sana_600M_512px_diffusers'));
+
+    const text = readFileSync(join(root, 'docs/convert.md'), 'utf8');
+    const lines = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].flatMap(([, block = '']) => block.trim().split('\n'));
+    assert.equal(lines.length, 4);
+    const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
+    for (const line of lines) {
+      const [command, ...args] = [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(
+        ([, quoted, plain]) => quoted ?? plain ?? '',
+      );
+      assert.equal(command, 'sana-native');
+      // The tiny model's width was not released.
+      if (line.includes('Sana_1600M') && args[0] === 'convert') args.push('--cross-attention-heads', '4');
+      if (args[0] === 'generate') args.push('--steps', '1', '-W', '96', '-H', '64', '--no-use-resolution-binning');
+      execFileSync(process.execPath, ['--import', tsx, join(root, 'lib/cli/main.ts'), ...args], { cwd: folder });
+    }
+    const checkpoint = await openCheckpoint(join(folder, 'Sana_1600M_1024px'), { openFile });
+    assert.equal(checkpoint.transformer.config.sampleSize, 32);
+    checkpoint.close();
+    assert(existsSync(join(folder, 'transformer', 'config.json')) && existsSync(join(folder, 'vae', 'config.json')));
+    assert(existsSync(join(folder, 'fox.png')));
   });
 });

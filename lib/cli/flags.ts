@@ -22,9 +22,15 @@ export interface ModelFlags {
 }
 
 /** What the request flags give: fields of a request as they are, but for the files and the instruction. */
-export type RequestFlags = Omit<Partial<GenerateRequest>, 'prompt' | 'latents' | 'complexHumanInstruction' | 'seed'> & {
+export type RequestFlags = Omit<
+  Partial<GenerateRequest>,
+  'prompt' | 'latents' | 'complexHumanInstruction' | 'seed' | 'image' | 'maskImage' | 'intermediateTimesteps'
+> & {
   readonly seed?: bigint[];
   readonly latents?: string;
+  readonly image?: string;
+  readonly maskImage?: string;
+  readonly intermediateTimesteps?: number | 'none';
   readonly complexHumanInstruction?: string | false;
 };
 
@@ -66,6 +72,16 @@ export function addRequestFlags(command: Command): Command {
       finite,
     )
     .addOption(new Option('--scheduler <name>', "default: the model's own").choices([...SCHEDULERS]))
+    .option('--pag-scale <number>', 'strength of perturbed-attention guidance (default: 0, without it)', finite)
+    .option('--image <file>', 'start from this picture instead of noise')
+    .option('--strength <number>', 'how far to leave --image behind, up to 1 (default: 0.6, with a mask 1)', finite)
+    .option('--mask-image <file>', 'draw only where this picture is white')
+    .option('--max-timesteps <angle>', 'of Sprint models: where the first step starts (default: 1.5708)', finite)
+    .option(
+      '--intermediate-timesteps <angle>',
+      "of Sprint models: where the second of two steps starts, or 'none' (default: 1.3)",
+      (text) => (text === 'none' ? text : finite(text)),
+    )
     .option('-n, --num-images-per-prompt <count>', 'images (default: 1)', integer(1, LIMITS.maxImages))
     .option('--seed <seed>', 'image i has seed + i; or a list, 1,2,3 (default: random)', seeds)
     .option('--latents <file>', 'start from the latents of a .safetensors file')
@@ -103,6 +119,12 @@ export function requestOf(
     numInferenceSteps,
     guidanceScale: flags.guidanceScale,
     scheduler: flags.scheduler,
+    pagScale: flags.pagScale,
+    image: flags.image,
+    strength: flags.strength,
+    maskImage: flags.maskImage,
+    maxTimesteps: flags.maxTimesteps,
+    intermediateTimesteps: flags.intermediateTimesteps === 'none' ? null : flags.intermediateTimesteps,
     numImagesPerPrompt: flags.numImagesPerPrompt,
     seed: seed?.length === 1 ? seed[0] : seed,
     complexHumanInstruction: instruction === false ? null : instruction?.split('\n'),

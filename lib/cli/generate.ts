@@ -63,8 +63,13 @@ async function generate(promptArgument: string | undefined, flags: Flags): Promi
   if (repeated?.made.latentsSha256 !== undefined && flags.latents === undefined) {
     throw usageError('The image was not made from a seed, but from given latents', 'Pass them with --latents FILE.');
   }
-  if (repeated?.made.controlImageSha256 !== undefined && flags.controlImage === undefined) {
-    throw usageError('The image was drawn by a control image', 'Pass it with --control-image FILE.');
+  for (const [made, given, name] of [
+    [repeated?.made.imageSha256, flags.image, 'image'],
+    [repeated?.made.maskSha256, flags.maskImage, 'mask-image'],
+    [repeated?.made.controlImageSha256, flags.controlImage, 'control-image'],
+  ] as const) {
+    if (made === undefined || given !== undefined) continue;
+    throw usageError(`The image was made with another picture, its --${name}`, `Pass it again with --${name} FILE.`);
   }
   const request: GenerateRequest = {
     ...repeated?.request,

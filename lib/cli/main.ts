@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { editDistance } from '../text/edit-distance.ts';
 import { version } from '../version.ts';
 import { benchCommand } from './bench.ts';
+import { convertCommand } from './convert.ts';
 import { EXIT } from './exit-codes.ts';
 import { explainCommand } from './explain.ts';
 import { generateCommand } from './generate.ts';
@@ -22,7 +23,14 @@ const program = new Command('sana-native')
   .showSuggestionAfterError();
 // `sana-native "a red fox" -o fox.png` draws: the word generate may be left out.
 program.addCommand(generateCommand().copyInheritedSettings(program), { isDefault: true });
-for (const command of [infoCommand(), explainCommand(), vocabularyCommand(), metadataCommand(), benchCommand()]) {
+for (const command of [
+  infoCommand(),
+  explainCommand(),
+  vocabularyCommand(),
+  metadataCommand(),
+  benchCommand(),
+  convertCommand(),
+]) {
   program.addCommand(command.copyInheritedSettings(program));
 }
 

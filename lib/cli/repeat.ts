@@ -27,6 +27,10 @@ function toRequest(made: ImageMetadata): Partial<GenerateRequest> {
     numInferenceSteps: made.numInferenceSteps,
     guidanceScale: made.guidanceScale,
     scheduler: made.scheduler,
+    pagScale: made.pagScale,
+    strength: made.strength,
+    maxTimesteps: made.maxTimesteps,
+    intermediateTimesteps: made.intermediateTimesteps,
     seed: made.seed === undefined ? undefined : BigInt(made.seed),
     complexHumanInstruction: made.complexHumanInstruction,
     cleanCaption: made.cleanCaption,
@@ -41,10 +45,12 @@ function toRequest(made: ImageMetadata): Partial<GenerateRequest> {
 export function differences(made: ImageMetadata, now: ImageMetadata): string[] {
   const names = {
     modelFingerprint: 'model',
-    controlImageSha256: 'control image',
     dtype: 'dtype',
     devicePath: 'device',
     version: 'version',
+    imageSha256: 'picture to start from',
+    maskSha256: 'mask',
+    controlImageSha256: 'control image',
   } as const;
   return Object.entries(names).flatMap(([field, name]) => {
     const [then, current] = [made[field as keyof typeof names], now[field as keyof typeof names]];

@@ -235,7 +235,7 @@ export class Graph {
     return this.#record('pixelUnshuffle', { x, residual: options.residual }, { factor }, options, shape);
   }
 
-  /** Guidance and one multistep update, in place; coefficients [6] = guidance, p, q, a, b, c (see binding/ops.h). */
+  /** Guidance and one multistep update, in place; coefficients [7] = g, p, q, a, b, c, w (see binding/ops.h). */
   solverStep(velocity: Tensor, coefficients: Tensor, latents: Tensor, previous: Tensor): void {
     this.#call('solverStep', { velocity, coefficients, latents, previous }, {});
   }

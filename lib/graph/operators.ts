@@ -465,14 +465,14 @@ export const operators = {
     infer(operands) {
       const { shape } = at(operands, 'latents');
       const velocity = at(operands, 'velocity').shape;
-      const doubled = [2 * (shape[0] ?? 0), ...shape.slice(1)];
+      const times = (parts: number) => [parts * (shape[0] ?? 0), ...shape.slice(1)];
       demand(
-        sameShape(velocity, shape) || sameShape(velocity, doubled),
+        [1, 2, 3].some((parts) => sameShape(velocity, times(parts))),
         operands,
-        "velocity must have latents' shape, or twice its batch",
+        "velocity must have latents' shape, or twice or three times its batch",
       );
       optionalShape(operands, 'previous', shape);
-      optionalShape(operands, 'coefficients', [6]);
+      optionalShape(operands, 'coefficients', [7]);
       return undefined;
     },
     flops: (operands) => 10 * elements(at(operands, 'latents').shape),

@@ -117,8 +117,19 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 }
 
 function checkParameters(record: Readonly<Record<string, unknown>>): GenerationParameters {
-  const { complexHumanInstruction, decodeTiling, latentsSha256, controlnetConditioningScale, controlImageSha256 } =
-    record;
+  const {
+    complexHumanInstruction,
+    decodeTiling,
+    latentsSha256,
+    maxTimesteps,
+    intermediateTimesteps,
+    pagScale,
+    strength,
+    imageSha256,
+    maskSha256,
+    controlnetConditioningScale,
+    controlImageSha256,
+  } = record;
   return {
     prompt: checkText('prompt', record.prompt),
     negativePrompt: checkText('negativePrompt', record.negativePrompt),
@@ -138,6 +149,14 @@ function checkParameters(record: Readonly<Record<string, unknown>>): GenerationP
     maxSequenceLength: checkInteger('maxSequenceLength', record.maxSequenceLength, 1, 2 ** 24),
     useResolutionBinning: checkBoolean('useResolutionBinning', record.useResolutionBinning),
     ...(decodeTiling !== undefined && { decodeTiling: checkChoice('decodeTiling', decodeTiling, DECODE_TILINGS) }),
+    ...(maxTimesteps !== undefined && { maxTimesteps: checkFinite('maxTimesteps', maxTimesteps) }),
+    ...(intermediateTimesteps !== undefined && {
+      intermediateTimesteps: intermediateTimesteps === null ? null : checkFinite('', intermediateTimesteps),
+    }),
+    ...(pagScale !== undefined && { pagScale: checkFinite('pagScale', pagScale) }),
+    ...(strength !== undefined && { strength: checkFinite('strength', strength) }),
+    ...(imageSha256 !== undefined && { imageSha256: checkWord(imageSha256) }),
+    ...(maskSha256 !== undefined && { maskSha256: checkWord(maskSha256) }),
     ...(latentsSha256 !== undefined && { latentsSha256: checkWord(latentsSha256) }),
     ...(controlnetConditioningScale !== undefined && {
       controlnetConditioningScale: checkFinite('controlnetConditioningScale', controlnetConditioningScale),

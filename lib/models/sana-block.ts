@@ -25,6 +25,16 @@ export interface TextContext {
   readonly lengths: readonly number[];
 }
 
+/**
+ * Perturbed-attention guidance: the first images of the batch, a fraction 1 / `parts` of it, go through some blocks
+ * with every token seeing only itself (Ahn et al., "Self-Rectifying Diffusion Sampling with Perturbed-Attention
+ * Guidance", 2024).
+ */
+export interface Perturbation {
+  readonly parts: number;
+  readonly blocks: readonly number[];
+}
+
 interface BlockWeights {
   readonly toQkv: Tensor; // [3C, C]
   readonly queryKeyNorm: QueryKeyNorm | undefined;
@@ -60,6 +70,7 @@ export interface BlockInputs {
   readonly text: TextContext;
   /** Of the map of tokens. */
   readonly size: { readonly b: number; readonly height: number; readonly width: number };
+  readonly perturbation?: Perturbation | undefined;
   readonly observe?: Observer | undefined;
 }
 
@@ -137,7 +148,7 @@ export class SanaBlocks {
   /** Block `index`: [B, N, C] -> [B, N, C]. */
   record(g: Graph, index: number, input: Tensor, inputs: BlockInputs): Tensor {
     const w = this.#blocks[index];
-    const { text, observe = () => {} } = inputs;
+    const { text, perturbation, observe = () => {} } = inputs;
     const { b, height, width } = inputs.size;
     const keysValues = text.keysValues[index];
     if (w === undefined || keysValues === undefined) throw new Error(`no block ${index}, or no text for it`);
@@ -151,11 +162,8 @@ export class SanaBlocks {
       const x = g.layerNormModulate(h, entry(modulation, 0), entry(modulation, 1), config.normEps); // [B, N, C]
       const qkv = g.linear(x, w.toQkv, { gate: w.queryKeyNorm?.gate }); // [B, N, 3C]
       if (w.queryKeyNorm !== undefined) normInPlace(g, columns(qkv, c, c), w.queryKeyNorm.key);
-      const attended = g.linearAttention(qkv, {
-        headDim: config.attentionHeadDim,
-        order: 'split',
-        epsilon: attentionEpsilon,
-      }); // [B, N, C]
+      const perturbed = perturbation?.blocks.includes(index) ? b / perturbation.parts : 0;
+      const attended = this.#recordAttention(g, qkv, perturbed); // [B, N, C]
       const gate = entry(modulation, 2);
       return g.linear(attended, w.toOut, { bias: w.toOutBias, clip: this.attentionClip, gate, residual: h });
     });
@@ -187,6 +195,21 @@ export class SanaBlocks {
     });
     observe(`block ${index}`, h);
     return h;
+  }
+
+  /** Self-attention, [B, N, C]; of the first `perturbed` images every token sees itself alone. qkv [B, N, 3C] */
+  #recordAttention(g: Graph, qkv: Tensor, perturbed: number): Tensor {
+    const c = this.channels;
+    const options = { headDim: this.#config.attentionHeadDim, order: 'split', epsilon: attentionEpsilon } as const;
+    if (perturbed === 0) return g.linearAttention(qkv, options);
+    const [b = 0, n = 0] = qkv.shape;
+    const attended = g.empty(qkv.dtype, [b, n, c]);
+    g.convert(columns(rows(qkv, 0, perturbed), 2 * c, c), { into: rows(attended, 0, perturbed) });
+    g.linearAttention(rows(qkv, perturbed, b - perturbed), {
+      ...options,
+      into: rows(attended, perturbed, b - perturbed),
+    });
+    return attended;
   }
 }
 

@@ -12,7 +12,7 @@ import { columnsOf, entry, reshape, type Tensor } from '../graph/tensor.ts';
 import type { NativeDevice } from '../native.ts';
 import type { TransformerConfig } from '../runtime/configs.ts';
 import { positionEmbedding } from './position-embedding.ts';
-import { type Observer, SanaBlocks, type TextContext } from './sana-block.ts';
+import { type Observer, type Perturbation, SanaBlocks, type TextContext } from './sana-block.ts';
 import { SanaEmbeddings } from './sana-embeddings.ts';
 import { Weights } from './weights.ts';
 
@@ -29,6 +29,7 @@ export interface TransformerInputs {
   readonly guidance?: Tensor | undefined;
   /** What a ControlNet makes of the hidden state [B, N, C] behind a block: see controlnet.ts. */
   readonly afterBlock?: ((index: number, h: Tensor) => Tensor) | undefined;
+  readonly perturbation?: Perturbation | undefined;
 }
 
 export class SanaTransformer {
@@ -80,7 +81,7 @@ export class SanaTransformer {
 
   /** The predicted velocity [B, height, width, outChannels] f32. */
   record(g: Graph, inputs: TransformerInputs, observe: Observer = () => {}): Tensor {
-    const { latents, text, timestep, guidance, positions, afterBlock } = inputs;
+    const { latents, text, timestep, guidance, positions, afterBlock, perturbation } = inputs;
     const [b = 0, height = 0, width = 0] = latents.shape;
     const { modulation, shift, scale } = g.scope('time', () => {
       const { embedded, six } = this.#embeddings.recordTime(g, timestep, guidance, b);
@@ -93,7 +94,7 @@ export class SanaTransformer {
       return this.#embeddings.recordPatches(g, latents, residual);
     }); // [B, N, C]
     observe('patch', h);
-    const block = { modulation, text, size: { b, height, width }, observe };
+    const block = { modulation, text, size: { b, height, width }, perturbation, observe };
     for (let i = 0; i < this.layers; i++) {
       h = g.scope(`block ${i}`, () => this.blocks.record(g, i, h, block));
       if (afterBlock !== undefined) h = afterBlock(i, h);

@@ -46,8 +46,8 @@ interface RgbGraph extends Planned {
   readonly nonFinite: Tensor; // [1] i32
 }
 
-/** A program that decoding a picture runs. */
-export interface DecodeStage {
+/** A program that encoding or decoding a picture runs. */
+export interface PictureStage {
   readonly name: string;
   readonly runs: number;
   readonly plan: Plan;
@@ -97,6 +97,26 @@ export class Autoencoder {
     });
   }
 
+  /** The encoder is only loaded when a picture is encoded. */
+  async #loadEncoder(signal?: AbortSignal): Promise<void> {
+    if (this.#encoder.weights.block.allocated) return;
+    this.#engine.demandMemory(
+      this.encoderBytes,
+      "The autoencoder's encoder",
+      "Free memory, or load with offload: 'sequential'.",
+    );
+    await this.#encoder.weights.load(this.#component, { others: /^decoder\./, signal });
+  }
+
+  dispose(): void {
+    this.#decoder.weights.dispose();
+    this.disposeEncoder();
+  }
+
+  disposeEncoder(): void {
+    this.#encoder.weights.dispose();
+  }
+
   get encoderBytes(): number {
     return this.#encoder.weights.bytes;
   }
@@ -106,33 +126,14 @@ export class Autoencoder {
     this.#encoder.weights.check(this.#component, /^decoder\./);
   }
 
-  /** The encoder is only loaded when a picture is encoded, or with the pipeline where every call encodes one. */
-  async loadEncoder(signal?: AbortSignal, onProgress?: (progress: WeightsProgress) => void): Promise<void> {
-    if (this.#encoder.weights.block.allocated) return;
-    await this.#encoder.weights.load(this.#component, {
-      others: /^decoder\./,
-      signal,
-      ...(onProgress && { onProgress }),
-    });
-  }
-
-  releaseEncoder(): void {
-    this.#encoder.weights.dispose();
-  }
-
-  dispose(): void {
-    this.#decoder.weights.dispose();
-    this.#encoder.weights.dispose();
+  /** Bytes of the encoder on the device now. */
+  get heldEncoderBytes(): number {
+    return this.#encoder.weights.block.allocated ? this.encoderBytes : 0;
   }
 
   /** Bytes of the decoder on the device now. */
   get heldBytes(): number {
     return this.#decoder.weights.block.allocated ? this.decoderBytes : 0;
-  }
-
-  /** Bytes of the encoder on the device now. */
-  get heldEncoderBytes(): number {
-    return this.#encoder.weights.block.allocated ? this.encoderBytes : 0;
   }
 
   /**
@@ -167,10 +168,15 @@ export class Autoencoder {
     if (h % factor !== 0 || w % factor !== 0) {
       checkTensor('image', image, [b, c, Math.ceil(h / factor) * factor, Math.ceil(w / factor) * factor]);
     }
-    await this.loadEncoder(signal);
+    await this.#loadEncoder(signal);
     const whole = (part: TensorLike) => this.#convert(this.#recordEncode(part.shape), part, signal);
     if (tiling === undefined || !needsTiles(h, w, tiling)) return await whole(image);
     return await convertInTiles(image, tiling, 1 / factor, whole);
+  }
+
+  /** Plans encoding one picture of `size`, multiples of 32. */
+  planEncode({ height, width }: Size): PictureStage {
+    return stageOf('encode', 1, this.#recordEncode([1, this.config.inChannels, height, width]));
   }
 
   /**
@@ -178,18 +184,12 @@ export class Autoencoder {
    *
    * @param freeBytes what its state and intermediates may take: it is decoded in bands when all at once needs more
    */
-  planRgb(h: number, w: number, size: Size, freeBytes = Number.POSITIVE_INFINITY): DecodeStage {
+  planRgb(h: number, w: number, size: Size, freeBytes = Number.POSITIVE_INFINITY): PictureStage {
     return stageOf('decode', 1, this.#rgbThatFits(h, w, size, freeBytes));
   }
 
-  /** Plans encoding one picture to h x w latents: nothing is allocated or run. */
-  planEncode(h: number, w: number): { plan: Plan; stateBytes: number } {
-    const { inChannels } = this.config;
-    return stageOf('encode', 1, this.#recordEncode([1, inChannels, h * this.compression, w * this.compression]));
-  }
-
   /** Plans decoding one picture, of tiles when `tiling` is given and it does not fit into one. */
-  planDecode(h: number, w: number, size: Size, freeBytes: number, tiling?: Tiling): DecodeStage[] {
+  planDecode(h: number, w: number, size: Size, freeBytes: number, tiling?: Tiling): PictureStage[] {
     const tiles = tiling && this.#inLatents(tiling);
     if (tiles === undefined || !needsTiles(h, w, tiles)) return [this.planRgb(h, w, size, freeBytes)];
     const { latentChannels } = this.config;
@@ -363,7 +363,7 @@ function planned(g: Graph, block: Block): Planned {
   return { plan, block, bytes: block.bytes + plan.arenaBytes };
 }
 
-function stageOf(name: string, runs: number, { plan, block, bandRows }: Planned): DecodeStage {
+function stageOf(name: string, runs: number, { plan, block, bandRows }: Planned): PictureStage {
   return { name, runs, plan, stateBytes: block.bytes, bandRows };
 }
 

@@ -86,13 +86,16 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
   const { request, positive, negative, offload, textEncoder, denoiser, denoisingBytes, autoencoder } = given;
   const { height, width } = denoiser.shape;
   const encoders = textEncoder.weightBytes;
-  const encoder = request.control === undefined ? 0 : autoencoder.encoderBytes;
-  const rest = denoisingBytes + encoder + autoencoder.decoderBytes;
+  const rest = denoisingBytes + autoencoder.decoderBytes;
+  const encoded = picturesOf(given);
+  // Without offload it stays once a picture has been encoded.
+  const encoder = encoded.length === 0 ? 0 : autoencoder.encoderBytes;
+  const kept = offload === 'none' ? encoder : 0;
   const weights = {
+    encode: { none: encoders + rest, 'text-encoder': rest, sequential: 0 }[offload] + encoder,
     text: offload === 'sequential' ? encoders : encoders + rest,
-    encode: { none: encoders + rest, 'text-encoder': rest, sequential: encoder }[offload],
-    denoise: { none: encoders + rest, 'text-encoder': rest, sequential: denoisingBytes }[offload],
-    decode: { none: encoders + rest, 'text-encoder': rest, sequential: autoencoder.decoderBytes }[offload],
+    denoise: { none: encoders + rest + kept, 'text-encoder': rest, sequential: denoisingBytes }[offload],
+    decode: { none: encoders + rest + kept, 'text-encoder': rest, sequential: autoencoder.decoderBytes }[offload],
   };
   const prefixLength = Math.max(0, ...positive.map((prompt) => prompt.prefixLength));
   const prefixBytes = prefixLength > 0 ? textEncoder.prefixBytes(prefixLength) : 0;
@@ -109,7 +112,11 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
     ...(prefixLength > 0 ? [text('instruction', textEncoder.planInstruction(prefixLength))] : []),
     text('text_encode', textEncoder.plan(own(positive), prefixLength)),
     ...(negative.length > 0 ? [text('text_encode negative', textEncoder.plan(own(negative), 0))] : []),
-    ...(request.control === undefined ? [] : [controlEncode(given, weights.encode, prefixBytes)]),
+    ...encoded.map((stage) => ({
+      ...stage,
+      weightsBytes: weights.encode,
+      stateBytes: prefixBytes + stage.stateBytes,
+    })),
     {
       name: 'text_context',
       runs: 1,
@@ -119,7 +126,7 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
     },
     {
       name: 'denoise_step',
-      runs: request.numInferenceSteps,
+      runs: request.numInferenceSteps - request.firstStep,
       plan: denoiser.stepPlan,
       weightsBytes: weights.denoise,
       stateBytes: generation,
@@ -135,13 +142,13 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
   ];
 }
 
-function controlEncode(
-  { request, offload, denoiser, autoencoder }: Parameters<typeof explain>[0],
-  weightsBytes: number,
-  besideBytes: number,
-): Stage {
-  const { plan, stateBytes } = autoencoder.planEncode(denoiser.shape.height, denoiser.shape.width);
-  const runs = Math.max(1, request.control?.images.length ?? 0);
-  const freesArena = offload === 'sequential';
-  return { name: 'control_encode', runs, plan, weightsBytes, stateBytes: besideBytes + stateBytes, freesArena };
+/** The pictures that are encoded before the first step: the one to start from, and those that steer a ControlNet. */
+function picturesOf({ request, offload, autoencoder }: Parameters<typeof explain>[0]): Omit<Stage, 'weightsBytes'>[] {
+  const { image, control, drawnHeight: height, drawnWidth: width } = request;
+  const stage = autoencoder.planEncode({ height, width });
+  const stages = [
+    ...(image === undefined ? [] : [stage]),
+    ...(control === undefined ? [] : [{ ...stage, name: 'control_encode', runs: Math.max(1, control.images.length) }]),
+  ];
+  return stages.map((each, i) => ({ ...each, freesArena: offload === 'sequential' && i === stages.length - 1 }));
 }

@@ -9,7 +9,7 @@ const PAUSE = 1 << 19;
 const LEVELS = Float32Array.from({ length: 256 }, (_, byte) => Math.fround(byte / 127.5) - 1);
 
 /** [height, width, 3] bytes as [1, 3, height, width] in [-1, 1]. */
-export async function pictureTensor(picture: RawImage, signal?: AbortSignal): Promise<TensorLike> {
+export async function toTensor(picture: RawImage, signal?: AbortSignal): Promise<TensorLike> {
   const { width, height, data } = picture;
   const pixels = width * height;
   const planes = new Float32Array(3 * pixels);

@@ -5,6 +5,7 @@ import { basename, resolve } from 'node:path';
 import { argumentError, SanaError } from '../errors.ts';
 import { SanaImage } from '../image/image.ts';
 import { readImage } from '../image/input.ts';
+import { resizeLanczos } from '../image/lanczos.ts';
 import { BUILT_IN_MODEL, modelFolder } from '../runtime/built-in.ts';
 import { type Checkpoint, openCheckpoint } from '../runtime/checkpoint.ts';
 import { defaultDtype, openDevice } from '../runtime/devices.ts';
@@ -14,20 +15,22 @@ import { schedulerFor } from '../schedulers/index.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { version } from '../version.ts';
 import { Autoencoder } from './autoencoder.ts';
-import { controlPictureOf, controlPictures, withControlPictures } from './control-image.ts';
+import { controlImageOf, controlPictures, refuseControl } from './control-image.ts';
 import { type Control, ControlNetPart } from './controlnet.ts';
 import { type ComputeDtype, Engine, formatBytes } from './engine.ts';
 import { explain } from './explain.ts';
 import { checkChoice } from './fields.ts';
 import { fingerprint } from './fingerprint.ts';
+import { composite, keepKnown, latentMask } from './inpainting.ts';
 import { channelsFirst, channelsLast } from './layout.ts';
 import { type CheckedLoadOptions, checkLoadOptions } from './load-options.ts';
 import { TorchGenerator } from './noise.ts';
-import { pictureTensor } from './picture-tensor.ts';
+import { toTensor } from './picture-tensor.ts';
 import { padded, tokenize } from './prompts.ts';
 import { Queue } from './queue.ts';
 import { type CheckedRequest, checkRequest, DECODE_TILINGS, type ModelTraits } from './request.ts';
 import { binResolution } from './resolution.ts';
+import { atDrawnSize, covering, hasPictures, readPictures } from './source-image.ts';
 import { type PromptEmbeds, TextEncoder } from './text-encoder.ts';
 import { referenceTiling, type Tiling } from './tiling.ts';
 import { type Denoiser, type DenoiseShape, Transformer } from './transformer.ts';
@@ -41,6 +44,7 @@ import type {
   ImageInput,
   LoadOptions,
   ProfiledStage,
+  RawImage,
   TensorLike,
 } from './types.ts';
 
@@ -53,6 +57,11 @@ const SCHEDULERS_OF = {
   FlowMatchEulerDiscreteScheduler: ['flow-euler', 'flow-dpm-solver'],
   SCMScheduler: ['scm'],
 } as const;
+
+/** Of the released models, block 8; of smaller ones, the one in the middle. */
+function perturbedBlocks(layers: number): number[] {
+  return [Math.min(8, Math.floor(layers / 2))];
+}
 
 /** Sizes of latents (pixels / 32) for which there is a table of resolutions. */
 const binnedSampleSizes = [16, 32, 64, 128];
@@ -235,8 +244,7 @@ export class SanaPipeline {
    *   ERR_SANA_NUMERICS at the first NaN or infinity; `signal.reason` when aborted.
    */
   async generate(request: string | GenerateRequest): Promise<GenerateResult> {
-    const checked = checkRequest(request, this.#traits);
-    return await this.#run(() => this.#generate(checked), checked.signal);
+    return await this.#request(request, (checked) => this.#generate(checked));
   }
 
   /**
@@ -244,14 +252,12 @@ export class SanaPipeline {
    * a first call; later ones with offload 'none' find the intermediates' memory of the calls before, and keep it.
    */
   async explain(request: string | GenerateRequest = explainedPrompt): Promise<Explanation> {
-    const checked = checkRequest(request, this.#traits, true);
-    return await this.#run(() => this.#explain(checked), checked.signal);
+    return await this.#request(request, (checked) => this.#explain(checked), true);
   }
 
   /** Runs a request and gives every program that ran, in order, with the time of each operator. */
   async profile(request: string | GenerateRequest): Promise<ProfiledStage[]> {
-    const checked = checkRequest(request, this.#traits);
-    return await this.#run(() => this.#engine.profile(() => this.#generate(checked)), checked.signal);
+    return await this.#request(request, (checked) => this.#engine.profile(() => this.#generate(checked)));
   }
 
   /** Waits for the running call, rejects those that wait, and gives all memory back. May be called twice. */
@@ -271,6 +277,27 @@ export class SanaPipeline {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
+  }
+
+  /**
+   * Carries a request out after those before it. It takes its place at once; its pictures are read at once, too, so
+   * that what happens to their files while it waits makes no difference, and what is wrong is said before its turn.
+   */
+  async #request<T>(
+    request: string | GenerateRequest,
+    body: (checked: CheckedRequest) => Promise<T>,
+    planned = false,
+  ): Promise<T> {
+    if (!hasPictures(request)) {
+      const checked = checkRequest(request, this.#traits, planned);
+      return await this.#run(() => body(checked), checked.signal);
+    }
+    refuseControl(request, this.#traits);
+    const checking = readPictures(request).then((read) => checkRequest(read, this.#traits, planned));
+    const signal = request.signal instanceof AbortSignal ? request.signal : undefined;
+    const running = this.#run(async () => await body(await checking), signal);
+    const [, result] = await Promise.all([checking, running]);
+    return result;
   }
 
   /** Runs a call after those before it, and gives back what `offload` does not keep, however it ends. */
@@ -330,11 +357,12 @@ export class SanaPipeline {
   }
 
   async #load({ signal, onProgress }: CheckedLoadOptions): Promise<void> {
+    const controlnet = this.#controlnet;
     const parts = [
       { name: 'text_encoder', model: this.#textEncoder, bytes: this.#textEncoder.weightBytes },
       { name: 'transformer', model: this.#transformer, bytes: this.#transformer.weightBytes },
+      ...(controlnet === undefined ? [] : [{ name: 'controlnet', model: controlnet, bytes: controlnet.weightBytes }]),
       { name: 'vae', model: this.#autoencoder, bytes: this.#autoencoder.decoderBytes },
-      ...this.#controlParts,
     ];
     const resident = this.#offload === 'none' ? parts : this.#offload === 'text-encoder' ? parts.slice(1) : [];
     this.#engine.demandMemory(
@@ -355,16 +383,6 @@ export class SanaPipeline {
     onProgress?.({ phase: 'ready', loadedBytes: totalBytes, totalBytes });
   }
 
-  /** What is loaded for a ControlNet: its weights, and the encoder that makes latents of every picture. */
-  get #controlParts(): { name: string; model: Pick<Autoencoder, 'load'>; bytes: number }[] {
-    if (this.#controlnet === undefined) return [];
-    const encoder = { load: this.#autoencoder.loadEncoder.bind(this.#autoencoder) };
-    return [
-      { name: 'controlnet', model: this.#controlnet, bytes: this.#controlnet.weightBytes },
-      { name: 'vae', model: encoder, bytes: this.#autoencoder.encoderBytes },
-    ];
-  }
-
   /** Weights that a step needs. */
   get #denoisingBytes(): number {
     return this.#transformer.weightBytes + (this.#controlnet?.weightBytes ?? 0);
@@ -378,32 +396,35 @@ export class SanaPipeline {
       width: request.drawnWidth / compression,
       lengths,
       guidance: request.guided,
+      perturbedBlocks: request.pagScale > 0 ? perturbedBlocks(this.#transformer.config.numLayers) : [],
       controlPictures: controlPictures(request),
     };
   }
 
-  async #generate(checked: CheckedRequest): Promise<GenerateResult> {
-    const { signal } = checked;
+  async #generate(request: CheckedRequest): Promise<GenerateResult> {
+    const { signal } = request;
     const started = performance.now();
     const { device } = this.#engine;
     device.resetPeak();
 
-    const request = await withControlPictures(checked);
-
     const tokens = await tokenize(this.#loadedTokenizer, request);
     signal?.throwIfAborted();
-    const embeds = await this.#textEncoder.encode([...tokens.negative, ...tokens.positive], signal);
+    const encodings = await this.#textEncoder.encode([...tokens.negative, ...tokens.positive], signal);
     if (this.#offload !== 'none') this.#textEncoder.release();
     const encoded = performance.now();
+    const { source, control } = await this.#encodePictures(request);
+    const sourced = performance.now();
 
+    // The perturbed part of a batch comes first, and reads what the guided one reads.
+    const perturbed = request.pagScale > 0 ? encodings.slice(tokens.negative.length) : [];
+    const embeds = [...perturbed, ...encodings];
     const shape = this.#shapeOf(
       request,
       embeds.map((prompt) => prompt.tokens),
     );
     const denoiser = this.#denoiserFor(shape);
     this.#demandMemoryFor(denoiser, request);
-    const control = await this.#encodeControl(request, shape);
-    const stepMs = await this.#denoise(denoiser, request, embeds, control, started);
+    const stepMs = await this.#denoise(denoiser, request, embeds, { source, control }, started);
     const latents = await denoiser.latents();
     const denoised = performance.now();
     if (this.#offload === 'sequential') {
@@ -416,7 +437,7 @@ export class SanaPipeline {
     if (request.outputType === 'image') {
       const common = await this.#parameters(request);
       for (let i = 0; i < request.batch; i++) {
-        images.push(await this.#decode(latents, i, shape, request, common));
+        images.push(await this.#decode(latents, i, shape, request, common, source));
       }
     }
     const finished = performance.now();
@@ -426,7 +447,8 @@ export class SanaPipeline {
       seeds: request.seeds,
       timings: {
         textMs: encoded - started,
-        denoiseMs: denoised - encoded,
+        imageMs: source === undefined && control === undefined ? 0 : sourced - encoded,
+        denoiseMs: denoised - sourced,
         stepMs,
         decodeMs: request.outputType === 'image' ? finished - denoised : 0,
         totalMs: finished - started,
@@ -457,94 +479,63 @@ export class SanaPipeline {
     const spareBytes = this.#engine.spareBytes - kept;
     const tiling = this.#tiling(request.decodeTiling);
     const pictures = this.#autoencoder.planDecode(height, width, request, spareBytes, tiling);
-    const controls = request.control === undefined ? [] : [this.#autoencoder.planEncode(height, width)];
-    const plans = [denoiser.contextPlan, denoiser.stepPlan, ...[...pictures, ...controls].map(({ plan }) => plan)];
+    const plans = [denoiser.contextPlan, denoiser.stepPlan, ...pictures.map(({ plan }) => plan)];
     const arenaBytes = Math.max(...plans.map((plan) => plan.arenaBytes));
     const growth = arenaBytes > this.#engine.arena.bytes ? arenaBytes - this.#engine.arena.bytes : 0;
     // The CPU computes in the memory that the pictures are handed over in.
     const inHostMemory = this.#engine.device.info.backend === 'cpu' && request.outputType === 'image';
     const pictureBytes = inHostMemory ? request.batch * request.width * request.height * 3 : 0;
-    const decoding = denoiser.unallocatedBytes + Math.max(...pictures.map(({ stateBytes }) => stateBytes));
-    const state = Math.max(decoding, ...controls.map(({ stateBytes }) => stateBytes));
     this.#engine.demandMemory(
-      growth + state + pictureBytes,
+      growth + denoiser.unallocatedBytes + Math.max(...pictures.map(({ stateBytes }) => stateBytes)) + pictureBytes,
       `Drawing ${request.batch} image(s) of ${request.drawnWidth} x ${request.drawnHeight}`,
       'Ask for a smaller size or fewer images at once, or free memory.',
     );
-  }
-
-  /** The pictures that steer a ControlNet, as it takes them. */
-  async #encodeControl(
-    { control, numImagesPerPrompt, signal }: CheckedRequest,
-    { height, width, controlPictures: count }: DenoiseShape,
-  ): Promise<Control | undefined> {
-    if (control?.pictures === undefined) return undefined;
-    const { latentChannels, scalingFactor } = this.#autoencoder.config;
-    const each = height * width * latentChannels;
-    const latents = new Float32Array(count * each);
-    await this.#autoencoder.loadEncoder(signal);
-    for (const [i, { pixels }] of control.pictures.entries()) {
-      const z = await this.#autoencoder.encode(await pictureTensor(pixels, signal), { signal });
-      const one = channelsLast(z.data, 1, latentChannels, height * width).map((value) => value * scalingFactor);
-      if (!one.every(Number.isFinite)) {
-        throw new SanaError('ERR_SANA_NUMERICS', "The autoencoder's encoder made NaN or infinite values of a picture", {
-          hint: "The weights are damaged, or overflow in this dtype: try dtype 'float32' or download the autoencoder again.",
-        });
-      }
-      const copies = control.pictures.length === 1 ? 1 : numImagesPerPrompt;
-      for (let copy = 0; copy < copies; copy++) latents.set(one, (i * copies + copy) * each);
-    }
-    if (this.#offload === 'sequential') {
-      this.#autoencoder.releaseEncoder();
-      this.#engine.arena.dispose(); // encoding needs many times what the steps need
-    }
-    return { latents, scale: control.scale };
   }
 
   async #denoise(
     denoiser: Denoiser,
     request: CheckedRequest,
     embeds: readonly PromptEmbeds[],
-    control: Control | undefined,
+    { source, control }: { source: Source | undefined; control: Control | undefined },
     started: number,
   ): Promise<number[]> {
-    const { signal, numInferenceSteps: totalSteps, onStep } = request;
+    const { signal, numInferenceSteps, firstStep, onStep } = request;
     const { shape } = denoiser;
     await this.#transformer.load(signal);
     await this.#controlnet?.load(signal);
-    const schedule = schedulerFor(this.#checkpoint.scheduler, request.scheduler, request.timesteps)(totalSteps);
+    const schedule = schedulerFor(this.#checkpoint.scheduler, request.scheduler, request.timesteps)(numInferenceSteps);
     const noise = this.#noise(request, shape);
     const start = request.latents === undefined ? await noise() : this.#lastLayout(request.latents, shape);
-    const { startScale } = schedule;
-    await denoiser.start(
-      start.map((value) => value * startScale),
-      embeds,
-      request.guidanceScale,
-      control,
-      signal,
-    );
+    const first =
+      source === undefined ? scaled(start, schedule.startScale) : noised(source, start, schedule.mix(firstStep));
+    await denoiser.start(first, embeds, request.guidanceScale, control, signal);
     const stepMs: number[] = [];
-    for (let step = 0; step < totalSteps; step++) {
+    for (let step = firstStep; step < numInferenceSteps; step++) {
       const timestep = schedule.timesteps[step] ?? 0;
       // The reference's ControlNet pipeline gives both models the timestep as it is.
-      const asItIs = schedule.renoises || control !== undefined;
-      const scaled = asItIs ? timestep : timestep * this.#transformer.config.timestepScale;
-      if (schedule.renoises && step + 1 < totalSteps) await denoiser.renoise(await noise());
+      const scale = schedule.renoises || control !== undefined ? 1 : this.#transformer.config.timestepScale;
+      if (schedule.renoises && step + 1 < numInferenceSteps) await denoiser.renoise(await noise());
       const before = performance.now();
-      await denoiser.step(step, scaled, request.guidanceScale, schedule.coefficients(step), signal);
+      const coefficients = schedule.coefficients(step, firstStep);
+      await denoiser.step(step, scale * timestep, request, coefficients, signal);
+      if (source?.mask !== undefined) {
+        const latents = await denoiser.latents();
+        keepKnown(latents, source.latents, start, source.mask, schedule.mix(step + 1));
+        await denoiser.setLatents(latents);
+      }
       stepMs.push(performance.now() - before);
       if (onStep !== undefined) {
         // One at a time, and none beside the next step or after the call, awaited or not.
         const work = new Queue('The step is over', 'Await latents() and preview() inside onStep.');
         try {
           await onStep({
-            step: step + 1,
-            totalSteps,
+            step: step + 1 - firstStep,
+            totalSteps: numInferenceSteps - firstStep,
             timestep,
             sigma: schedule.sigmas[step] ?? 0,
             elapsedMs: performance.now() - started,
             latents: () => work.run(async () => this.#firstLayout(await denoiser.latents(), shape)),
-            preview: () => work.run(() => this.#preview(denoiser, request)),
+            preview: () => work.run(() => this.#preview(denoiser, request, source)),
           });
         } finally {
           await work.run(async () => {});
@@ -557,9 +548,63 @@ export class SanaPipeline {
   }
 
   /** What the first image would be if its estimate of the clean latents were right. */
-  async #preview(denoiser: Denoiser, request: CheckedRequest): Promise<SanaImage> {
+  async #preview(denoiser: Denoiser, request: CheckedRequest, source: Source | undefined): Promise<SanaImage> {
     const clean = await denoiser.latents('clean');
-    return await this.#decode(clean, 0, denoiser.shape, request, await this.#parameters(request));
+    return await this.#decode(clean, 0, denoiser.shape, request, await this.#parameters(request), source);
+  }
+
+  /** What is made of a request's pictures before the first step; the encoder leaves with what `offload` does not keep. */
+  async #encodePictures(
+    request: CheckedRequest,
+  ): Promise<{ source: Source | undefined; control: Control | undefined }> {
+    if (request.image === undefined && request.control === undefined) return { source: undefined, control: undefined };
+    try {
+      return { source: await this.#encodeSource(request), control: await this.#encodeControl(request) };
+    } finally {
+      if (this.#offload !== 'none') this.#autoencoder.disposeEncoder();
+      if (this.#offload === 'sequential') this.#engine.arena.dispose(); // of many times the size that a step needs
+    }
+  }
+
+  /** The pictures that steer a ControlNet, as it takes them: stretched to the size drawn at, as the reference does. */
+  async #encodeControl(request: CheckedRequest): Promise<Control | undefined> {
+    const { control, numImagesPerPrompt, drawnWidth: width, drawnHeight: height, signal } = request;
+    if (control === undefined) return undefined;
+    const copies = control.images.length === 1 ? 1 : numImagesPerPrompt;
+    const each: Float32Array[] = []; // [N, channels]
+    for (const image of control.images) {
+      const picture = await toTensor(await resizeLanczos(image, { width, height }, signal), signal);
+      const z = await this.#autoencoder.encode(picture, { signal });
+      const [, channels = 0, h = 0, w = 0] = z.shape;
+      const latents = channelsLast(scaled(z.data, this.#autoencoder.config.scalingFactor), 1, channels, h * w);
+      if (!latents.every(Number.isFinite)) {
+        throw new SanaError('ERR_SANA_NUMERICS', "The autoencoder's encoder made NaN or infinite values of a picture", {
+          hint: "The weights are damaged, or overflow in this dtype: try dtype 'float32' or download the autoencoder again.",
+        });
+      }
+      for (let copy = 0; copy < copies; copy++) each.push(latents);
+    }
+    const latents = new Float32Array(each.reduce((sum, { length }) => sum + length, 0));
+    let offset = 0;
+    for (const one of each) {
+      latents.set(one, offset);
+      offset += one.length;
+    }
+    return { latents, scale: control.scale };
+  }
+
+  /** The picture to start from, as latents, and its mask. */
+  async #encodeSource({ image, maskImage, signal, ...size }: CheckedRequest): Promise<Source | undefined> {
+    if (image === undefined) return undefined;
+    const drawn = { width: size.drawnWidth, height: size.drawnHeight };
+    const picture = await covering(image, size);
+    const z = await this.#autoencoder.encode(await toTensor(await atDrawnSize(picture, drawn), signal), { signal });
+    const [, channels = 0, height = 0, width = 0] = z.shape;
+    const latents = channelsLast(scaled(z.data, this.#autoencoder.config.scalingFactor), 1, channels, height * width);
+    if (maskImage === undefined) return { latents, picture };
+    const maskPicture = await covering(maskImage, size);
+    const mask = latentMask(await atDrawnSize(maskPicture, drawn), this.#autoencoder.compression);
+    return { latents, picture, mask, maskPicture };
   }
 
   /** Noise for a batch, [B, N, channels], new at each call: what torch's generators with the images' seeds give. */
@@ -603,21 +648,24 @@ export class SanaPipeline {
     { height, width }: DenoiseShape,
     request: CheckedRequest,
     common: Omit<GenerationParameters, 'prompt' | 'negativePrompt' | 'seed'>,
+    source: Source | undefined,
   ): Promise<SanaImage> {
     const elements = height * width * this.#transformer.config.inChannels;
     const own = latents.subarray(index * elements, (index + 1) * elements);
     const options = { tiling: this.#tiling(request.decodeTiling), signal: request.signal };
     const data = await this.#autoencoder.decodeRgb(own, height, width, request, options);
     const prompt = Math.floor(index / request.numImagesPerPrompt);
-    const controlled = controlPictureOf(request, index);
+    const { maskPicture, picture } = source ?? {};
+    const controlImage = controlImageOf(request, index);
+    const whole = maskPicture === undefined || picture === undefined ? data : composite(data, picture, maskPicture);
     return new SanaImage(
-      { width: request.width, height: request.height, data },
+      { width: request.width, height: request.height, data: whole },
       {
         ...common,
         prompt: request.prompts[prompt] ?? '',
         negativePrompt: request.negativePrompts[prompt] ?? '',
         seed: String(request.seeds[index]),
-        ...(controlled !== undefined && { controlImageSha256: controlled.sha256 }),
+        ...(controlImage !== undefined && { controlImageSha256: sha256(controlImage.data) }),
       },
     );
   }
@@ -627,7 +675,8 @@ export class SanaPipeline {
     request: CheckedRequest,
   ): Promise<Omit<GenerationParameters, 'prompt' | 'negativePrompt' | 'seed'>> {
     this.#fingerprint ??= await fingerprint(this.#checkpoint);
-    const { complexHumanInstruction: instruction, latents, control } = request;
+    const { complexHumanInstruction: instruction, latents, strength, image, maskImage, control } = request;
+    const { maxTimesteps, intermediateTimesteps } = request.timesteps;
     return {
       width: request.width,
       height: request.height,
@@ -639,7 +688,13 @@ export class SanaPipeline {
       maxSequenceLength: request.maxSequenceLength,
       useResolutionBinning: request.useResolutionBinning,
       ...(request.decodeTiling !== 'auto' && { decodeTiling: request.decodeTiling }),
-      ...(latents !== undefined && { latentsSha256: createHash('sha256').update(latents.data).digest('hex') }),
+      ...(maxTimesteps !== undefined && { maxTimesteps }),
+      ...(intermediateTimesteps !== undefined && { intermediateTimesteps }),
+      ...(request.pagScale > 0 && { pagScale: request.pagScale }),
+      ...(strength !== undefined && { strength }),
+      ...(image !== undefined && { imageSha256: sha256(image.data) }),
+      ...(maskImage !== undefined && { maskSha256: sha256(maskImage.data) }),
+      ...(latents !== undefined && { latentsSha256: sha256(latents.data) }),
       ...(control !== undefined && { controlnetConditioningScale: control.scale }),
       model: this.#name,
       modelFingerprint: this.#fingerprint,
@@ -651,7 +706,8 @@ export class SanaPipeline {
 
   async #explain(request: CheckedRequest): Promise<Explanation> {
     const { negative, positive } = await tokenize(this.#loadedTokenizer, request);
-    const tokens = [...negative, ...positive].map(({ positions }) => positions.length);
+    const perturbed = request.pagScale > 0 ? positive : [];
+    const tokens = [...perturbed, ...negative, ...positive].map(({ positions }) => positions.length);
     return explain({
       request,
       positive,
@@ -662,7 +718,7 @@ export class SanaPipeline {
       denoisingBytes: this.#denoisingBytes,
       autoencoder: this.#autoencoder,
       tiling: this.#tiling(request.decodeTiling),
-      reachableBytes: this.#engine.spareBytes + this.#heldBytes,
+      reachableBytes: this.#engine.spareBytes + this.#heldBytes(request),
       workspaceBytes: this.#engine.workspaceBytes,
       model: this.#name,
       device: this.#engine.deviceId,
@@ -671,12 +727,12 @@ export class SanaPipeline {
     });
   }
 
-  /** What this pipeline has on the device and could give back, beside the arena. */
-  get #heldBytes(): number {
+  /** What this pipeline has on the device of what a request needs, beside the arena, and could give back. */
+  #heldBytes({ image, control }: CheckedRequest): number {
     const denoiser = this.#denoiser === undefined ? 0 : this.#denoiser.stateBytes - this.#denoiser.unallocatedBytes;
     const transformer = this.#transformer.loaded ? this.#transformer.weightBytes : 0;
     const controlnet = this.#controlnet?.loaded ? this.#controlnet.weightBytes : 0;
-    const encoder = this.#controlnet === undefined ? 0 : this.#autoencoder.heldEncoderBytes;
+    const encoder = image === undefined && control === undefined ? 0 : this.#autoencoder.heldEncoderBytes;
     return this.#textEncoder.heldBytes + transformer + controlnet + this.#autoencoder.heldBytes + encoder + denoiser;
   }
 
@@ -684,6 +740,28 @@ export class SanaPipeline {
   get #name(): string {
     return basename(resolve(this.#checkpoint.folder));
   }
+}
+
+/** The picture that a generation starts from. */
+interface Source {
+  readonly latents: Float32Array; // [pixels, channels] in the transformer's scale
+  readonly picture: RawImage; // of the size asked for
+  readonly mask?: Float32Array; // [pixels], 1: drawn anew
+  readonly maskPicture?: RawImage; // of the size asked for
+}
+
+/** The latents of a picture at a level of noise, [images, pixels, channels]. */
+function noised(source: Source, noise: Float32Array, mix: { clean: number; noise: number }): Float32Array {
+  const { latents } = source;
+  return noise.map((value, i) => mix.clean * (latents[i % latents.length] ?? 0) + mix.noise * value);
+}
+
+function scaled(values: Float32Array, factor: number): Float32Array {
+  return values.map((value) => value * factor);
+}
+
+function sha256(data: NodeJS.ArrayBufferView): string {
+  return createHash('sha256').update(data).digest('hex');
 }
 
 function either(one: AbortSignal, other: AbortSignal | undefined): AbortSignal {
@@ -702,8 +780,7 @@ function publicDtype(dtype: ComputeDtype): DTypeName {
   return ({ f32: 'float32', bf16: 'bfloat16', f16: 'float16' } as const)[dtype];
 }
 
-/** A picture as [1, 3, H, W] in [-1, 1]. */
 async function asTensor(image: ImageInput | TensorLike): Promise<TensorLike> {
   if (typeof image === 'object' && image !== null && 'shape' in image && 'data' in image) return image as TensorLike;
-  return await pictureTensor(await readImage(image as ImageInput));
+  return await toTensor(await readImage(image as ImageInput));
 }

@@ -18,7 +18,8 @@ import {
   checkText,
   MAX_TEXT_LENGTH,
 } from './fields.ts';
-import type { DecodeTiling, GenerateRequest, SchedulerName, TensorLike } from './types.ts';
+import type { ReadRequest } from './source-image.ts';
+import type { DecodeTiling, GenerateRequest, RawImage, SchedulerName, TensorLike } from './types.ts';
 
 export const SCHEDULERS = ['flow-dpm-solver', 'flow-euler', 'scm'] as const satisfies readonly SchedulerName[];
 export const DECODE_TILINGS = ['auto', 'blend'] as const satisfies readonly DecodeTiling[];
@@ -34,6 +35,7 @@ export const LIMITS = {
 
 /** Pixels per latent, in both directions. */
 const LATENT_SCALE = 32;
+const DEFAULT_STRENGTH = 0.6;
 const MAX_SEED = 2n ** 64n - 1n;
 
 /** What a model decides about a request. */
@@ -66,7 +68,15 @@ export interface CheckedRequest {
   readonly guidanceScale: number;
   /** Whether the model runs without the prompt as well: not without guidance, nor where the model embeds its scale. */
   readonly guided: boolean;
+  /** 0: none. */
+  readonly pagScale: number;
   readonly scheduler: SchedulerName;
+  /** What to start from, and the part of it to draw anew. */
+  readonly image: RawImage | undefined;
+  readonly maskImage: RawImage | undefined;
+  readonly strength: number | undefined;
+  /** The first step that is done: 0 without `image`. */
+  readonly firstStep: number;
   /** Of Sprint models. */
   readonly timesteps: ScmOptions;
   readonly numImagesPerPrompt: number;
@@ -97,6 +107,10 @@ const KNOWN = [
   'scheduler',
   'maxTimesteps',
   'intermediateTimesteps',
+  'image',
+  'strength',
+  'maskImage',
+  'pagScale',
   'numImagesPerPrompt',
   'seed',
   'latents',
@@ -113,10 +127,6 @@ const KNOWN = [
 ] as const satisfies readonly (keyof GenerateRequest)[];
 
 const UNAVAILABLE = {
-  image: 'this version does not do image to image',
-  strength: 'this version does not do image to image',
-  maskImage: 'this version does not do inpainting',
-  pagScale: 'this version has no perturbed-attention guidance',
   loraScale: 'this version does not load LoRA adapters',
 };
 
@@ -124,8 +134,8 @@ const UNAVAILABLE = {
  * Checks a request against a model. Throws `ERR_SANA_ARGUMENT`, naming the first field that is wrong. `planned`: nothing
  * will be drawn, so a picture that drawing needs may be missing.
  */
-export function checkRequest(request: string | GenerateRequest, model: ModelTraits, planned = false): CheckedRequest {
-  const given: Partial<GenerateRequest> = typeof request === 'string' ? { prompt: request } : request;
+export function checkRequest(request: string | ReadRequest, model: ModelTraits, planned = false): CheckedRequest {
+  const given: Partial<ReadRequest> = typeof request === 'string' ? { prompt: request } : request;
   checkKeys('request', given, KNOWN, UNAVAILABLE);
   const {
     prompt,
@@ -136,6 +146,8 @@ export function checkRequest(request: string | GenerateRequest, model: ModelTrai
     numImagesPerPrompt = 1,
     seed,
     latents,
+    image,
+    maskImage,
     complexHumanInstruction = model.defaults?.complexHumanInstruction,
     cleanCaption = false,
     maxSequenceLength = Math.min(300, model.maxTextPositions),
@@ -156,13 +168,18 @@ export function checkRequest(request: string | GenerateRequest, model: ModelTrai
     );
   }
   const size = checkSize(given, model);
+  checkInteger('numInferenceSteps', numInferenceSteps, 1, LIMITS.maxSteps);
   return {
     prompts,
     negativePrompts: checkNegativePrompts(negativePrompt, prompts.length, model),
     ...size,
-    numInferenceSteps: checkInteger('numInferenceSteps', numInferenceSteps, 1, LIMITS.maxSteps),
+    numInferenceSteps,
+    ...checkStrength(given, numInferenceSteps),
+    image,
+    maskImage,
     guidanceScale: checkFinite('guidanceScale', guidanceScale),
     guided: model.kind !== 'sprint' && guidanceScale > 1,
+    pagScale: checkPag(given, model),
     timesteps: checkTimesteps(given, numInferenceSteps, model),
     scheduler: checkChoice('scheduler', scheduler, model.schedulers),
     numImagesPerPrompt,
@@ -181,8 +198,40 @@ export function checkRequest(request: string | GenerateRequest, model: ModelTrai
   };
 }
 
+/** The strength of perturbed-attention guidance. */
+function checkPag({ pagScale = 0 }: Partial<ReadRequest>, model: ModelTraits): number {
+  if (pagScale === 0) return 0;
+  if (typeof pagScale !== 'number' || !(pagScale > 0 && pagScale <= 1000)) {
+    throw argumentError('pagScale', 'a number from 0 to 1000', pagScale);
+  }
+  if (model.kind !== 'sprint') return pagScale;
+  throw new SanaError('ERR_SANA_ARGUMENT', '`pagScale` cannot be used here: a Sprint model embeds its guidance', {
+    hint: 'Leave `pagScale` out, or load a model that is not a Sprint one.',
+  });
+}
+
+/** How much of the schedule an image to start from leaves to be done. */
+function checkStrength(
+  { image, maskImage, strength }: Partial<ReadRequest>,
+  steps: number,
+): Pick<CheckedRequest, 'strength' | 'firstStep'> {
+  for (const [name, value] of Object.entries({ strength, maskImage })) {
+    if (value === undefined || image !== undefined) continue;
+    throw new SanaError('ERR_SANA_ARGUMENT', `\`${name}\` cannot be used here: there is no \`image\``, {
+      hint: `Give the \`image\` to start from, or leave \`${name}\` out.`,
+    });
+  }
+  if (image === undefined) return { strength: undefined, firstStep: 0 };
+  const share = strength ?? (maskImage === undefined ? DEFAULT_STRENGTH : 1);
+  if (typeof share !== 'number' || !(share > 0 && share <= 1)) {
+    throw argumentError('strength', 'a number above 0 and up to 1', share);
+  }
+  // As the reference counts: any part of a step is a step.
+  return { strength: share, firstStep: Math.trunc(steps - Math.min(steps * share, steps)) };
+}
+
 /** The two angles that a Sprint model's steps may start at. */
-function checkTimesteps(given: Partial<GenerateRequest>, steps: number, model: ModelTraits): ScmOptions {
+function checkTimesteps(given: Partial<ReadRequest>, steps: number, model: ModelTraits): ScmOptions {
   const { maxTimesteps, intermediateTimesteps } = given;
   for (const name of ['maxTimesteps', 'intermediateTimesteps'] as const) {
     if (given[name] === undefined || model.kind === 'sprint') continue;
@@ -228,8 +277,9 @@ function checkNegativePrompts(negative: unknown, count: number, model: ModelTrai
 
 type Size = Pick<CheckedRequest, 'width' | 'height' | 'drawnWidth' | 'drawnHeight' | 'useResolutionBinning'>;
 
-function checkSize(given: Partial<GenerateRequest>, model: ModelTraits): Size {
-  const { width = model.nativeSize, height = model.nativeSize } = given;
+function checkSize(given: Partial<ReadRequest>, model: ModelTraits): Size {
+  const ofImage = given.image === undefined ? undefined : sizeOf(given.image, given.useResolutionBinning ?? model.bin);
+  const { width = ofImage?.width ?? model.nativeSize, height = ofImage?.height ?? model.nativeSize } = given;
   const { useResolutionBinning = model.bin !== undefined } = given;
   checkBoolean('useResolutionBinning', useResolutionBinning);
   if (!useResolutionBinning) {
@@ -246,6 +296,15 @@ function checkSize(given: Partial<GenerateRequest>, model: ModelTraits): Size {
   checkInteger('height', height, LIMITS.minSize, LIMITS.maxSize);
   const bin = model.bin({ width, height });
   return { width, height, drawnWidth: bin.width, drawnHeight: bin.height, useResolutionBinning };
+}
+
+/** The size to draw a picture anew at: its own, or the nearest that the model draws where it has no list of sizes. */
+function sizeOf({ width, height }: RawImage, binned: unknown): { width: number; height: number } {
+  const near = (side: number) => {
+    const rounded = binned ? side : Math.round(side / LATENT_SCALE) * LATENT_SCALE;
+    return Math.min(LIMITS.maxSize, Math.max(LIMITS.minSize, rounded));
+  };
+  return { width: near(width), height: near(height) };
 }
 
 function checkMultiple(name: string, value: unknown, model: ModelTraits): void {

@@ -15,6 +15,7 @@ import type { Component } from '../runtime/checkpoint.ts';
 import type { Gemma2Config } from '../runtime/configs.ts';
 import type { TextSelection } from '../text/selection.ts';
 import type { ComputeDtype, Engine } from './engine.ts';
+import { PromptCache } from './prompt-cache.ts';
 
 /** Read row by row when a prompt needs it, or not at all. */
 const others = /^(embed_tokens\.weight|lm_head\.weight)$/;
@@ -46,6 +47,7 @@ interface EncodeGraph {
 }
 
 export class TextEncoder {
+  readonly #cache = new PromptCache();
   readonly #engine: Engine;
   readonly #component: Component<Gemma2Config>;
   readonly #dtype: ComputeDtype;
@@ -109,13 +111,26 @@ export class TextEncoder {
   }
 
   dispose(): void {
+    this.#cache.clear();
     this.release();
     this.#prefix?.block.dispose();
     this.#prefix = undefined;
   }
 
-  /** Embeddings of each sequence. */
+  /** Embeddings of each sequence, computed or remembered: where all are remembered, the weights are not needed. */
   async encode(sequences: readonly TextSelection[], signal?: AbortSignal): Promise<PromptEmbeds[]> {
+    const remembered = sequences.map((sequence) => this.#cache.get(sequence));
+    const missing = sequences.filter((_, i) => remembered[i] === undefined);
+    const computed = missing.length > 0 ? await this.#encode(missing, signal) : [];
+    computed.forEach((embeds, i) => {
+      const sequence = missing[i];
+      if (sequence !== undefined) this.#cache.set(sequence, embeds);
+    });
+    let next = 0;
+    return remembered.map((embeds) => embeds ?? computed[next++]).filter((embeds) => embeds !== undefined);
+  }
+
+  async #encode(sequences: readonly TextSelection[], signal?: AbortSignal): Promise<PromptEmbeds[]> {
     await this.load(signal);
     const results: (PromptEmbeds | undefined)[] = sequences.map(() => undefined);
     // Sequences that continue the same instruction are computed in one pass, the others in another.

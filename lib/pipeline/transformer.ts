@@ -23,10 +23,12 @@ export interface DenoiseShape {
   readonly images: number; // B
   readonly height: number; // latent pixels
   readonly width: number;
-  /** Tokens of each prompt, unconditional ones first when `guidance`. */
+  /** Tokens of each prompt: when `perturbedBlocks` all of them, when `guidance` the unconditional ones, then all. */
   readonly lengths: readonly number[];
   readonly guidance: boolean;
-  /** That a ControlNet sees: one for all images, or one for each; 0 without a ControlNet. */
+  /** Blocks that run with perturbed attention as well; none: without that guidance. */
+  readonly perturbedBlocks: readonly number[];
+  /** Pictures that a ControlNet sees: one for all images, or one for each; 0 without a ControlNet. */
   readonly controlPictures: number;
 }
 
@@ -271,13 +273,14 @@ export class Denoiser {
   readonly #latents: Tensor; // [B, N, channels] f32
   readonly #previous: Tensor; // [B, N, channels] f32: the last step's estimate of the clean latents
   readonly #timestep: Tensor; // [1] f32
-  readonly #coefficients: Tensor; // [6] f32
+  readonly #coefficients: Tensor; // [7] f32
   readonly #nonFinite: Tensor; // [1] i32
   #contextProgram: Program | undefined;
   #stepProgram: Program | undefined;
 
   constructor(engine: Engine, model: SanaTransformer, shape: DenoiseShape, controlnet?: ControlNetPart) {
-    const { images, height, width, lengths, guidance, controlPictures: pictures } = shape;
+    const { images, height, width, lengths, guidance, perturbedBlocks, controlPictures: pictures } = shape;
+    const parts = 1 + Number(guidance) + Number(perturbedBlocks.length > 0);
     const channels = model.config.inChannels;
     const block = new Block(engine.device, 'generation');
     this.shape = shape;
@@ -286,7 +289,7 @@ export class Denoiser {
     this.#latents = block.reserve('f32', [images, height * width, channels]);
     this.#previous = block.reserve('f32', [images, height * width, channels]);
     this.#timestep = block.reserve('f32', [1]);
-    this.#coefficients = block.reserve('f32', [6]);
+    this.#coefficients = block.reserve('f32', [7]);
     this.#nonFinite = block.reserve('i32', [1]);
     if (controlnet !== undefined && pictures > 0) {
       this.#control = new ControlGraph(engine, controlnet.model, block, { pictures, height, width, lengths });
@@ -296,15 +299,16 @@ export class Denoiser {
     this.#conditions = new Conditions(engine, model, block, height, width);
 
     const g = new Graph('denoise step');
-    const input = g.convert(this.#latents, { dtype: model.weights.dtype, repeat: guidance ? 2 : 1 });
-    const map = reshape(input, [guidance ? 2 * images : images, height, width, channels]);
+    const input = g.convert(this.#latents, { dtype: model.weights.dtype, repeat: parts });
+    const map = reshape(input, [parts * images, height, width, channels]);
     const velocity = model.record(g, {
       latents: map,
       timestep: this.#timestep,
       text: this.#context,
       ...this.#conditions.tensors,
       afterBlock: this.#control?.record(g, { latents: map, timestep: this.#timestep }),
-    }); // [B or 2B, height, width, channels]
+      perturbation: perturbedBlocks.length > 0 ? { parts, blocks: perturbedBlocks } : undefined,
+    }); // [parts * B, height, width, channels]
     g.solverStep(
       reshape(velocity, [velocity.shape[0] ?? 0, height * width, channels]),
       this.#coefficients,
@@ -350,20 +354,27 @@ export class Denoiser {
     await write(this.#engine.device, this.#previous, noise);
   }
 
+  /** Puts other latents in the place of the current ones, [B, N, channels]. */
+  async setLatents(latents: Float32Array): Promise<void> {
+    await write(this.#engine.device, this.#latents, latents);
+  }
+
   /** One step. `step` is only for the error message. */
   async step(
     step: number,
     timestep: number,
-    guidanceScale: number,
+    scales: { readonly guidanceScale: number; readonly pagScale: number },
     { p, q, a, b, c }: StepCoefficients,
     signal?: AbortSignal,
   ): Promise<void> {
     const { device } = this.#engine;
     if (this.#stepProgram === undefined) throw new Error('start() comes first');
+    // Without the prompt's absence, the perturbed part stands in its place: ptb + (1 + w) (cond - ptb).
+    const g = this.shape.guidance ? scales.guidanceScale : 1 + scales.pagScale;
     // Queued together: the device does them in order, without waiting for this thread in between.
     const [, , , counted] = await Promise.all([
       write(device, this.#timestep, Float32Array.of(timestep)),
-      write(device, this.#coefficients, Float32Array.of(guidanceScale, p, q, a, b, c)),
+      write(device, this.#coefficients, Float32Array.of(g, p, q, a, b, c, scales.pagScale)),
       this.#engine.run(this.#stepProgram, signal),
       read(device, this.#nonFinite),
     ]);

@@ -73,12 +73,29 @@ export interface GenerateRequest {
   readonly numInferenceSteps?: number;
   /** Strength of the prompt; 1 and less is without guidance (half the work). Default: the checkpoint's, else 4.5. */
   readonly guidanceScale?: number;
+  /**
+   * Perturbed-attention guidance: how far to move away from what the model draws when the tokens of one block see only
+   * themselves. 0: without it (the default); it makes a step half as long again. The official demo uses 2.
+   */
+  readonly pagScale?: number;
   /** Default: the one of the model's scheduler configuration. */
   readonly scheduler?: SchedulerName;
   /** Of Sprint models: where the first step starts, an angle of at most 1.5708, which is the default. */
   readonly maxTimesteps?: number;
   /** Of Sprint models with two steps: where the second one starts; `null`: halfway. Default: 1.3. */
   readonly intermediateTimesteps?: number | null;
+  /** Image to image: what to start from. The size drawn is the picture's own where none is given. */
+  readonly image?: ImageInput;
+  /**
+   * How far `image` is left behind, above 0 and up to 1: the share of the steps that are done, from its latents noised
+   * to the level where they begin. Default: 0.6; with a mask 1.
+   */
+  readonly strength?: number;
+  /**
+   * Inpainting: white is drawn anew, black stays as it is in `image`, to the pixel; grey is a mixture, so a soft edge
+   * makes a soft transition.
+   */
+  readonly maskImage?: ImageInput;
   /** Images of each prompt. Default: 1. */
   readonly numImagesPerPrompt?: number;
   /**
@@ -86,7 +103,7 @@ export interface GenerateRequest {
    * can be made alone; a list gives each image's seed. Default: a random one, reported in `seeds`.
    */
   readonly seed?: number | bigint | readonly (number | bigint)[];
-  /** Start from these instead of noise: [B, 32, height / 32, width / 32] of the size that the model draws at. */
+  /** Start from these instead of noise, with `image` too: [B, 32, height / 32, width / 32] of the size that the model draws at. */
   readonly latents?: TensorLike;
   /**
    * Of models with a ControlNet, which need it: the picture to draw by, an edge or scribble map. One for all prompts, or a
@@ -146,7 +163,8 @@ export interface StepInfo {
 /** Wall time of the parts of one call, in milliseconds. */
 export interface Timings {
   readonly textMs: number; // tokens and text encoder
-  readonly denoiseMs: number; // all steps, callbacks included, and encoding a control image
+  readonly imageMs: number; // encoding the pictures to start from and to draw by; 0 without
+  readonly denoiseMs: number; // all steps, callbacks included
   readonly stepMs: readonly number[]; // each step, callbacks left out
   readonly decodeMs: number; // autoencoder, resize and crop; 0 for outputType 'latent'
   readonly totalMs: number;
@@ -185,6 +203,15 @@ export interface GenerationParameters {
   readonly useResolutionBinning: boolean;
   /** Only when it was not 'auto'. */
   readonly decodeTiling?: DecodeTiling;
+  /** Only of a Sprint model's request that had them. */
+  readonly maxTimesteps?: number;
+  readonly intermediateTimesteps?: number | null;
+  /** Only with perturbed-attention guidance. */
+  readonly pagScale?: number;
+  /** Only of image to image, with the SHA-256 of the pixels of `image` and `maskImage`, hexadecimal. */
+  readonly strength?: number;
+  readonly imageSha256?: string;
+  readonly maskSha256?: string;
   /** Only when the image did not start from the seed's noise: SHA-256 of its start latents' bytes, hexadecimal. */
   readonly latentsSha256?: string;
   /** Of models with a ControlNet. */

@@ -16,6 +16,11 @@ export async function wasTrainedInFp16(component: Component<unknown>): Promise<b
   if (entry.dtype === 'f16') return true;
   const bytes = Math.min(entry.bytes, 4 * maxElements);
   const bits = new Uint32Array(await component.file(entry).read(entry.offset, bytes));
+  return areFp16Numbers(bits);
+}
+
+/** Whether f32 numbers, by their bits, are fp16 numbers widened, and not bf16 ones. */
+export function areFp16Numbers(bits: Uint32Array): boolean {
   return bits.every(fitsFp16) && !bits.every((value) => (value & 0xffff) === 0);
 }
 

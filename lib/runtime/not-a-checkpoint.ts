@@ -48,4 +48,5 @@ async function look(path: string): Promise<[reason: string, hint: string]> {
   return ['there is no model_index.json in it', 'Pass the folder of the whole pipeline.'];
 }
 
-const DIFFUSERS_HINT = 'Use the release of the same model in the diffusers layout, whose name ends in _diffusers.';
+const DIFFUSERS_HINT =
+  'Convert them with `sana-native convert`, or use the release of the same model whose name ends in _diffusers.';

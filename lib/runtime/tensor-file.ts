@@ -74,7 +74,7 @@ function widenBf16(halves: Uint16Array): Float32Array {
   return out;
 }
 
-function widenF16(halves: Uint16Array): Float32Array {
+export function widenF16(halves: Uint16Array): Float32Array {
   return Float32Array.from(halves, (half) => {
     const sign = half & 0x8000 ? -1 : 1;
     const exponent = (half >> 10) & 0x1f;

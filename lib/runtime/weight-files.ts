@@ -69,7 +69,7 @@ export async function findWeightFiles(
     `holds no weights that fit: tried ${tried.join(', ')}.${choose}`,
     there.size > 0
       ? 'Pass one of them as `variant`.'
-      : 'Download the missing files; .bin and .pth weights are not read.',
+      : 'Download the missing files; .bin weights are not read, .pth weights after `sana-native convert`.',
   );
 }
 

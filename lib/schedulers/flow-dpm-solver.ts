@@ -31,11 +31,16 @@ export function flowDpmSolver(config: FlowDpmSolverConfig, steps: number): Sched
     timesteps,
     sigmas: sigmas.map(Math.fround),
     ...flowMix(sigmas),
-    coefficients: (step) => coefficients(config, sigmas, step),
+    coefficients: (step, first = 0) => coefficients(config, sigmas, step, first),
   };
 }
 
-function coefficients(config: FlowDpmSolverConfig, sigmas: readonly number[], step: number): StepCoefficients {
+function coefficients(
+  config: FlowDpmSolverConfig,
+  sigmas: readonly number[],
+  step: number,
+  first: number,
+): StepCoefficients {
   const steps = sigmas.length - 1;
   checkStep(step, steps);
   const [previous, sigma, next] = [sigmas[step - 1] ?? 1, sigmas[step] as number, sigmas[step + 1] as number]; // checked
@@ -47,7 +52,7 @@ function coefficients(config: FlowDpmSolverConfig, sigmas: readonly number[], st
   const h = lambda(next) - lambda(sigma);
   const change = (1 - next) * Math.expm1(-h);
   const a = next / sigma;
-  if (isFirstOrder(config, step, steps) || h === 0) return { p, q, a, b: -change, c: 0 };
+  if (step === first || isFirstOrder(config, step, steps) || h === 0) return { p, q, a, b: -change, c: 0 };
 
   const r = (lambda(sigma) - lambda(previous)) / h;
   const weight = (config.solverType === 'midpoint' ? change / 2 : -(change / h + (1 - next))) / r;
@@ -55,7 +60,7 @@ function coefficients(config: FlowDpmSolverConfig, sigmas: readonly number[], st
 }
 
 function isFirstOrder(config: FlowDpmSolverConfig, step: number, steps: number): boolean {
-  if (config.solverOrder === 1 || step === 0) return true;
+  if (config.solverOrder === 1) return true;
   if (step < steps - 1) return false;
   return config.eulerAtFinal || config.finalSigmasType === 'zero' || (config.lowerOrderFinal && steps < 15);
 }

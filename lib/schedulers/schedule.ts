@@ -30,7 +30,8 @@ export interface Schedule {
   readonly renoises: boolean;
   /** The latents of a known picture before `step`, or after the last one: clean * x0 + noise * (unit deviation). */
   mix(step: number): { readonly clean: number; readonly noise: number };
-  coefficients(step: number): StepCoefficients;
+  /** @param first the first step that is done: it has no estimate before it */
+  coefficients(step: number, first?: number): StepCoefficients;
 }
 
 /** How a rectified flow mixes: `x = (1 - sigma) x0 + sigma noise`, from noise alone. */

@@ -55,7 +55,8 @@ function stepPlan(engine: Engine, model: ReleasedModel, size: ReleasedSize): Pla
   const config = parseTransformerConfig(...released('transformer', model, size));
   const transformer = new SanaTransformer(engine.device, config, dtype);
   const side = size / 32;
-  const shape = { images: 1, height: side, width: side, lengths: textTokens, guidance: true, controlPictures: 0 };
+  const common = { images: 1, lengths: textTokens, guidance: true, perturbedBlocks: [], controlPictures: 0 };
+  const shape = { ...common, height: side, width: side };
   return new Denoiser(engine, transformer, shape).stepPlan;
 }
 

@@ -375,8 +375,8 @@ describe('binding/program', () => {
     ['pixelShuffle', 'a factor of 3', attribute('factor', 3), /`factor` must be from 1 to 2/],
     ['pixelShuffle', 'channels that do not repeat', shape('x', [1, 3, 2, 5]), /must be a multiple/],
     ['pixelUnshuffle', 'odd sides', shape('x', [1, 5, 4, 4]), /x must be \[1, 6, 4, 4\]/],
-    ['solverStep', 'three times the batch', shape('velocity', [6, 3, 5]), /twice its batch/],
-    ['solverStep', 'five coefficients', shape('coefficients', [5]), /coefficients must be \[6\]/],
+    ['solverStep', 'four times the batch', shape('velocity', [8, 3, 5]), /three times its batch/],
+    ['solverStep', 'six coefficients', shape('coefficients', [6]), /coefficients must be \[7\]/],
     ['resizeCrop', 'a crop larger than the image', attribute('resizedHeight', 6), /not be larger/],
     ['resizeCrop', 'a huge image', attribute('resizedWidth', 2 ** 30), /`resizedWidth` must be from 1/],
     [

@@ -134,7 +134,7 @@ export const wellFormed: readonly CallDescription[] = [
   call('transpose', { x: [2, 3, 5], out: [2, 5, 3] }),
   call('pixelShuffle', { x: [1, 3, 2, 8], residual: [1, 6, 4, 4], out: [1, 6, 4, 4] }, { factor: 2 }),
   call('pixelUnshuffle', { x: [1, 6, 4, 4], residual: [1, 3, 2, 8], out: [1, 3, 2, 8] }, { factor: 2 }),
-  call('solverStep', { velocity: [4, 3, 5], coefficients: [6], latents: [2, 3, 5], previous: [2, 3, 5] }),
+  call('solverStep', { velocity: [4, 3, 5], coefficients: [7], latents: [2, 3, 5], previous: [2, 3, 5] }),
   call('resizeCrop', { x: [1, 5, 4, 3], out: [1, 7, 6, 3] }, { resizedHeight: 8, resizedWidth: 6 }),
   call('toRgb8', { x: [1, 4, 5, 3], out: tensor([1, 4, 5, 3], { dtype: 'u8' }) }),
   call('countNonFinite', { x: [4, 5], out: tensor([1], { dtype: 'i32' }) }),

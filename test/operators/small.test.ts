@@ -158,12 +158,12 @@ testOperator('transpose', (make) => [
   transposeExample(make, [1, 65, 33]),
 ]);
 
-function solverExample(make: Maker, shape: readonly number[], guided: boolean, plain = false): Example {
+function solverExample(make: Maker, shape: readonly number[], parts: number, plain = false): Example {
   const [b = 1, ...rest] = shape;
-  const velocity = make.activation([guided ? 2 * b : b, ...rest]);
-  const given = make.vector([6], 3);
-  // [guidance, p, q, a, b, c]; plain: one explicit step, x + q v
-  const coefficients = plain ? { ...given, data: Float32Array.of(0, 1, -0.25, 0, 1, 0) } : given;
+  const velocity = make.activation([parts * b, ...rest]);
+  const given = make.vector([7], 3);
+  // [g, p, q, a, b, c, w]; plain: one explicit step, x + q v
+  const coefficients = plain ? { ...given, data: Float32Array.of(0, 1, -0.25, 0, 1, 0, 0) } : given;
   const latents = make.vector(shape);
   const previous = make.vector(shape);
   return {
@@ -175,11 +175,12 @@ function solverExample(make: Maker, shape: readonly number[], guided: boolean, p
 }
 
 testOperator('solverStep', (make) => [
-  solverExample(make, [2, 64, 32], true),
-  solverExample(make, [1, 300, 32], false),
-  solverExample(make, [1, 1, 1], true),
-  solverExample(make, [3, 5, 7], true),
-  solverExample(make, [2, 1, 67], false, true),
+  solverExample(make, [2, 64, 32], 2),
+  solverExample(make, [1, 300, 32], 1),
+  solverExample(make, [1, 1, 1], 2),
+  solverExample(make, [3, 5, 7], 2),
+  solverExample(make, [2, 5, 67], 3),
+  solverExample(make, [2, 1, 67], 1, true),
 ]);
 
 function countExample(make: Maker, shape: readonly number[], values: Readonly<Record<number, number>>): Example {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Autoencoder, type DecodeStage } from '../../lib/pipeline/autoencoder.ts';
+import { Autoencoder, type PictureStage } from '../../lib/pipeline/autoencoder.ts';
 import { Engine } from '../../lib/pipeline/engine.ts';
 import { channelsLast } from '../../lib/pipeline/layout.ts';
 import { type Checkpoint, openCheckpoint } from '../../lib/runtime/checkpoint.ts';
@@ -18,7 +18,7 @@ function engineWith(freeBytes: number): Engine {
   return new Engine(lease);
 }
 
-const bytesOf = ({ plan, stateBytes }: DecodeStage) => plan.arenaBytes + stateBytes;
+const bytesOf = ({ plan, stateBytes }: PictureStage) => plan.arenaBytes + stateBytes;
 
 describe('the autoencoder', () => {
   let checkpoint: Checkpoint;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { SanaError } from '../../lib/errors.ts';
 import { checkRequest, type ModelTraits } from '../../lib/pipeline/request.ts';
-import type { GenerateRequest } from '../../lib/pipeline/types.ts';
+import type { ReadRequest } from '../../lib/pipeline/source-image.ts';
 
 const SANA: ModelTraits = {
   kind: 'sana',
@@ -17,8 +17,10 @@ const wide = { width: 704, height: 352 };
 const square = { width: 512, height: 512 };
 
 function check(fields: object, model: ModelTraits = SANA) {
-  return checkRequest({ prompt: 'a fox', ...fields } as GenerateRequest, model);
+  return checkRequest({ prompt: 'a fox', ...fields } as ReadRequest, model);
 }
+
+const picture = { width: 64, height: 32, data: new Uint8Array(64 * 32 * 3) };
 
 /** Latents of a shape. */
 function latents(...shape: number[]) {
@@ -38,12 +40,17 @@ describe('a request', () => {
       numInferenceSteps: 20,
       guidanceScale: 4.5,
       guided: true,
+      pagScale: 0,
       scheduler: 'flow-dpm-solver',
       timesteps: { maxTimesteps: undefined, intermediateTimesteps: undefined },
       numImagesPerPrompt: 1,
       batch: 1,
       latents: undefined,
       control: undefined,
+      image: undefined,
+      maskImage: undefined,
+      strength: undefined,
+      firstStep: 0,
       complexHumanInstruction: undefined,
       cleanCaption: false,
       maxSequenceLength: 300,
@@ -267,14 +274,6 @@ describe('a request', () => {
     ['a callback that is none', { onStep: {} }, /`onStep` to be a function/],
     ['a signal that is none', { signal: { aborted: false } }, /`signal` to be an AbortSignal/],
     [
-      'image',
-      { image: 'fox.png' },
-      /`image` cannot be used here: this version does not do image to image/,
-      /Leave `image` out/,
-    ],
-    ['strength', { strength: 0.5 }, /`strength` cannot be used here/],
-    ['maskImage', { maskImage: 'mask.png' }, /`maskImage` cannot be used here.*inpainting/],
-    [
       'a control image without a ControlNet',
       { controlImage: 'c.png' },
       /`controlImage` cannot be used here: the model has no ControlNet/,
@@ -285,7 +284,10 @@ describe('a request', () => {
       { controlnetConditioningScale: 1 },
       /`controlnetConditioningScale` cannot be used here: the model has no ControlNet/,
     ],
-    ['pagScale', { pagScale: 2 }, /`pagScale` cannot be used here/],
+    ['a strength without an image', { strength: 0.5 }, /`strength` cannot be used here: there is no `image`/],
+    ['a mask without an image', { maskImage: picture }, /`maskImage` cannot be used here: there is no `image`/],
+    ['strength 0', { image: picture, strength: 0 }, /`strength` to be a number above 0 and up to 1/],
+    ['a negative pagScale', { pagScale: -1 }, /`pagScale` to be a number from 0 to 1000/],
     ['loraScale', { loraScale: 1 }, /`loraScale` cannot be used here/],
     [
       'snake case',
@@ -336,12 +338,13 @@ describe('a request', () => {
   });
 
   describe('to a model with a ControlNet', () => {
+    const picture = { width: 1, height: 1, data: new Uint8Array(3) };
+
     it('has one picture for all prompts, or a list of one for each, and a scale of 1', () => {
-      assert.deepEqual(check({ controlImage: 'c.png' }, CONTROLNET).control, { images: ['c.png'], scale: 1 });
-      const raw = { width: 1, height: 1, data: new Uint8Array(3) };
-      const fields = { prompt: ['a', 'b'], controlImage: ['c.png', raw], controlnetConditioningScale: 0 };
-      assert.deepEqual(check(fields, CONTROLNET).control, { images: ['c.png', raw], scale: 0 });
-      assert.deepEqual(check({ prompt: ['a', 'b'], controlImage: raw }, CONTROLNET).control?.images, [raw]);
+      assert.deepEqual(check({ controlImage: picture }, CONTROLNET).control, { images: [picture], scale: 1 });
+      const fields = { prompt: ['a', 'b'], controlImage: [picture, picture], controlnetConditioningScale: 0 };
+      assert.deepEqual(check(fields, CONTROLNET).control, { images: [picture, picture], scale: 0 });
+      assert.deepEqual(check({ prompt: ['a', 'b'], controlImage: picture }, CONTROLNET).control?.images, [picture]);
     });
 
     it('may do without a picture when nothing is drawn', () => {
@@ -350,15 +353,11 @@ describe('a request', () => {
 
     for (const [what, fields, message] of [
       ['no picture', {}, /`controlImage` to be a picture, because the model has a ControlNet, got undefined/],
-      ['a picture that is none', { controlImage: 7 }, /`controlImage` to be a path.*got 7/],
-      ['a picture that is null', { controlImage: null }, /`controlImage`.*null/],
-      ['an empty path', { controlImage: '' }, /`controlImage`/],
-      ['more pictures than prompts', { controlImage: ['a.png', 'b.png'] }, /`controlImage` to be a list of 1 to 1/],
-      ['fewer pictures than prompts', { prompt: ['a', 'b'], controlImage: ['a.png'] }, /a list of 2 to 2/],
-      ['a list with something else in it', { controlImage: [true] }, /`controlImage\[0\]`/],
-      ['a scale in a string', { controlImage: 'c', controlnetConditioningScale: '1' }, /to be a finite number/],
-      ['a scale that is NaN', { controlImage: 'c', controlnetConditioningScale: Number.NaN }, /`controlnetCond/],
-      ['a scale that float32 cannot hold', { controlImage: 'c', controlnetConditioningScale: 1e39 }, /finite/],
+      ['more pictures than prompts', { controlImage: [picture, picture] }, /`controlImage` to be a list of 1 to 1/],
+      ['fewer pictures than prompts', { prompt: ['a', 'b'], controlImage: [picture] }, /a list of 2 to 2/],
+      ['a scale in a string', { controlImage: picture, controlnetConditioningScale: '1' }, /to be a finite number/],
+      ['a scale that is NaN', { controlImage: picture, controlnetConditioningScale: Number.NaN }, /`controlnetCond/],
+      ['a scale that float32 cannot hold', { controlImage: picture, controlnetConditioningScale: 1e39 }, /finite/],
     ] as const) {
       it(`is rejected for ${what}`, () => {
         const refused = (error: unknown) =>

@@ -380,7 +380,8 @@ export function pixelUnshuffle(
 }
 
 /**
- * velocity as long as latents, or twice (uncond first); coefficients [g, p, q, a, b, c]. In f32, every product and sum
+ * velocity as long as latents, twice (uncond, cond) or three times (perturbed, uncond, cond); coefficients
+ * [g, p, q, a, b, c, w]. In f32, every product and sum
  * rounded by itself: the operator gives these very bits.
  */
 export function solverStep(
@@ -390,7 +391,8 @@ export function solverStep(
   previous: Float32Array,
 ): { latents: Float32Array; previous: Float32Array } {
   const f = Math.fround;
-  const [g, p, q, a, b, c] = Array.from({ length: 6 }, (_, i) => at(coefficients, i)) as [
+  const [g, p, q, a, b, c, w] = Array.from({ length: 7 }, (_, i) => at(coefficients, i)) as [
+    number,
     number,
     number,
     number,
@@ -401,8 +403,12 @@ export function solverStep(
   const next = new Float32Array(latents.length);
   const x0 = new Float32Array(latents.length);
   for (let i = 0; i < latents.length; ++i) {
-    let v = at(velocity, i);
-    if (velocity.length > latents.length) v = f(v + f(g * f(at(velocity, latents.length + i) - v)));
+    const parts = velocity.length / latents.length;
+    const part = (index: number) => at(velocity, index * latents.length + i);
+    const cond = part(parts - 1);
+    let v = cond;
+    if (parts > 1) v = f(part(parts - 2) + f(g * f(cond - part(parts - 2))));
+    if (parts > 2) v = f(v + f(w * f(cond - part(0))));
     const estimate = f(f(p * at(latents, i)) + f(q * v));
     next[i] = f(f(f(a * at(latents, i)) + f(b * estimate)) + f(c * at(previous, i)));
     x0[i] = estimate;

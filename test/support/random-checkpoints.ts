@@ -4,7 +4,7 @@ import { type TokenizerFiles, tokenizerFrom } from '../../scripts/random-checkpo
 import { type CheckpointConfigs, type TinyDimensions, tinyConfigs } from '../../scripts/random-checkpoint/configs.ts';
 import { fixture } from './files.ts';
 
-const smallest: TinyDimensions = {
+export const smallest: TinyDimensions = {
   layers: 2,
   heads: 1,
   crossHeads: 1,

@@ -148,6 +148,15 @@ class Transformer(nn.Module):
         place = positions(config["sample_size"], width) if config["interpolation_scale"] == 1.0 else torch.zeros(1, width)
         self.register_buffer("positions", place, persistent=False)
 
+    @torch.no_grad()
+    def add_nothing_from(self, layer):
+        """Makes the blocks from `layer` on pass on what they get, as added blocks do in SANA-1.5 before they learn."""
+        for block in self.transformer_blocks[layer:]:
+            for projection in (block.attn1.to_out[0], block.attn2.to_out[0]):
+                nn.init.zeros_(projection.weight)
+                nn.init.zeros_(projection.bias)
+            nn.init.zeros_(block.ff.conv_point.weight)
+
     def forward(self, latents, text, timestep, mask):  # [B, 32, h, w], [B, L, 128], [B], [B, L] -> [B, 32, h, w]
         x = F.linear(
             latents.flatten(2).transpose(1, 2), self.patch_embed.proj.weight.flatten(1), self.patch_embed.proj.bias

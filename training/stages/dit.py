@@ -1,5 +1,9 @@
 """The transformer and the text encoder together, by flow matching on the latents.
 
+Training may begin with fewer blocks and go on with all of them (`--layers`): the first blocks learn at half the cost,
+and those added later start as ones that change nothing. The noise is higher at first, where a picture is little more
+than its words.
+
 The text encoder starts from the one that learnt to tell captions' pictures apart, where the `score` stage has run: it
 then already knows which words matter.
 
@@ -7,8 +11,10 @@ x = (1 - s) x0 + s e, target e - x0; s is a shifted logit-normal draw in steps o
 them. One caption in ten is empty, which is what guidance compares with.
 """
 
+import math
 import os
 import random
+import time
 
 import torch
 from torch import nn
@@ -19,11 +25,12 @@ from models.text_encoder import TextEncoder
 from models.transformer import CONFIG, Transformer
 from optimisation import Optimisation
 from pictures import Pictures
-from run import Run
+from run import Run, seconds_until
 from weights import read_weights
 
 BATCH = 64
 SHIFT = 3.0
+HIGH_UNTIL = 0.6  # of the time: the shift falls to SHIFT, from twice as much
 EMPTY = 0.1
 EVALUATED = 256
 # No matrices in spirit: what is looked up, added, or next to the input and output.
@@ -31,9 +38,9 @@ BY_ADAM = ("embed_tokens", "scale_shift", "time_embed", "patch_embed", "proj_out
 
 
 class Pair(nn.Module):
-    def __init__(self):
+    def __init__(self, layers=CONFIG["num_layers"]):
         super().__init__()
-        self.transformer, self.text_encoder = Transformer(), TextEncoder()
+        self.transformer, self.text_encoder = Transformer({**CONFIG, "num_layers": layers}), TextEncoder()
 
     def forward(self, latents, ids, mask, sigma):
         text = self.text_encoder(ids, mask)
@@ -47,7 +54,8 @@ def train(options):
     captions = Captions(options.data, options.run, pictures)
     stored = torch.load(f"{options.run}/latents/state.pt", weights_only=False)
     latents = (stored["latents"].float() / stored["rms"].square().mean().sqrt()).to(run.device)
-    model = Pair().to(run.device)
+    saved = run.state()
+    model = Pair(options.layers).to(run.device)
     towers = f"{options.run}/score/state.pt"
     if os.path.exists(towers):
         weights = torch.load(towers, map_location=run.device, weights_only=False)["model"]
@@ -56,6 +64,11 @@ def train(options):
     if options.start is not None:
         model.transformer.load_state_dict(read_weights(options.start, "transformer"))
         model.text_encoder.load_state_dict(read_weights(options.start, "text_encoder"))
+    grown = saved is not None and saved["transformer_config"]["num_layers"] < options.layers
+    if grown:
+        missing = model.load_state_dict(saved["optimisation"]["averaged"], strict=False).missing_keys
+        assert all(name.startswith("transformer.transformer_blocks.") for name in missing)
+        model.transformer.add_nothing_from(saved["transformer_config"]["num_layers"])
     optimisation = Optimisation(
         model,
         options.dtype,
@@ -67,9 +80,9 @@ def train(options):
         warm_up=60,
     )
     draw = random.Random(7)
-    saved = run.state()
     if saved is not None:
-        optimisation.restore(saved["optimisation"])
+        if not grown:
+            optimisation.restore(saved["optimisation"])
         draw.setstate(saved["draw"])
         torch.set_rng_state(saved["noise"].cpu())
 
@@ -89,16 +102,18 @@ def train(options):
             optimisation=optimisation.state(),
             draw=draw.getstate(),
             noise=torch.get_rng_state(),
-            transformer_config=CONFIG,
+            transformer_config={**CONFIG, "num_layers": options.layers},
             text_config=TEXT_CONFIG,
         )
 
     evaluated, mean = run.seconds(), None
-    while run.fraction() < 1:
+    pause = math.inf if options.pause is None else time.monotonic() + seconds_until(options.pause)
+    while run.fraction() < 1 and time.monotonic() < pause:
         chosen, texts = zip(*(captions.draw(draw) for _ in range(BATCH * options.batch)))
         texts = ["" if draw.random() < EMPTY else text for text in texts]
         noise = torch.randn(len(chosen), 32, 8, 8).to(run.device)
-        sigma = shifted(torch.randn(len(chosen)).sigmoid()).to(run.device)
+        shift = SHIFT * (1 + max(0.0, 1 - run.fraction() / HIGH_UNTIL))
+        sigma = shifted(torch.randn(len(chosen)).sigmoid(), shift).to(run.device)
         loss = loss_of(model, of(chosen), *captions.tokens(texts, run.device), noise, sigma, options.dtype)
         loss.backward()
         optimisation.step(rate_factor(run.fraction()))
@@ -114,9 +129,9 @@ def rate_factor(fraction):
     return min(1.0, max(0.0, 1 - fraction) / 0.6 + 0.01)
 
 
-def shifted(u):
+def shifted(u, shift=SHIFT):
     base = torch.floor(1000 * u) / 1000
-    return SHIFT * base / (1 + (SHIFT - 1) * base)
+    return shift * base / (1 + (shift - 1) * base)
 
 
 def loss_of(model, latents, ids, mask, noise, sigma, dtype):
