@@ -77,6 +77,8 @@ export interface CheckedRequest {
   readonly cleanCaption: boolean;
   readonly maxSequenceLength: number;
   readonly useResolutionBinning: boolean;
+  /** undefined: 1. Given without an adapter, which only the pipeline can tell, it is an error. */
+  readonly loraScale: number | undefined;
   readonly outputType: 'image' | 'latent';
   readonly onStep: NonNullable<GenerateRequest['onStep']> | undefined;
   readonly signal: AbortSignal | undefined;
@@ -99,6 +101,7 @@ const KNOWN = [
   'cleanCaption',
   'maxSequenceLength',
   'useResolutionBinning',
+  'loraScale',
   'outputType',
   'onStep',
   'signal',
@@ -111,7 +114,6 @@ const UNAVAILABLE = {
   controlImage: 'this version has no ControlNet',
   controlnetConditioningScale: 'this version has no ControlNet',
   pagScale: 'this version has no perturbed-attention guidance',
-  loraScale: 'this version does not load LoRA adapters',
 };
 
 /** Checks a request against a model. Throws `ERR_SANA_ARGUMENT`, naming the first field that is wrong. */
@@ -130,6 +132,7 @@ export function checkRequest(request: string | GenerateRequest, model: ModelTrai
     complexHumanInstruction = model.defaults?.complexHumanInstruction,
     cleanCaption = false,
     maxSequenceLength = Math.min(300, model.maxTextPositions),
+    loraScale,
     outputType = 'image',
     onStep,
     signal,
@@ -163,6 +166,7 @@ export function checkRequest(request: string | GenerateRequest, model: ModelTrai
     cleanCaption: checkBoolean('cleanCaption', cleanCaption),
     // With an instruction, its first token and the last `maxSequenceLength - 1` are used: one alone means nothing.
     maxSequenceLength: checkInteger('maxSequenceLength', maxSequenceLength, 2, model.maxTextPositions),
+    loraScale: loraScale === undefined ? undefined : checkFinite('loraScale', loraScale),
     outputType: checkChoice('outputType', outputType, ['image', 'latent']),
     onStep: onStep === undefined ? undefined : checkFunction('onStep', onStep),
     signal: signal === undefined ? undefined : checkSignal('signal', signal),

@@ -46,6 +46,7 @@ describe('a request', () => {
       cleanCaption: false,
       maxSequenceLength: 300,
       useResolutionBinning: false,
+      loraScale: undefined,
       outputType: 'image',
       onStep: undefined,
       signal: undefined,
@@ -272,7 +273,7 @@ describe('a request', () => {
     ['controlImage', { controlImage: 'c.png' }, /`controlImage` cannot be used here.*ControlNet/],
     ['controlnetConditioningScale', { controlnetConditioningScale: 1 }, /`controlnetConditioningScale` cannot/],
     ['pagScale', { pagScale: 2 }, /`pagScale` cannot be used here/],
-    ['loraScale', { loraScale: 1 }, /`loraScale` cannot be used here/],
+    ['a LoRA scale that is no number', { loraScale: '1' }, /`loraScale` to be a finite number/],
     [
       'snake case',
       { num_inference_steps: 4 },

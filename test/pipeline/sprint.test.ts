@@ -91,7 +91,14 @@ describe('a Sprint model', () => {
   });
 
   it('hears its guidance scale', async () => {
-    const request = { prompt, seed: 1, width: 64, height: 64, useResolutionBinning: false, outputType: 'latent' as const };
+    const request = {
+      prompt,
+      seed: 1,
+      width: 64,
+      height: 64,
+      useResolutionBinning: false,
+      outputType: 'latent' as const,
+    };
     const [low, high] = [await pipe.generate({ ...request, guidanceScale: 1 }), await pipe.generate(request)];
     assert.ok(errorOf(low.latents?.data ?? [], high.latents?.data ?? []).relL2 > 1e-4);
   });
