@@ -28,6 +28,7 @@ export function explain(given: {
   offload: NonNullable<LoadOptions['offload']>;
   textEncoder: TextEncoder;
   denoiser: Denoiser;
+  loraMerge: { readonly plan: Plan; readonly stateBytes: number } | undefined;
   transformerBytes: number;
   autoencoder: Autoencoder;
   /** In 'blend', the reference's tiles. */
@@ -79,7 +80,8 @@ export function explain(given: {
 }
 
 function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
-  const { request, positive, negative, offload, textEncoder, denoiser, transformerBytes, autoencoder } = given;
+  const { request, positive, negative, offload, textEncoder, denoiser, loraMerge, transformerBytes, autoencoder } =
+    given;
   const { height, width } = denoiser.shape;
   const encoders = textEncoder.weightBytes;
   const rest = transformerBytes + autoencoder.decoderBytes;
@@ -109,6 +111,17 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
     ...(prefixLength > 0 ? [text('instruction', textEncoder.planInstruction(prefixLength))] : []),
     text('text_encode', textEncoder.plan(own(positive), prefixLength)),
     ...(negative.length > 0 ? [text('text_encode negative', textEncoder.plan(own(negative), 0))] : []),
+    ...(loraMerge === undefined
+      ? []
+      : [
+          {
+            name: 'lora_merge',
+            runs: 1,
+            plan: loraMerge.plan,
+            weightsBytes: weights.denoise,
+            stateBytes: prefixBytes + loraMerge.stateBytes,
+          },
+        ]),
     {
       name: 'text_context',
       runs: 1,

@@ -88,6 +88,8 @@ export interface CheckedRequest {
   readonly cleanCaption: boolean;
   readonly maxSequenceLength: number;
   readonly useResolutionBinning: boolean;
+  /** undefined: 1. Given without an adapter, which only the pipeline can tell, it is an error. */
+  readonly loraScale: number | undefined;
   readonly outputType: 'image' | 'latent';
   readonly decodeTiling: DecodeTiling;
   readonly onStep: NonNullable<GenerateRequest['onStep']> | undefined;
@@ -115,6 +117,7 @@ const KNOWN = [
   'cleanCaption',
   'maxSequenceLength',
   'useResolutionBinning',
+  'loraScale',
   'outputType',
   'decodeTiling',
   'onStep',
@@ -124,7 +127,6 @@ const KNOWN = [
 const UNAVAILABLE = {
   controlImage: 'this version has no ControlNet',
   controlnetConditioningScale: 'this version has no ControlNet',
-  loraScale: 'this version does not load LoRA adapters',
 };
 
 /** Checks a request against a model. Throws `ERR_SANA_ARGUMENT`, naming the first field that is wrong. */
@@ -145,6 +147,7 @@ export function checkRequest(request: string | ReadRequest, model: ModelTraits):
     complexHumanInstruction = model.defaults?.complexHumanInstruction,
     cleanCaption = false,
     maxSequenceLength = Math.min(300, model.maxTextPositions),
+    loraScale,
     outputType = 'image',
     decodeTiling = 'auto',
     onStep,
@@ -184,6 +187,7 @@ export function checkRequest(request: string | ReadRequest, model: ModelTraits):
     cleanCaption: checkBoolean('cleanCaption', cleanCaption),
     // With an instruction, its first token and the last `maxSequenceLength - 1` are used: one alone means nothing.
     maxSequenceLength: checkInteger('maxSequenceLength', maxSequenceLength, 2, model.maxTextPositions),
+    loraScale: loraScale === undefined ? undefined : checkFinite('loraScale', loraScale),
     outputType: checkChoice('outputType', outputType, ['image', 'latent']),
     decodeTiling: checkChoice('decodeTiling', decodeTiling, DECODE_TILINGS),
     onStep: onStep === undefined ? undefined : checkFunction('onStep', onStep),

@@ -51,6 +51,7 @@ describe('sana-native', () => {
     ['a prompt without quotes', ['generate', 'a', 'red', 'fox'], 2, /Put quotes around/],
     ['no model', ['generate', 'x'], 2, /No model was given.*\n.*Pass --model FOLDER/],
     ['no model to explain', ['explain'], 2, /Pass --model FOLDER/],
+    ['a LoRA scale alone', ['generate', 'x', '--model', 'x', '--lora-scale', '2'], 2, /needs an adapter/],
     ['no prompt', ['generate', '--model', 'x'], 2, /No prompt was given/],
     [
       'a width that is none',

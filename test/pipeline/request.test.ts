@@ -53,6 +53,7 @@ describe('a request', () => {
       cleanCaption: false,
       maxSequenceLength: 300,
       useResolutionBinning: false,
+      loraScale: undefined,
       outputType: 'image',
       decodeTiling: 'auto',
       onStep: undefined,
@@ -277,7 +278,7 @@ describe('a request', () => {
     ['controlImage', { controlImage: 'c.png' }, /`controlImage` cannot be used here.*ControlNet/],
     ['controlnetConditioningScale', { controlnetConditioningScale: 1 }, /`controlnetConditioningScale` cannot/],
     ['a negative pagScale', { pagScale: -1 }, /`pagScale` to be a number from 0 to 1000/],
-    ['loraScale', { loraScale: 1 }, /`loraScale` cannot be used here/],
+    ['a LoRA scale that is no number', { loraScale: '1' }, /`loraScale` to be a finite number/],
     [
       'snake case',
       { num_inference_steps: 4 },
