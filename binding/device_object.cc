@@ -16,13 +16,38 @@ namespace {
 constexpr int64_t kMostBytesAtOnce = int64_t(1) << 31;
 constexpr int64_t kMostThreads = 1024;
 
-// The part that pack() and gather() requests have in common.
-RowSource read_source(Napi::Object request, const char* rows_name) {
+uint32_t read_row_dtype(Napi::Value value, const char* name) {
+  const uint32_t dtype = read_dtype(value, name);
+  if (dtype > kSanaF16) throw Error("ERR_SANA_ARGUMENT", "Expected `%s` to be f32, bf16 or f16", name);
+  return dtype;
+}
+
+Napi::Uint8Array read_data(Napi::Value value) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+    throw Error("ERR_SANA_ARGUMENT", "Expected `data` to be a Uint8Array");
+  }
+  return value.As<Napi::Uint8Array>();
+}
+
+// The part that pack() and gather() requests have in common: rows of a file, or, where `data` may stand in its place,
+// of host memory. The data is copied.
+RowSource read_source(Napi::Object request, const char* rows_name, bool may_be_data) {
   RowSource source;
-  source.file = FileObject::read(request.Get("file"), "file").file();
-  source.offset = read_bytes(request.Get("fileOffset"), "fileOffset");
-  source.dtype = read_dtype(request.Get("fileDtype"), "fileDtype");
-  if (source.dtype > kSanaF16) throw Error("ERR_SANA_ARGUMENT", "Expected `fileDtype` to be f32, bf16 or f16");
+  const Napi::Value data = may_be_data ? request.Get("data") : request.Env().Undefined();
+  if (data.IsUndefined()) {
+    source.bytes = FileObject::read(request.Get("file"), "file").file();
+    source.offset = read_bytes(request.Get("fileOffset"), "fileOffset");
+    source.dtype = read_row_dtype(request.Get("fileDtype"), "fileDtype");
+  } else {
+    if (!request.Get("file").IsUndefined()) {
+      throw Error("ERR_SANA_ARGUMENT", "Expected either `file` or `data`, got both");
+    }
+    // Copied at once: a getter of the request could take the memory away.
+    const Napi::Uint8Array bytes = read_data(data);
+    source.bytes = std::make_shared<HostBytes>(bytes.Data(), bytes.ByteLength());
+    source.dtype = read_row_dtype(request.Get("dataDtype"), "dataDtype");
+    source.offset = 0;
+  }
   source.rows = read_integer(request.Get(rows_name), rows_name, 1, kMostElements);
   source.row_elements = read_integer(request.Get("rowElements"), "rowElements", 1, kMostElements);
   return source;
@@ -134,10 +159,7 @@ Napi::Value DeviceObject::tensor_bytes(const Napi::CallbackInfo& info) {
 Napi::Value DeviceObject::write(const Napi::CallbackInfo& info) {
   const auto device = this->device();
   const uint64_t offset = read_bytes(info[1], "offset");
-  if (!info[2].IsTypedArray() || info[2].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
-    throw Error("ERR_SANA_ARGUMENT", "Expected `data` to be a Uint8Array");
-  }
-  const Napi::Uint8Array data = info[2].As<Napi::Uint8Array>();
+  const Napi::Uint8Array data = read_data(info[2]);
   const uint64_t bytes = data.ByteLength();
   const auto memory = BufferObject::read_range(info[0], *device, offset, bytes);
   const std::shared_ptr<char[]> copy = std::make_unique_for_overwrite<char[]>(bytes);
@@ -170,7 +192,7 @@ Napi::Value DeviceObject::read_memory(const Napi::CallbackInfo& info) {
 Napi::Value DeviceObject::pack_rows(const Napi::CallbackInfo& info) {
   const auto device = this->device();
   const Napi::Object request = read_object(info[0], "request");
-  const RowSource source = read_source(request, "rows");
+  const RowSource source = read_source(request, "rows", true);
   const int64_t first_row = read_integer(request.Get("firstRow"), "firstRow", 0, kMostElements);
   RowTarget target = read_target(request, *device);
   check_pack(source, target, first_row);
@@ -186,7 +208,7 @@ Napi::Value DeviceObject::pack_rows(const Napi::CallbackInfo& info) {
 Napi::Value DeviceObject::gather_rows(const Napi::CallbackInfo& info) {
   const auto device = this->device();
   const Napi::Object request = read_object(info[0], "request");
-  const RowSource source = read_source(request, "fileRows");
+  const RowSource source = read_source(request, "fileRows", false);
   const Napi::Array rows = read_array(request.Get("rows"), "rows", 1 << 20);
   std::vector<int64_t> chosen(rows.Length());
   if (chosen.empty()) throw Error("ERR_SANA_ARGUMENT", "Expected `rows` to name at least one row");

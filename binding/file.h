@@ -5,22 +5,23 @@
 #include <memory>
 #include <string>
 
+#include "binding/byte_source.h"
 #include "binding/native_object.h"
 
 namespace sana {
 
-class File {
+class File : public ByteSource {
  public:
   explicit File(std::string path);  // ERR_SANA_FILE: not there, not a regular file, not readable
-  ~File();
+  ~File() override;
   File(const File&) = delete;
   File& operator=(const File&) = delete;
 
   const std::string& path() const { return path_; }
   uint64_t bytes() const { return bytes_; }
-  void check_range(uint64_t offset, uint64_t bytes) const;
+  void check_range(uint64_t offset, uint64_t bytes) const override;
   // Any thread. ERR_SANA_FILE when the file has shrunk since it was opened.
-  void read(uint64_t offset, void* target, uint64_t bytes) const;
+  void read(uint64_t offset, void* target, uint64_t bytes) const override;
 
  private:
   const std::string path_;

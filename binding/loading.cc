@@ -15,7 +15,7 @@ void check_source(const RowSource& source) {
     throw Error("ERR_SANA_ARGUMENT", "Expected `rows` * `rowElements` to be below 2^40, got %lld * %lld",
                 static_cast<long long>(source.rows), static_cast<long long>(source.row_elements));
   }
-  source.file->check_range(source.offset, uint64_t(source.rows * source.row_elements) * element_bytes(source.dtype));
+  source.bytes->check_range(source.offset, uint64_t(source.rows * source.row_elements) * element_bytes(source.dtype));
 }
 
 // Rows first_row .. first_row + rows of row_elements each must lie inside the target.
@@ -84,7 +84,7 @@ void check_gather(const RowSource& source, RowTarget& target, int64_t chosen_row
 uint64_t pack(const RowSource& source, const RowTarget& target, int64_t first_row, const CancelFlag& cancel) {
   const uint64_t row_bytes = uint64_t(source.row_elements) * element_bytes(source.dtype);
   return pack_blocks(source, target, first_row, source.rows, cancel, [&](int64_t first, int64_t count, char* block) {
-    source.file->read(source.offset + uint64_t(first) * row_bytes, block, uint64_t(count) * row_bytes);
+    source.bytes->read(source.offset + uint64_t(first) * row_bytes, block, uint64_t(count) * row_bytes);
   });
 }
 
@@ -93,8 +93,8 @@ void gather(const RowSource& source, const RowTarget& target, const std::vector<
   const uint64_t row_bytes = uint64_t(source.row_elements) * element_bytes(source.dtype);
   pack_blocks(source, target, 0, int64_t(chosen.size()), cancel, [&](int64_t first, int64_t count, char* block) {
     for (int64_t i = 0; i < count; ++i) {
-      source.file->read(source.offset + uint64_t(chosen[size_t(first + i)]) * row_bytes,
-                        block + uint64_t(i) * row_bytes, row_bytes);
+      source.bytes->read(source.offset + uint64_t(chosen[size_t(first + i)]) * row_bytes,
+                         block + uint64_t(i) * row_bytes, row_bytes);
     }
   });
 }

@@ -1,20 +1,20 @@
-// Weights from a file to a device: rows of a checkpoint tensor, block by block, converted and packed on the way. No
-// second copy of a model ever exists.
+// Weights from a file, or from host memory, to a device: rows of a checkpoint tensor, block by block, converted and
+// packed on the way. No second copy of a model ever exists.
 
 #pragma once
 
 #include <memory>
 #include <vector>
 
+#include "binding/byte_source.h"
 #include "binding/device.h"
 #include "binding/executor.h"
-#include "binding/file.h"
 
 namespace sana {
 
-// Rows of a row-major checkpoint tensor in a file, and the tensor in device memory that receives them.
+// Rows of a row-major checkpoint tensor, and the tensor in device memory that receives them.
 struct RowSource {
-  std::shared_ptr<File> file;
+  std::shared_ptr<const ByteSource> bytes;
   uint64_t offset;  // bytes
   uint32_t dtype;   // f32, bf16 or f16
   int64_t rows;
@@ -25,7 +25,7 @@ struct RowTarget {
   SanaTensor tensor;
 };
 
-// Both throw ERR_SANA_ARGUMENT or ERR_SANA_FILE unless every row lies inside the file and the target takes it.
+// Both throw ERR_SANA_ARGUMENT or ERR_SANA_FILE unless every row lies inside the source and the target takes it.
 // `target` comes back in the shape that the backend's pack() is to be called with.
 void check_pack(const RowSource&, RowTarget&, int64_t first_row);
 void check_gather(const RowSource&, RowTarget&, int64_t chosen_rows);

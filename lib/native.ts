@@ -61,10 +61,20 @@ export interface NativeFile {
   close(): void;
 }
 
-export interface PackRequest {
+/** Rows of a checkpoint tensor in a file. */
+export interface PackRequest extends PackTarget {
   readonly file: NativeFile;
   readonly fileOffset: number; // bytes
   readonly fileDtype: DType; // f32, bf16 or f16
+}
+
+/** Rows in host memory, copied before `pack` returns. */
+export interface PackDataRequest extends PackTarget {
+  readonly data: Uint8Array; // exactly the bytes of the rows
+  readonly dataDtype: DType; // f32, bf16 or f16
+}
+
+interface PackTarget {
   readonly rows: number; // rows of the checkpoint tensor (its first dimension)
   readonly rowElements: number; // elements of each
   readonly buffer: NativeBuffer;
@@ -103,7 +113,7 @@ export interface NativeDevice {
   write(buffer: NativeBuffer, offset: number, data: Uint8Array): Promise<void>; // data is copied before this returns
   read(buffer: NativeBuffer, offset: number, bytes: number): Promise<ArrayBuffer>;
   /** Reads rows of a checkpoint tensor and packs them; resolves to the number of NaN and infinite elements met. */
-  pack(request: PackRequest): Promise<number>;
+  pack(request: PackRequest | PackDataRequest): Promise<number>;
   /** Reads the chosen rows of a checkpoint tensor into a dense tensor. */
   gather(request: GatherRequest): Promise<void>;
   createProgram(description: ProgramDescription): NativeProgram; // ERR_SANA_PROGRAM names the call and what is wrong

@@ -25,7 +25,7 @@ if (!headers.some((folder) => existsSync(join(folder, 'cuda_runtime_api.h')))) {
 
 const flops = process.env.SANA_TEST_FLOPS ?? '5e5';
 const operators = ['test/operators/*.test.ts'];
-const pictures = ['golden', 'cuda', 'other-checkpoints'].map((name) => `test/pipeline/${name}.test.ts`);
+const pictures = ['golden', 'cuda', 'other-checkpoints', 'sprint'].map((name) => `test/pipeline/${name}.test.ts`);
 // The runtimes must be there before the process starts: node itself is built without them.
 const runtime = (name) => execFileSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).trim();
 const builds = {

@@ -56,6 +56,23 @@ describe('the examples of the documentation', () => {
     assert.deepEqual([width, height], [1024, 1024]);
   });
 
+  it('docs/lora.md: loads adapters, draws, takes one out', () => {
+    const [, example = assert.fail()] =
+      /```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, 'docs/lora.md'), 'utf8')) ?? [];
+    const paths = {
+      './Sana_1600M_1024px_diffusers': model,
+      './watercolour.safetensors': join(root, 'test/fixtures/sana-lora/all/pytorch_lora_weights.safetensors'),
+      './outlines': join(root, 'test/fixtures/sana-lora/attn'),
+    };
+    const local = Object.entries(paths).reduce((text, [path, file]) => {
+      assert(text.includes(`'${path}'`));
+      return text.replace(`'${path}'`, JSON.stringify(file));
+    }, example);
+    const small = 'seed: 7, width: 64, height: 64, numInferenceSteps: 1, useResolutionBinning: false';
+    assert.equal(run(local.replace('seed: 7', small)), 'all 0.8\n');
+    assert(existsSync(join(folder, 'weaker.png')));
+  });
+
   it('sana-native/ops: records a graph and runs it', () => {
     const comment = readFileSync(join(root, 'lib/graph/index.ts'), 'utf8').split('@example')[1]?.split('*/')[0];
     const example = comment?.replaceAll(/^ \* ?/gm, '') ?? assert.fail();

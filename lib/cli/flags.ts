@@ -51,6 +51,18 @@ export function addModelFlags(command: Command): Command {
     );
 }
 
+/** `--lora FILE[:SCALE]`. */
+export interface LoraFlag {
+  readonly path: string;
+  readonly scale?: number;
+}
+
+export function addLoraFlags(command: Command): Command {
+  return command
+    .option('--lora <file[:scale]>', 'a LoRA adapter to draw with, and its strength (default: 1); repeatable', loras)
+    .option('--lora-scale <number>', 'multiplies the scales of all adapters', finite);
+}
+
 export function addRequestFlags(command: Command): Command {
   return command
     .option('--negative-prompt <text>', 'what to keep away from')
@@ -131,6 +143,7 @@ export function requestOf(
     cleanCaption: flags.cleanCaption,
     maxSequenceLength: flags.maxSequenceLength,
     useResolutionBinning: flags.useResolutionBinning,
+    loraScale: flags.loraScale,
     outputType: flags.outputType,
     controlImage: flags.controlImage,
     controlnetConditioningScale: flags.controlnetConditioningScale,
@@ -153,10 +166,21 @@ export function integer(min: number, max: number): (text: string) => number {
   };
 }
 
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
 function finite(text: string): number {
-  const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
+  const value = NUMBER.test(text) ? Number(text) : Number.NaN;
   if (!Number.isFinite(Math.fround(value))) throw new InvalidArgumentError('It is a finite number.');
   return value;
+}
+
+/** What follows the last colon is the scale where it is a number: paths may have colons too. */
+export function loras(text: string, before: readonly LoraFlag[] = []): LoraFlag[] {
+  const [, path, scale] = /^(.+):([^:]*)$/s.exec(text) ?? [];
+  const scaled = path !== undefined && scale !== undefined && NUMBER.test(scale);
+  const flag = scaled ? { path, scale: finite(scale) } : { path: text };
+  if (flag.path === '') throw new InvalidArgumentError('It is a .safetensors file, or a folder that holds one.');
+  return [...before, flag];
 }
 
 function seeds(text: string): bigint[] {

@@ -13,7 +13,16 @@ import {
   writeLatents,
 } from '../index.ts';
 import { checkDestination, imagePaths } from './destination.ts';
-import { addModelFlags, addRequestFlags, type ModelFlags, modelOf, type RequestFlags, requestOf } from './flags.ts';
+import {
+  addLoraFlags,
+  addModelFlags,
+  addRequestFlags,
+  type LoraFlag,
+  type ModelFlags,
+  modelOf,
+  type RequestFlags,
+  requestOf,
+} from './flags.ts';
 import { interruptible } from './interrupt.ts';
 import { printJson, printLines, usageError, warn, writeOutput } from './output.ts';
 import { duration, type ProgressBar, progressBar } from './progress.ts';
@@ -23,6 +32,7 @@ type Flags = ModelFlags &
   RequestFlags & {
     readonly output?: string;
     readonly from?: string;
+    readonly lora?: readonly LoraFlag[];
     readonly metadata: boolean;
     readonly json?: boolean;
   };
@@ -34,6 +44,7 @@ Examples:
   sana-native "a smiling cat with heart eyes on a teal background" -o cat.png
   sana-native generate "a red fox in snow" --model ./Sana_600M_512px_diffusers -o fox.png
   echo "a red fox in snow" | sana-native generate - --model ./model -o - > fox.png
+  sana-native "a red fox in snow" --model ./model --lora watercolour.safetensors:0.8 -o fox.png
   sana-native generate --from fox.png --seed 8 --model ./model -o another.png`;
 
 export function generateCommand(): Command {
@@ -41,7 +52,7 @@ export function generateCommand(): Command {
     .description('draw images of a prompt')
     .argument('[prompt]', "what to draw; '-' reads it from standard input");
   addModelFlags(command);
-  addRequestFlags(command)
+  addLoraFlags(addRequestFlags(command))
     .addOption(
       new Option('--output-type <type>', "'latent' writes latents to a .safetensors file").choices(['image', 'latent']),
     )
@@ -71,8 +82,14 @@ async function generate(promptArgument: string | undefined, flags: Flags): Promi
     if (made === undefined || given !== undefined) continue;
     throw usageError(`The image was made with another picture, its --${name}`, `Pass it again with --${name} FILE.`);
   }
+  const { lora = [] } = flags;
+  if (flags.loraScale !== undefined && lora.length === 0) {
+    throw usageError('`--lora-scale` needs an adapter', 'Pass it with --lora FILE, or leave --lora-scale out.');
+  }
+  const { loraScale, ...before } = repeated?.request ?? {};
   const request: GenerateRequest = {
-    ...repeated?.request,
+    ...before,
+    ...(loraScale !== undefined && lora.length > 0 && { loraScale }), // without the adapters it means nothing
     ...requestOf(flags),
     prompt,
     ...(flags.latents !== undefined && { latents: await readLatents(flags.latents) }),
@@ -89,11 +106,11 @@ async function generate(promptArgument: string | undefined, flags: Flags): Promi
   await interruptible(async (signal) => {
     try {
       const loading = { ...options, ...(dtype !== undefined && { dtype }) };
-      const result = await draw(model, loading, request, progress, signal);
+      const { result, warnings } = await draw(model, loading, lora, request, progress, signal);
       const remarks =
         repeated === undefined || result.images[0] === undefined
-          ? []
-          : differences(repeated.made, { source: 'sana-native', ...result.images[0].parameters });
+          ? warnings
+          : [...warnings, ...differences(repeated.made, { source: 'sana-native', ...result.images[0].parameters })];
       progress.clear();
       for (const remark of remarks) warn(remark);
       signal.throwIfAborted();
@@ -107,10 +124,11 @@ async function generate(promptArgument: string | undefined, flags: Flags): Promi
 async function draw(
   model: string,
   options: LoadOptions,
+  lora: readonly LoraFlag[],
   request: GenerateRequest,
   progress: ProgressBar,
   signal: AbortSignal,
-): Promise<GenerateResult> {
+): Promise<{ result: GenerateResult; warnings: string[] }> {
   const pipe = await SanaPipeline.fromPretrained(model, {
     ...options,
     signal,
@@ -119,12 +137,18 @@ async function draw(
   });
   try {
     warnOfUnknown(request.prompt, pipe.vocabulary, progress);
+    const warnings: string[] = [];
+    for (const { path, ...scale } of lora) {
+      const loaded = await pipe.loadLora(path, { ...scale, signal });
+      warnings.push(...loaded.warnings.map((warning) => `LoRA ${loaded.name}: ${warning}`));
+    }
     progress.show('Drawing', 0);
-    return await pipe.generate({
+    const result = await pipe.generate({
       ...request,
       signal,
       onStep: ({ step, totalSteps }) => progress.show('Drawing', step / totalSteps),
     });
+    return { result, warnings };
   } finally {
     await pipe.dispose();
   }

@@ -17,7 +17,10 @@ export function metadataCommand(): Command {
       const indent = ' '.repeat(width + 2);
       await printLines(
         fields.map(([name, value]) => {
-          const text = Array.isArray(value) ? value.join('\n') : String(value);
+          const lines = (Array.isArray(value) ? value : [value]).map((line) =>
+            typeof line === 'object' && line !== null ? JSON.stringify(line) : String(line),
+          );
+          const text = lines.join('\n');
           return `${name.padEnd(width)}  ${text.replaceAll('\n', `\n${indent}`)}`;
         }),
       );

@@ -1,6 +1,6 @@
 /** `--from image.png`: the request that made an image. */
 
-import { type GenerateRequest, type ImageMetadata, readGenerationMetadata, SanaError } from '../index.ts';
+import { type GenerateRequest, type ImageMetadata, type Lora, readGenerationMetadata, SanaError } from '../index.ts';
 import { defined } from './flags.ts';
 
 export interface Repeated {
@@ -38,6 +38,7 @@ function toRequest(made: ImageMetadata): Partial<GenerateRequest> {
     useResolutionBinning: made.useResolutionBinning,
     controlnetConditioningScale: made.controlnetConditioningScale,
     decodeTiling: made.decodeTiling,
+    loraScale: made.loraScale,
   });
 }
 
@@ -52,8 +53,23 @@ export function differences(made: ImageMetadata, now: ImageMetadata): string[] {
     maskSha256: 'mask',
     controlImageSha256: 'control image',
   } as const;
-  return Object.entries(names).flatMap(([field, name]) => {
+  const others = Object.entries(names).flatMap(([field, name]) => {
     const [then, current] = [made[field as keyof typeof names], now[field as keyof typeof names]];
     return then === undefined || then === current ? [] : [`the ${name} is not the same: ${then} then, ${current} now`];
   });
+  return made.source === 'a1111' ? others : [...others, ...adapterDifferences(made.loras, now.loras)];
+}
+
+/** Adapters are told apart by their files: a name is the user's choice. */
+function adapterDifferences(made: readonly Lora[] = [], now: readonly Lora[] = []): string[] {
+  const left = [...now];
+  const missing = made.flatMap(({ name, scale, sha256 }) => {
+    const at = left.findIndex((lora) => lora.sha256 === sha256);
+    const [same] = at < 0 ? [] : left.splice(at, 1);
+    if (same === undefined) return [`the LoRA ${name} (SHA-256 ${sha256.slice(0, 10)}...), scale ${scale}, is missing`];
+    return same.scale === scale
+      ? []
+      : [`the scale of the LoRA ${name} is not the same: ${scale} then, ${same.scale} now`];
+  });
+  return [...missing, ...left.map(({ name }) => `the LoRA ${name} was not there then`)];
 }

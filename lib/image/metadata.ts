@@ -3,8 +3,9 @@
 import sharp from 'sharp';
 import { SanaError } from '../errors.ts';
 import { checkBoolean, checkChoice, checkFinite, checkInteger, checkList, checkText } from '../pipeline/fields.ts';
+import { checkLoraName } from '../pipeline/lora-options.ts';
 import { DECODE_TILINGS, LIMITS, SCHEDULERS } from '../pipeline/request.ts';
-import type { GenerationParameters } from '../pipeline/types.ts';
+import type { GenerationParameters, Lora } from '../pipeline/types.ts';
 import { readUserComment } from './exif.ts';
 import { readWholeFile } from './file.ts';
 import { sniffFormat } from './format.ts';
@@ -19,6 +20,7 @@ const JSON_FORMAT = 1;
 const XMP_NAMESPACE = 'urn:sana-native:parameters';
 /** A JPEG segment holds 65 533 bytes: longer texts are left out of EXIF and, in JPEG files, of XMP. */
 const MAX_SEGMENT_BYTES = 60_000;
+const MAX_LORAS = 1000;
 const MAX_FILE_BYTES = 512 * 1024 * 1024;
 
 /**
@@ -129,6 +131,8 @@ function checkParameters(record: Readonly<Record<string, unknown>>): GenerationP
     maskSha256,
     controlnetConditioningScale,
     controlImageSha256,
+    loras,
+    loraScale,
   } = record;
   return {
     prompt: checkText('prompt', record.prompt),
@@ -162,12 +166,20 @@ function checkParameters(record: Readonly<Record<string, unknown>>): GenerationP
       controlnetConditioningScale: checkFinite('controlnetConditioningScale', controlnetConditioningScale),
     }),
     ...(controlImageSha256 !== undefined && { controlImageSha256: checkWord(controlImageSha256) }),
+    ...(loras !== undefined && { loras: checkList('loras', loras, 1, MAX_LORAS).map(checkLora) }),
+    ...(loraScale !== undefined && { loraScale: checkFinite('loraScale', loraScale) }),
     model: checkWord(record.model),
     modelFingerprint: checkWord(record.modelFingerprint),
     dtype: checkChoice('dtype', record.dtype, ['float32', 'bfloat16', 'float16']),
     devicePath: checkWord(record.devicePath),
     version: checkWord(record.version),
   };
+}
+
+function checkLora(lora: unknown): Lora {
+  if (!isRecord(lora) || typeof lora.sha256 !== 'string' || !/^[0-9a-f]{64}$/.test(lora.sha256))
+    throw new Error('lora');
+  return { name: checkLoraName(lora.name), scale: checkFinite('scale', lora.scale), sha256: lora.sha256 };
 }
 
 function checkSeedText(seed: unknown): string {

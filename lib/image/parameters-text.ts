@@ -9,11 +9,12 @@
  */
 
 import { LIMITS, SCHEDULERS } from '../pipeline/request.ts';
-import type { GenerationParameters } from '../pipeline/types.ts';
+import type { GenerationParameters, Lora } from '../pipeline/types.ts';
 
 const NEGATIVE = 'Negative prompt:';
 
 export function writeParametersText(parameters: GenerationParameters): string {
+  const { loras = [] } = parameters;
   const pairs: [string, string | number][] = [
     ['Steps', parameters.numInferenceSteps],
     ['Sampler', parameters.scheduler],
@@ -22,6 +23,7 @@ export function writeParametersText(parameters: GenerationParameters): string {
     ['Size', `${parameters.width}x${parameters.height}`],
     ['Model hash', parameters.modelFingerprint.slice(0, 10)],
     ['Model', parameters.model],
+    ...(loras.length === 0 ? [] : [['LoRA', lorasText(loras, parameters.loraScale)] as [string, string]]),
     ['Version', `sana-native ${parameters.version}`],
   ];
   const negative = oneLine(parameters.negativePrompt);
@@ -31,6 +33,11 @@ export function writeParametersText(parameters: GenerationParameters): string {
     ...(negative === '' ? [] : [`${NEGATIVE} ${negative}`]),
     pairs.map(([name, value]) => `${name}: ${quote(String(value))}`).join(', '),
   ].join('\n');
+}
+
+/** `watercolour 0.8, outlines 1`. */
+function lorasText(loras: readonly Lora[], loraScale = 1): string {
+  return loras.map(({ name, scale }) => `${oneLine(name)} ${scale * loraScale}`).join(', ');
 }
 
 /** Control characters and line separators become spaces. */

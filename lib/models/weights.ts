@@ -5,8 +5,8 @@
 
 import { SanaError } from '../errors.ts';
 import { write } from '../graph/program.ts';
-import { Block, elements, type Tensor } from '../graph/tensor.ts';
-import type { DType, Layout, NativeDevice } from '../native.ts';
+import { Block, bytesPerElement, columnsOf, elements, type Tensor } from '../graph/tensor.ts';
+import type { DType, Layout, NativeBuffer, NativeDevice } from '../native.ts';
 import { type Component, checkTensors } from '../runtime/checkpoint.ts';
 
 interface Source {
@@ -142,30 +142,9 @@ export class Weights {
       for (const tensor of this.#ones)
         await write(this.#device, tensor, new Float32Array(elements(tensor.shape)).fill(1));
       let loaded = 0;
-      for (const [i, { name, shape, target, firstRow }] of this.#sources.entries()) {
+      for (const [i, source] of this.#sources.entries()) {
         signal?.throwIfAborted();
-        const entry = component.tensors.get(name);
-        if (entry === undefined) continue; // checkTensors has seen to it
-        const rows = shape[0] ?? 1;
-        const nonFinite = await this.#device.pack({
-          file: component.file(entry),
-          fileOffset: entry.offset,
-          fileDtype: entry.dtype as DType, // checkTensors lets f32, bf16 and f16 through
-          rows,
-          rowElements: elements(shape) / rows,
-          buffer: this.block.buffer,
-          target,
-          firstRow,
-        });
-        if (nonFinite > 0) {
-          throw new SanaError(
-            'ERR_SANA_MODEL',
-            `${entry.path}: tensor ${name} holds ${nonFinite} NaN or infinite values`,
-            {
-              hint: 'The file is damaged or was saved from a failed training run: download it again or use another one.',
-            },
-          );
-        }
+        await this.#pack(component, source);
         loaded += sizes[i] ?? 0;
         onProgress?.({ loaded, total });
       }
@@ -175,7 +154,79 @@ export class Weights {
     }
   }
 
+  /** The checkpoint tensors whose rows can be replaced, by name: matrices of [rows, columns], 1x1 convolutions too. */
+  matrices(): Map<string, { readonly rows: number; readonly columns: number }> {
+    const matrices = this.#sources.filter(({ target }) => target.layout === 'linear');
+    return new Map(matrices.map(({ name, shape: [rows = 0], target }) => [name, { rows, columns: columnsOf(target) }]));
+  }
+
+  /** Reads rows `first`.. of a matrix as the checkpoint has them into `target`, [n, columns] f32. */
+  async readRows(component: Component<unknown>, name: string, first: number, target: Tensor): Promise<void> {
+    const { rows, rowElements, ...file } = this.#inFile(component, this.#source(name));
+    const [n = 0] = target.shape;
+    const rowBytes = rowElements * bytesPerElement(file.fileDtype);
+    if (!(first >= 0 && first + n <= rows)) throw new Error(`${name} has no rows ${first} to ${first + n}`);
+    const fileOffset = file.fileOffset + first * rowBytes;
+    await this.#device.pack({ ...file, fileOffset, rows: n, rowElements, ...into(target, 0) });
+  }
+
+  /** Packs other numbers, [n, columns] f32, as rows `first`.. of a matrix; gives how many are NaN or infinite. */
+  async replaceRows(name: string, first: number, data: Uint8Array): Promise<number> {
+    const { shape, target, firstRow } = this.#source(name);
+    const rowElements = columnsOf(target);
+    const rows = data.byteLength / (4 * rowElements);
+    if (!(first >= 0 && first + rows <= (shape[0] ?? 0))) throw new Error(`${name} has no rows ${first}..`);
+    return await this.#device.pack({
+      data,
+      dataDtype: 'f32',
+      rows,
+      rowElements,
+      ...into(target, firstRow + first),
+    });
+  }
+
+  /** Packs a tensor as the checkpoint has it again: the very bits that `load` made. */
+  async restore(component: Component<unknown>, name: string): Promise<void> {
+    await this.#pack(component, this.#source(name));
+  }
+
   dispose(): void {
     this.block.dispose();
   }
+
+  #source(name: string): Source {
+    const source = this.#sources.find((candidate) => candidate.name === name);
+    if (source === undefined) throw new Error(`the model takes no tensor ${name}`);
+    return source;
+  }
+
+  /** Where a tensor's rows lie in the checkpoint. */
+  #inFile(component: Component<unknown>, { name, shape }: Source) {
+    const entry = component.tensors.get(name);
+    if (entry === undefined) throw new Error(`check() demands ${name}`);
+    const rows = shape[0] ?? 1;
+    return {
+      file: component.file(entry),
+      fileOffset: entry.offset,
+      fileDtype: entry.dtype as DType, // check() lets f32, bf16 and f16 through
+      rows,
+      rowElements: elements(shape) / rows,
+    };
+  }
+
+  async #pack(component: Component<unknown>, source: Source): Promise<void> {
+    const rows = this.#inFile(component, source);
+    const nonFinite = await this.#device.pack({ ...rows, ...into(source.target, source.firstRow) });
+    if (nonFinite === 0) return;
+    const { path } = rows.file;
+    throw new SanaError('ERR_SANA_MODEL', `${path}: tensor ${source.name} holds ${nonFinite} NaN or infinite values`, {
+      hint: 'The file is damaged or was saved from a failed training run: download it again or use another one.',
+    });
+  }
+}
+
+/** The part of a pack request that says where the rows go. */
+function into(target: Tensor, firstRow: number): { buffer: NativeBuffer; target: Tensor; firstRow: number } {
+  if (!(target.place instanceof Block)) throw new Error('weights lie in a block');
+  return { buffer: target.place.buffer, target, firstRow };
 }

@@ -30,6 +30,7 @@ export function explain(given: {
   offload: NonNullable<LoadOptions['offload']>;
   textEncoder: TextEncoder;
   denoiser: Denoiser;
+  loraMerge: { readonly plan: Plan; readonly stateBytes: number } | undefined;
   /** Weights of the transformer, and of its ControlNet. */
   denoisingBytes: number;
   autoencoder: Autoencoder;
@@ -83,7 +84,7 @@ export function explain(given: {
 }
 
 function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
-  const { request, positive, negative, offload, textEncoder, denoiser, denoisingBytes, autoencoder } = given;
+  const { request, positive, negative, offload, textEncoder, denoiser, loraMerge, denoisingBytes, autoencoder } = given;
   const { height, width } = denoiser.shape;
   const encoders = textEncoder.weightBytes;
   const rest = denoisingBytes + autoencoder.decoderBytes;
@@ -117,6 +118,17 @@ function stagesOf(given: Parameters<typeof explain>[0]): Stage[] {
       weightsBytes: weights.encode,
       stateBytes: prefixBytes + stage.stateBytes,
     })),
+    ...(loraMerge === undefined
+      ? []
+      : [
+          {
+            name: 'lora_merge',
+            runs: 1,
+            plan: loraMerge.plan,
+            weightsBytes: weights.denoise,
+            stateBytes: prefixBytes + loraMerge.stateBytes,
+          },
+        ]),
     {
       name: 'text_context',
       runs: 1,

@@ -24,6 +24,7 @@ import { fingerprint } from './fingerprint.ts';
 import { composite, keepKnown, latentMask } from './inpainting.ts';
 import { channelsFirst, channelsLast } from './layout.ts';
 import { type CheckedLoadOptions, checkLoadOptions } from './load-options.ts';
+import { checkLoraOptions } from './lora-options.ts';
 import { TorchGenerator } from './noise.ts';
 import { toTensor } from './picture-tensor.ts';
 import { padded, tokenize } from './prompts.ts';
@@ -42,7 +43,10 @@ import type {
   GenerateResult,
   GenerationParameters,
   ImageInput,
+  LoadedLora,
   LoadOptions,
+  Lora,
+  LoraOptions,
   ProfiledStage,
   RawImage,
   TensorLike,
@@ -248,6 +252,30 @@ export class SanaPipeline {
   }
 
   /**
+   * Loads a LoRA adapter and merges it into the transformer: a .safetensors file, or a folder that holds one. Several
+   * add up. The calls that follow draw with it, as fast as without.
+   *
+   * @example
+   * await pipe.loadLora('watercolour.safetensors', { scale: 0.8 });
+   *
+   * @throws SanaError ERR_SANA_MODEL naming what in the file does not fit the model; nothing is changed then.
+   */
+  async loadLora(path: string, options: LoraOptions = {}): Promise<LoadedLora> {
+    const checked = checkLoraOptions(path, options);
+    return await this.#run(() => this.#transformer.addAdapter(path, checked), checked.signal);
+  }
+
+  /** Takes out the adapter of that name, or all: the weights are those of the checkpoint again, bit by bit. */
+  async unloadLora(name?: string): Promise<void> {
+    await this.#run(() => this.#transformer.removeAdapter(name), undefined);
+  }
+
+  /** The adapters that are loaded, in that order. */
+  get loras(): readonly Lora[] {
+    return this.#transformer.adapters;
+  }
+
+  /**
    * What a request would run, without running it: operators, FLOPs, bytes and memory of every stage. Memory is that of
    * a first call; later ones with offload 'none' find the intermediates' memory of the calls before, and keep it.
    */
@@ -403,6 +431,7 @@ export class SanaPipeline {
 
   async #generate(request: CheckedRequest): Promise<GenerateResult> {
     const { signal } = request;
+    this.#checkLoraScale(request);
     const started = performance.now();
     const { device } = this.#engine;
     device.resetPeak();
@@ -457,6 +486,14 @@ export class SanaPipeline {
     };
   }
 
+  /** Only now: the adapters may have been loaded by a call that the request waited for. */
+  #checkLoraScale({ loraScale }: CheckedRequest): void {
+    if (loraScale === undefined || this.#transformer.adapters.length > 0) return;
+    throw new SanaError('ERR_SANA_ARGUMENT', '`loraScale` cannot be used here: no LoRA adapter is loaded', {
+      hint: 'Load one with loadLora, or leave `loraScale` out.',
+    });
+  }
+
   /** The denoiser of the last call when it fits, since most calls look like the one before. */
   #denoiserFor(shape: DenoiseShape): Denoiser {
     if (this.#denoiser !== undefined && JSON.stringify(this.#denoiser.shape) === JSON.stringify(shape)) {
@@ -501,7 +538,7 @@ export class SanaPipeline {
   ): Promise<number[]> {
     const { signal, numInferenceSteps, firstStep, onStep } = request;
     const { shape } = denoiser;
-    await this.#transformer.load(signal);
+    await this.#transformer.prepare(request.loraScale ?? 1, signal);
     await this.#controlnet?.load(signal);
     const schedule = schedulerFor(this.#checkpoint.scheduler, request.scheduler, request.timesteps)(numInferenceSteps);
     const noise = this.#noise(request, shape);
@@ -675,8 +712,10 @@ export class SanaPipeline {
     request: CheckedRequest,
   ): Promise<Omit<GenerationParameters, 'prompt' | 'negativePrompt' | 'seed'>> {
     this.#fingerprint ??= await fingerprint(this.#checkpoint);
-    const { complexHumanInstruction: instruction, latents, strength, image, maskImage, control } = request;
+    const { complexHumanInstruction: instruction, latents, strength, image, maskImage } = request;
+    const { control, loraScale = 1 } = request;
     const { maxTimesteps, intermediateTimesteps } = request.timesteps;
+    const loras = this.#transformer.adapters;
     return {
       width: request.width,
       height: request.height,
@@ -696,6 +735,8 @@ export class SanaPipeline {
       ...(maskImage !== undefined && { maskSha256: sha256(maskImage.data) }),
       ...(latents !== undefined && { latentsSha256: sha256(latents.data) }),
       ...(control !== undefined && { controlnetConditioningScale: control.scale }),
+      ...(loras.length > 0 && { loras }),
+      ...(loraScale !== 1 && { loraScale }),
       model: this.#name,
       modelFingerprint: this.#fingerprint,
       dtype: publicDtype(this.#dtype),
@@ -705,6 +746,7 @@ export class SanaPipeline {
   }
 
   async #explain(request: CheckedRequest): Promise<Explanation> {
+    this.#checkLoraScale(request);
     const { negative, positive } = await tokenize(this.#loadedTokenizer, request);
     const perturbed = request.pagScale > 0 ? positive : [];
     const tokens = [...perturbed, ...negative, ...positive].map(({ positions }) => positions.length);
@@ -715,6 +757,7 @@ export class SanaPipeline {
       offload: this.#offload,
       textEncoder: this.#textEncoder,
       denoiser: this.#transformer.denoiser(this.#shapeOf(request, tokens)),
+      loraMerge: this.#transformer.explainMerge(request.loraScale ?? 1),
       denoisingBytes: this.#denoisingBytes,
       autoencoder: this.#autoencoder,
       tiling: this.#tiling(request.decodeTiling),

@@ -91,6 +91,8 @@ export interface CheckedRequest {
   readonly cleanCaption: boolean;
   readonly maxSequenceLength: number;
   readonly useResolutionBinning: boolean;
+  /** undefined: 1. Given without an adapter, which only the pipeline can tell, it is an error. */
+  readonly loraScale: number | undefined;
   readonly outputType: 'image' | 'latent';
   readonly decodeTiling: DecodeTiling;
   readonly onStep: NonNullable<GenerateRequest['onStep']> | undefined;
@@ -118,6 +120,7 @@ const KNOWN = [
   'cleanCaption',
   'maxSequenceLength',
   'useResolutionBinning',
+  'loraScale',
   'outputType',
   'controlImage',
   'controlnetConditioningScale',
@@ -126,17 +129,13 @@ const KNOWN = [
   'signal',
 ] as const satisfies readonly (keyof GenerateRequest)[];
 
-const UNAVAILABLE = {
-  loraScale: 'this version does not load LoRA adapters',
-};
-
 /**
  * Checks a request against a model. Throws `ERR_SANA_ARGUMENT`, naming the first field that is wrong. `planned`: nothing
  * will be drawn, so a picture that drawing needs may be missing.
  */
 export function checkRequest(request: string | ReadRequest, model: ModelTraits, planned = false): CheckedRequest {
   const given: Partial<ReadRequest> = typeof request === 'string' ? { prompt: request } : request;
-  checkKeys('request', given, KNOWN, UNAVAILABLE);
+  checkKeys('request', given, KNOWN, {});
   const {
     prompt,
     negativePrompt,
@@ -151,6 +150,7 @@ export function checkRequest(request: string | ReadRequest, model: ModelTraits, 
     complexHumanInstruction = model.defaults?.complexHumanInstruction,
     cleanCaption = false,
     maxSequenceLength = Math.min(300, model.maxTextPositions),
+    loraScale,
     outputType = 'image',
     decodeTiling = 'auto',
     onStep,
@@ -191,6 +191,7 @@ export function checkRequest(request: string | ReadRequest, model: ModelTraits, 
     cleanCaption: checkBoolean('cleanCaption', cleanCaption),
     // With an instruction, its first token and the last `maxSequenceLength - 1` are used: one alone means nothing.
     maxSequenceLength: checkInteger('maxSequenceLength', maxSequenceLength, 2, model.maxTextPositions),
+    loraScale: loraScale === undefined ? undefined : checkFinite('loraScale', loraScale),
     outputType: checkChoice('outputType', outputType, ['image', 'latent']),
     decodeTiling: checkChoice('decodeTiling', decodeTiling, DECODE_TILINGS),
     onStep: onStep === undefined ? undefined : checkFunction('onStep', onStep),

@@ -5,6 +5,8 @@ import { Graph } from '../graph/graph.ts';
 import type { Plan } from '../graph/planner.ts';
 import { Program, read, write } from '../graph/program.ts';
 import { Block, reshape, type Tensor } from '../graph/tensor.ts';
+import { type Adapter, Adapters } from '../lora/adapters.ts';
+import { readLoraFile } from '../lora/lora-file.ts';
 import { fp16Clip } from '../models/sana-block.ts';
 import { SanaTransformer, type TransformerInputs } from '../models/sana-transformer.ts';
 import type { WeightsProgress } from '../models/weights.ts';
@@ -15,8 +17,9 @@ import { type Control, ControlGraph, type ControlNetPart } from './controlnet.ts
 import type { ComputeDtype, Engine } from './engine.ts';
 import { checkFinite } from './fields.ts';
 import { channelsLast, checkTensor } from './layout.ts';
+import { type CheckedLora, checkLoraName } from './lora-options.ts';
 import type { PromptEmbeds } from './text-encoder.ts';
-import type { TensorLike } from './types.ts';
+import type { LoadedLora, TensorLike } from './types.ts';
 
 /** What the memory and programs of a generation depend on. */
 export interface DenoiseShape {
@@ -38,6 +41,7 @@ export class Transformer {
   readonly #model: SanaTransformer;
   /** What steers it, where there is one. Its weights come and go on their own. */
   readonly #controlnet: ControlNetPart | undefined;
+  readonly #adapters: Adapters;
 
   /** `trainedInFp16`: see lib/runtime/fp16.ts. */
   constructor(
@@ -52,6 +56,7 @@ export class Transformer {
     this.#component = component;
     this.#model = new SanaTransformer(engine.device, component.config, dtype);
     this.#model.blocks.attentionClip = trainedInFp16 || dtype === 'f16' ? fp16Clip : 0;
+    this.#adapters = new Adapters(engine, this.#model.weights, component);
   }
 
   get config(): TransformerConfig {
@@ -74,10 +79,49 @@ export class Transformer {
   async load(signal?: AbortSignal, onProgress?: (progress: WeightsProgress) => void): Promise<void> {
     if (this.loaded) return;
     await this.#model.weights.load(this.#component, { signal, ...(onProgress && { onProgress }) });
+    this.#adapters.reset();
   }
 
   dispose(): void {
     this.#model.weights.dispose();
+    this.#adapters.reset();
+  }
+
+  /** The LoRA adapters that are loaded, in that order. */
+  get adapters(): readonly Adapter[] {
+    return this.#adapters.list;
+  }
+
+  /** Loads the weights and merges the adapters into them, each with its scale times `loraScale`. */
+  async prepare(loraScale: number, signal?: AbortSignal): Promise<void> {
+    await this.load(signal);
+    await this.#adapters.merge(loraScale, signal);
+  }
+
+  /** What `prepare` would run now and the memory that takes, where there is anything to compute. */
+  explainMerge(loraScale: number): { plan: Plan; stateBytes: number } | undefined {
+    return this.#adapters.explain(loraScale);
+  }
+
+  /** Reads an adapter and merges it, when the weights are there: else that is done once they are loaded. */
+  async addAdapter(path: string, { name: given, scale, signal }: CheckedLora): Promise<LoadedLora> {
+    if (given !== undefined) this.#adapters.checkNew(given);
+    const file = await readLoraFile(path, this.#adapters.targets, { signal });
+    const name = given ?? checkLoraName(file.name);
+    this.#adapters.add(name, scale, file);
+    try {
+      if (this.loaded) await this.#adapters.merge(1, signal);
+    } catch (error) {
+      this.#adapters.remove(name);
+      throw error;
+    }
+    return { name, scale, sha256: file.sha256, matrices: file.deltas.length, warnings: file.warnings };
+  }
+
+  /** Takes one adapter out of the weights, or all. It is gone even where that fails: the next call does the rest. */
+  async removeAdapter(name: string | undefined): Promise<void> {
+    this.#adapters.remove(name);
+    if (this.loaded) await this.#adapters.merge(1);
   }
 
   /** Records a generation of this shape; nothing is allocated yet. */
@@ -96,6 +140,7 @@ export class Transformer {
    * @param inputs.controlLatents [B or 1, inChannels, h, w]: a picture's latents times the scaling factor, for models with
    *   a ControlNet; without them the transformer runs alone
    * @param inputs.controlnetConditioningScale of the ControlNet; 1 where it is left out
+   * @param inputs.loraScale multiplies the scales of all adapters; 1 by default
    */
   async forward(inputs: {
     latents: TensorLike;
@@ -105,9 +150,11 @@ export class Transformer {
     guidance?: number;
     controlLatents?: TensorLike;
     controlnetConditioningScale?: number;
+    loraScale?: number;
     signal?: AbortSignal;
   }): Promise<TensorLike> {
     const { config } = this;
+    const loraScale = checkFinite('loraScale', inputs.loraScale ?? 1);
     if ((inputs.guidance !== undefined) !== config.guidanceEmbeds) {
       const expected = config.guidanceEmbeds ? 'a number, because the model embeds it' : 'left out: the model has none';
       throw argumentError('guidance', expected, inputs.guidance);
@@ -120,7 +167,7 @@ export class Transformer {
     }
     const embeds = realTokens(inputs.embeds, inputs.mask);
     const controlled = this.#checkControl(inputs, [b, height, width]);
-    await this.load(inputs.signal);
+    await this.prepare(loraScale, inputs.signal);
     await controlled?.part.load(inputs.signal);
 
     const { device } = this.#engine;

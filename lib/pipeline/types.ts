@@ -126,6 +126,11 @@ export interface GenerateRequest {
    * true where the model has such a list of sizes.
    */
   readonly useResolutionBinning?: boolean;
+  /**
+   * Multiplies the scales of all LoRA adapters, for this call: the weights are merged anew where it differs from the
+   * call before. Default: 1. Only where an adapter is loaded.
+   */
+  readonly loraScale?: number;
   /** `latent`: stop before decoding; `images` is then empty and `latents` is set. Default: `image`. */
   readonly outputType?: 'image' | 'latent';
   /**
@@ -141,6 +146,31 @@ export interface GenerateRequest {
   readonly onStep?: (step: StepInfo) => void | Promise<void>;
   /** Aborts the call: it rejects with `signal.reason`, at the latest after the operator that is running. */
   readonly signal?: AbortSignal;
+}
+
+/** Options of `SanaPipeline.loadLora`. */
+export interface LoraOptions {
+  /** Strength of the adapter, times that of its file; negative ones turn it around. Default: 1. */
+  readonly scale?: number;
+  /** What to call it, for `unloadLora` and in images' metadata. Default: the name of the file, or of its folder. */
+  readonly name?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** A LoRA adapter of a pipeline. */
+export interface Lora {
+  readonly name: string;
+  readonly scale: number;
+  /** Of the whole file, hexadecimal. */
+  readonly sha256: string;
+}
+
+/** What `SanaPipeline.loadLora` has loaded. */
+export interface LoadedLora extends Lora {
+  /** How many matrices of the transformer it changes. */
+  readonly matrices: number;
+  /** What was in the file and is not used. */
+  readonly warnings: readonly string[];
 }
 
 /** A step that has been done. */
@@ -218,6 +248,10 @@ export interface GenerationParameters {
   readonly controlnetConditioningScale?: number;
   /** Only with a control image: SHA-256 of its RGB bytes, hexadecimal. */
   readonly controlImageSha256?: string;
+  /** Only when there were LoRA adapters, in the order they were loaded. */
+  readonly loras?: readonly Lora[];
+  /** Only when it was not 1. */
+  readonly loraScale?: number;
   /** The model's name (never a path) and a fingerprint of its weights. */
   readonly model: string;
   readonly modelFingerprint: string;

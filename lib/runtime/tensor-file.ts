@@ -74,15 +74,17 @@ function widenBf16(halves: Uint16Array): Float32Array {
   return out;
 }
 
+/** The exponent's bias grows from 15 to 127; infinity and NaN keep the largest one, subnormals become normal. */
 export function widenF16(halves: Uint16Array): Float32Array {
-  return Float32Array.from(halves, (half) => {
-    const sign = half & 0x8000 ? -1 : 1;
-    const exponent = (half >> 10) & 0x1f;
-    const fraction = half & 0x3ff;
-    if (exponent === 0) return sign * fraction * 2 ** -24;
-    if (exponent === 0x1f) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-    return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-  });
+  const out = new Float32Array(halves.length);
+  const bits = new Uint32Array(out.buffer);
+  for (let i = 0; i < halves.length; i++) {
+    const half = halves[i] as number; // i < length
+    const magnitude = half & 0x7fff;
+    if (magnitude < 0x400) out[i] = (half & 0x8000 ? -1 : 1) * magnitude * 2 ** -24;
+    else bits[i] = ((half & 0x8000) << 16) | ((magnitude << 13) + ((magnitude >= 0x7c00 ? 224 : 112) << 23));
+  }
+  return out;
 }
 
 /** Writes a safetensors file. It appears whole or not at all. */

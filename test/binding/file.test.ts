@@ -165,6 +165,76 @@ describe('binding/file', () => {
     file.close();
   });
 
+  it('packs rows of host memory, of any dtype, to the very bytes that a file of them gives', async () => {
+    const [n, k] = [70, 33];
+    const values = Float32Array.from({ length: n * k }, (_, i) => Math.sin(i));
+    const file = addon().openFile(numbers('same', values));
+    const bytes = device.tensorBytes('bf16', 'linear', [n, k]);
+    const target = tensor([n, k], { layout: 'linear', dtype: 'bf16' });
+    const { file: _, fileOffset: __, fileDtype: ___, ...rows } = { ...request(file, n, k), target };
+    await device.pack({ ...request(file, n, k), target });
+    const packed = Buffer.from(await device.read(buffer, 0, bytes));
+    await device.write(buffer, 0, new Uint8Array(bytes));
+    const data = bytesOf(values.slice());
+    const done = device.pack({ ...rows, data, dataDtype: 'f32' });
+    data.fill(0xff); // copied before it returned
+    assert.equal(await done, 0);
+    assert.ok(packed.equals(Buffer.from(await device.read(buffer, 0, bytes))));
+
+    const halves = { bf16: [0x3fc0, 0x7f80], f16: [0x3e00, 0x7c00] } as const; // 1.5 and infinity
+    for (const [dataDtype, pair] of Object.entries(halves) as ['bf16' | 'f16', readonly number[]][]) {
+      const two = { rows: 1, rowElements: 2, firstRow: 1, buffer, target: tensor([2, 2]) };
+      assert.equal(await device.pack({ ...two, data: bytesOf(Uint16Array.from(pair)), dataDtype }), 1);
+      assert.deepEqual([...float32(await device.read(buffer, 8, 8))], [1.5, Number.POSITIVE_INFINITY]);
+    }
+    file.close();
+  });
+
+  it('refuses host memory that is not exactly the rows', async () => {
+    const file = addon().openFile(numbers('unused', [1]));
+    const base = { rows: 3, rowElements: 4, firstRow: 0, buffer, target: tensor([3, 4]), dataDtype: 'f32' } as const;
+    const twelve = new Uint8Array(48);
+    const detached = new Uint8Array(48);
+    structuredClone(detached.buffer, { transfer: [detached.buffer] });
+    const wrong: [object, RegExp][] = [
+      [{ data: twelve.subarray(1) }, /`data` to be the 48 bytes of the rows, got 47/],
+      [{ data: new Uint8Array(49) }, /got 49/],
+      [{ data: detached }, /got 0/],
+      [{ data: new Uint8Array(0) }, /got 0/],
+      [{ data: new Float32Array(12) }, /`data` to be a Uint8Array/],
+      [{ data: twelve.buffer }, /`data` to be a Uint8Array/],
+      [{ data: null }, /`data` to be a Uint8Array/],
+      [{ data: twelve, file }, /either `file` or `data`/],
+      [{ data: twelve, dataDtype: 'i32' }, /`dataDtype` to be f32, bf16 or f16/],
+      [{ data: twelve, dataDtype: undefined }, /`dataDtype`/],
+      [{ data: twelve, dataDtype: 'bf16' }, /the 24 bytes of the rows, got 48/],
+      [{ data: twelve, firstRow: 1 }, /lie inside/],
+      [{ data: twelve, rows: 2 ** 40, rowElements: 2 ** 40 }, /below 2\^40/],
+      [{ data: twelve, target: tensor([3, 5]) }, /contiguous rows of 4/],
+      [{}, /file/],
+    ];
+    for (const [changes, message] of wrong) {
+      const error = { code: 'ERR_SANA_ARGUMENT', message };
+      await assert.rejects(device.pack({ ...base, ...changes } as never), error, String(message));
+    }
+    // A getter that takes the memory away comes too late.
+    const data = new Uint8Array(48).fill(1);
+    const hostile = {
+      ...base,
+      data,
+      get dataDtype() {
+        structuredClone(data.buffer, { transfer: [data.buffer] });
+        return 'f32' as const;
+      },
+    };
+    assert.equal(await device.pack(hostile), 0);
+    assert.ok(Buffer.from(await device.read(buffer, 0, 48)).every((byte) => byte === 1));
+    await assert.rejects(device.gather({ ...base, data, fileRows: 3, rows: [0] } as never), {
+      code: 'ERR_SANA_ARGUMENT',
+    });
+    file.close();
+  });
+
   it('gathers the chosen rows', async () => {
     const file = addon().openFile(
       numbers(

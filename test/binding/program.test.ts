@@ -464,6 +464,12 @@ describe('binding/program', () => {
       const whole = { ...request, target: tensor([1, 4]), buffer: victim.allocate(64) };
       await assert.rejects(victim.pack(disposing(victim, whole, name) as never), disposed, name);
     }
+    const data = { data: new Uint8Array(16), dataDtype: 'f32', rows: 1, rowElements: 4, firstRow: 0 };
+    for (const name of ['data', 'dataDtype', 'target', 'buffer'] as const) {
+      const victim = openCpu(1);
+      const whole = { ...data, target: tensor([1, 4]), buffer: victim.allocate(64) };
+      await assert.rejects(victim.pack(disposing(victim, whole, name) as never), disposed, name);
+    }
     const victim = openCpu(1);
     const program = victim.createProgram({ calls: [], buffers: [], arenaBytes: 0 });
     assert.throws(() => victim.run(program, null, disposing(victim, { profile: true }, 'profile')), disposed);

@@ -60,6 +60,32 @@ describe('sana-native generate', () => {
     assert.equal((await readGenerationMetadata(stdout))?.prompt, 'žlutá liška');
   });
 
+  it('draws with LoRA adapters, and says which are missing when it repeats', async () => {
+    const adapters = ['--lora', 'test/fixtures/sana-lora/attn:0.5', '--lora', 'test/fixtures/sana-lora/all'];
+    await generate('a red fox', ...SMALL, '--seed', '7', ...adapters, '--lora-scale', '0.5', '-o', at('lora.png'));
+    const made = await readGenerationMetadata(at('lora.png'));
+    assert.deepEqual(
+      made?.loras?.map(({ name, scale }) => [name, scale]),
+      [
+        ['attn', 0.5],
+        ['all', 1],
+      ],
+    );
+    await generate('--from', at('lora.png'), ...MODEL, ...adapters, '-o', at('lora-again.png'));
+    assert.deepEqual(await readFile(at('lora-again.png')), await readFile(at('lora.png')));
+    const { code, stderr } = await sanaNative([
+      'generate',
+      '--from',
+      at('lora.png'),
+      ...MODEL,
+      ...adapters.slice(0, 2),
+      '-o',
+      at('less.png'),
+    ]);
+    assert.equal(code, 0);
+    assert.match(stderr, /^sana-native: the LoRA all \(SHA-256 [0-9a-f]{10}\.\.\.\), scale 1, is missing\n$/);
+  });
+
   it('prints one JSON object with --json', async () => {
     const path = at('fox.webp');
     const report = JSON.parse(

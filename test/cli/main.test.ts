@@ -49,8 +49,8 @@ describe('sana-native', () => {
     ['an unknown command', ['genrate'], 2, /Did you mean generate\?/],
     ['an unknown flag', ['generate', 'x', '--sed', '1'], 2, /Did you mean --seed\?/],
     ['a prompt without quotes', ['generate', 'a', 'red', 'fox'], 2, /Put quotes around/],
-    ['no model', ['generate', 'x'], 2, /No model was given.*\n.*Pass --model FOLDER/],
-    ['no model to explain', ['explain'], 2, /Pass --model FOLDER/],
+    ['a model that is not there', ['a fox', '--model', 'nowhere'], 5, /nowhere: there is no such folder/],
+    ['a LoRA scale alone', ['generate', 'x', '--model', 'x', '--lora-scale', '2'], 2, /needs an adapter/],
     ['no prompt', ['generate', '--model', 'x'], 2, /No prompt was given/],
     [
       'a width that is none',

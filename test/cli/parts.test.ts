@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream';
 import { imagePaths } from '../../lib/cli/destination.ts';
 import { exitCodeOf } from '../../lib/cli/exit-codes.ts';
 import { explanationLines } from '../../lib/cli/explain.ts';
-import { requestOf } from '../../lib/cli/flags.ts';
+import { loras, requestOf } from '../../lib/cli/flags.ts';
 import { printable } from '../../lib/cli/output.ts';
 import { duration, progressBar } from '../../lib/cli/progress.ts';
 import { differences } from '../../lib/cli/repeat.ts';
@@ -91,6 +91,17 @@ describe('flags', () => {
   });
 });
 
+describe('--lora', () => {
+  it('takes a file and its scale, as often as it is given', () => {
+    const both = loras('b.safetensors:-.5', loras('a.safetensors'));
+    assert.deepEqual(both, [{ path: 'a.safetensors' }, { path: 'b.safetensors', scale: -0.5 }]);
+    assert.deepEqual(loras('C:\\a:b.safetensors'), [{ path: 'C:\\a:b.safetensors' }]);
+    assert.deepEqual(loras('folder:1e-1'), [{ path: 'folder', scale: 0.1 }]);
+    assert.throws(() => loras(''), /It is a .safetensors file/);
+    assert.throws(() => loras('a:1e999'), /finite number/);
+  });
+});
+
 describe('repeating an image', () => {
   it('names what was different then', () => {
     const now = { source: 'sana-native', ...PARAMETERS } as const;
@@ -103,6 +114,18 @@ describe('repeating an image', () => {
       'the control image is not the same: x then, y now',
     ]);
     assert.deepEqual(differences({ source: 'a1111', prompt: 'x' }, now), []);
+  });
+
+  it('names the LoRA adapters that are missing, that have another scale, and that were not there', () => {
+    const lora = (name: string, scale = 1) => ({ name, scale, sha256: name.repeat(64) });
+    const made = { source: 'sana-native', ...PARAMETERS, loras: [lora('a'), lora('b', 0.5), lora('c')] } as const;
+    const now = { ...made, loras: [{ ...lora('c', 2), name: 'renamed' }, lora('a'), lora('d')] };
+    assert.deepEqual(differences(made, made), []);
+    assert.deepEqual(differences(made, now), [
+      'the LoRA b (SHA-256 bbbbbbbbbb...), scale 0.5, is missing',
+      'the scale of the LoRA c is not the same: 1 then, 2 now',
+      'the LoRA d was not there then',
+    ]);
   });
 });
 

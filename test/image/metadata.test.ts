@@ -30,6 +30,11 @@ const PROMPTS: Readonly<Record<string, string>> = {
   '64 kB': 'fox '.repeat(16384),
 };
 
+const LORAS = [
+  { name: 'ink, "wash"', scale: -0.5, sha256: '01'.repeat(32) },
+  { name: 'žlutá', scale: 1, sha256: 'ab'.repeat(32) },
+];
+
 describe('generation metadata', () => {
   for (const format of ['png', 'jpeg', 'webp', 'avif'] as const) {
     for (const [what, prompt] of Object.entries(PROMPTS)) {
@@ -55,6 +60,14 @@ describe('generation metadata', () => {
     assert.equal(read?.complexHumanInstruction, null);
     const plain = insertPngText(blank, { 'sana-native': JSON.stringify({ format: 1, ...rest }) });
     assert.deepEqual(await readGenerationMetadata(plain), { source: 'sana-native', ...rest });
+  });
+
+  it('tells the LoRA adapters, where there are any', async () => {
+    const image = sampleImage({ loras: LORAS, loraScale: 0.8 });
+    for (const format of ['png', 'webp'] as const) {
+      const read = await readGenerationMetadata(await image.toBuffer(format));
+      assert.deepEqual(read, { source: 'sana-native', ...PARAMETERS, loras: LORAS, loraScale: 0.8 });
+    }
   });
 
   it('is left out of a JPEG when it is longer than a segment, and the file is good', async () => {
@@ -111,6 +124,7 @@ describe('generation metadata', () => {
       latentsSha256: {},
       controlnetConditioningScale: '1',
       controlImageSha256: 7,
+      loraScale: '1',
       model: ['x'],
       modelFingerprint: 'x'.repeat(5000),
       dtype: 'int8',
@@ -120,6 +134,10 @@ describe('generation metadata', () => {
     for (const [field, value] of Object.entries(wrong)) {
       const json = JSON.stringify({ format: 1, ...PARAMETERS, [field]: value });
       assert.equal(await readGenerationMetadata(insertPngText(blank, { 'sana-native': json })), null, field);
+    }
+    for (const wrongLora of [{ name: '' }, { name: 'a\nb' }, { scale: null }, { sha256: 'ab' }, { sha256: 1 }]) {
+      const json = JSON.stringify({ format: 1, ...PARAMETERS, loras: [{ ...LORAS[0], ...wrongLora }] });
+      assert.equal(await readGenerationMetadata(insertPngText(blank, { 'sana-native': json })), null);
     }
     const big = JSON.stringify({ format: 1, ...PARAMETERS, seed: String(2n ** 64n) });
     assert.equal(await readGenerationMetadata(insertPngText(blank, { 'sana-native': big })), null);
@@ -178,6 +196,12 @@ describe('the text form of generation parameters', () => {
           'Model hash: 0123456789, Model: sana-tiny, Version: sana-native 0.1.0',
       ].join('\n'),
     );
+  });
+
+  it('tells the LoRA adapters and how strong they were in all', () => {
+    const text = writeParametersText({ ...PARAMETERS, loras: LORAS, loraScale: 0.5 });
+    assert.ok(text.includes(', LoRA: "ink, \\"wash\\" -0.25, žlutá 0.5", Version: '));
+    assert.equal(readParametersText(text)?.seed, PARAMETERS.seed);
   });
 
   it('quotes values that hold separators', () => {

@@ -42,6 +42,17 @@ describe('SanaPipeline against recorded runs of the reference', () => {
     );
   });
 
+  it('makes sana15.5 with a SANA-1.5 checkpoint', async () => {
+    const run = runOf('sana15.5');
+    const folder = layOver('sana15');
+    try {
+      await using sana15 = await SanaPipeline.fromPretrained(folder.path, { dtype: 'float32', device: testDevice });
+      assertRun(run, await repeat(sana15, run));
+    } finally {
+      folder.remove();
+    }
+  });
+
   it('makes dpm.20 in bfloat16 from a bf16 variant, with a picture of at least 25 dB', async () => {
     const run = runOf('dpm.20');
     const folder = fixture('sana-base-bf16');

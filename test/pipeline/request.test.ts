@@ -55,6 +55,7 @@ describe('a request', () => {
       cleanCaption: false,
       maxSequenceLength: 300,
       useResolutionBinning: false,
+      loraScale: undefined,
       outputType: 'image',
       decodeTiling: 'auto',
       onStep: undefined,
@@ -288,7 +289,7 @@ describe('a request', () => {
     ['a mask without an image', { maskImage: picture }, /`maskImage` cannot be used here: there is no `image`/],
     ['strength 0', { image: picture, strength: 0 }, /`strength` to be a number above 0 and up to 1/],
     ['a negative pagScale', { pagScale: -1 }, /`pagScale` to be a number from 0 to 1000/],
-    ['loraScale', { loraScale: 1 }, /`loraScale` cannot be used here/],
+    ['a LoRA scale that is no number', { loraScale: '1' }, /`loraScale` to be a finite number/],
     [
       'snake case',
       { num_inference_steps: 4 },

@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { readVocabulary, type SanaImage, SanaPipeline, subjectsIn } from '../../lib/index.ts';
+import { testDevice } from '../support/device.ts';
+import { fixtures } from '../support/golden.ts';
+import { pictures } from '../support/pipelines.ts';
+
+/** The colours that prompts name, sRGB bytes, as training/captions/colours.ts has them. */
+const backgrounds = {
+  white: [255, 255, 255],
+  black: [24, 24, 27],
+  gray: [140, 146, 156],
+  red: [214, 48, 49],
+  orange: [243, 134, 33],
+  yellow: [250, 208, 60],
+  green: [62, 165, 88],
+  teal: [0, 150, 150],
+  blue: [45, 105, 205],
+  navy: [24, 40, 92],
+  purple: [128, 72, 180],
+  pink: [244, 154, 192],
+} as const;
+type Background = keyof typeof backgrounds;
+
+const side = 64; // pixels of the icons compared with
+const icons = readdirSync(join(fixtures, 'icons')).map((file) => {
+  const [slug = '', style = ''] = file.split('.');
+  return { file, name: slug.replaceAll('-', ' '), style };
+});
+
+/** The background nearest to the mean of the picture's border. */
+function backgroundOf({ width, height, data }: SanaImage): string {
+  const sum = [0, 0, 0];
+  let count = 0;
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      if (Math.min(x, y, width - 1 - x, height - 1 - y) >= 8) continue;
+      for (let c = 0; c < 3; c++) sum[c] = (sum[c] ?? 0) + (data[(y * width + x) * 3 + c] ?? 0);
+      count++;
+    }
+  }
+  const distance = (colour: readonly number[]) =>
+    colour.reduce((total, byte, c) => total + (byte - (sum[c] ?? 0) / count) ** 2, 0);
+  const ranked = Object.entries(backgrounds).sort(([, a], [, b]) => distance(a) - distance(b));
+  return ranked[0]?.[0] ?? '';
+}
+
+/** The icon of the fixtures that, laid on the background, is nearest to the picture. */
+async function iconOf(image: SanaImage, background: Background): Promise<string> {
+  const [r, g, b] = backgrounds[background];
+  const small = await image.toSharp().resize(side, side, { kernel: 'cubic' }).raw().toBuffer();
+  let best = { file: '', distance: Number.POSITIVE_INFINITY };
+  for (const { file } of icons) {
+    const laid = sharp(join(fixtures, 'icons', file)).flatten({ background: { r, g, b } });
+    const pixels = await laid.toColourspace('srgb').removeAlpha().raw().toBuffer();
+    const distance = pixels.reduce((total, byte, i) => total + (byte - (small[i] ?? 0)) ** 2, 0);
+    if (distance < best.distance) best = { file, distance };
+  }
+  return best.file;
+}
+
+describe('sana-tiny, the model inside the package', function () {
+  this.timeout(240_000);
+  let pipe: SanaPipeline;
+  before(async () => {
+    pipe = await SanaPipeline.fromPretrained('sana-tiny', { device: testDevice });
+  });
+  after(() => pipe.dispose());
+
+  it('is what is loaded without a name', async () => {
+    await using same = await SanaPipeline.fromPretrained(undefined, { device: testDevice });
+    const prompt = 'a red apple on a teal background';
+    assert.deepEqual(
+      pictures(await same.generate({ prompt, seed: 2 })),
+      pictures(await pipe.generate({ prompt, seed: 2 })),
+    );
+  });
+
+  it('has defaults of its own: 256 x 256, few steps, little guidance, no instruction', async () => {
+    const { images } = await pipe.generate({ prompt: 'a red apple', seed: 1 });
+    const { parameters } = images[0] ?? {};
+    assert.equal(parameters?.model, 'sana-tiny');
+    assert.deepEqual([images[0]?.width, images[0]?.height], [256, 256]);
+    assert.equal(parameters?.numInferenceSteps, 10);
+    assert.equal(parameters?.guidanceScale, 1.7);
+    assert.equal(parameters?.complexHumanInstruction, null);
+  });
+
+  it('lists what it can draw', async () => {
+    const vocabulary = await readVocabulary('sana-tiny');
+    assert.deepEqual(vocabulary, pipe.vocabulary);
+    assert.ok((vocabulary?.subjects.length ?? 0) >= 700);
+    assert.deepEqual(vocabulary?.styles, ['fluent', 'flat', 'noto']);
+    assert.deepEqual(vocabulary?.backgrounds, Object.keys(backgrounds));
+    assert.deepEqual(subjectsIn('a Smiling Cat with heart-eyes', vocabulary?.subjects ?? []), [
+      'smiling cat with heart eyes',
+    ]);
+  });
+
+  it('draws the icon, the style and the background that a prompt names', async () => {
+    const names = Object.keys(backgrounds) as Background[];
+    for (const [i, { file, name, style }] of icons.entries()) {
+      const background = names[i % names.length] ?? 'white';
+      const prompt = `a ${name}, ${style} style, on a ${background} background`;
+      const { images } = await pipe.generate({ prompt, seed: 100 + i });
+      const [image = assert.fail()] = images;
+      assert.equal(backgroundOf(image), background, prompt);
+      assert.equal(await iconOf(image, background), file, prompt);
+    }
+  });
+
+  it('takes white and fluent where a prompt leaves them out', async () => {
+    const { images } = await pipe.generate({ prompt: ['a rocket', 'an owl on a pink background'], seed: 5 });
+    const [rocket = assert.fail(), owl = assert.fail()] = images;
+    assert.deepEqual([backgroundOf(rocket), backgroundOf(owl)], ['white', 'pink']);
+    assert.equal(await iconOf(rocket, 'white'), 'rocket.fluent.png');
+    assert.equal(await iconOf(owl, 'pink'), 'owl.fluent.png');
+  });
+});
