@@ -336,7 +336,7 @@ describe('a ControlNet pipeline', () => {
 
     it('draws the same on another path of the CPU but for rounding', async () => {
       const path = join(folder.path, 'random');
-      const dimensions = { layers: 4, controlLayers: 2, heads: 7, crossHeads: 2, textHidden: 72, vaeWidth: 16 };
+      const dimensions = { layers: 4, controlLayers: 2, heads: 7, crossHeads: 2, textHidden: 72 };
       await writeRandomCheckpoint(path, { ...(await tinyCheckpoint(dimensions)), variant: 'fp16', seed: 5 });
       const load = () => SanaPipeline.fromPretrained(path, { device: testDevice, dtype: 'float32' });
       await using random = await load();
@@ -377,6 +377,7 @@ describe('the memory of a ControlNet pipeline', () => {
   ];
   for (const offload of ['none', 'text-encoder', 'sequential'] as const) {
     for (const [what, changes] of requests) {
+      if (offload === 'text-encoder' && what !== 'several pictures') continue; // half a second each
       it(`is foretold to the byte with offload '${offload}': ${what}`, async () => {
         const request = { ...steered, ...changes };
         await using pipe = await open({ offload });
