@@ -42,3 +42,7 @@ export function checkTensor(name: string, tensor: TensorLike, shape: readonly nu
   }
   return tensor.shape;
 }
+
+export function scaled(values: Float32Array, factor: number): Float32Array {
+  return values.map((value) => value * factor);
+}

@@ -1,74 +1,45 @@
 /** `SanaPipeline`: a prompt to a picture. */
 
-import { createHash } from 'node:crypto';
-import { basename, resolve } from 'node:path';
-import { argumentError, SanaError } from '../errors.ts';
-import { SanaImage } from '../image/image.ts';
+import { argumentError } from '../errors.ts';
 import { readImage } from '../image/input.ts';
-import { resizeLanczos } from '../image/lanczos.ts';
 import { BUILT_IN_MODEL, modelFolder } from '../runtime/built-in.ts';
-import { type Checkpoint, openCheckpoint } from '../runtime/checkpoint.ts';
+import { openCheckpoint } from '../runtime/checkpoint.ts';
 import { defaultDtype, openDevice } from '../runtime/devices.ts';
 import { wasTrainedInFp16 } from '../runtime/fp16.ts';
 import type { Vocabulary } from '../runtime/vocabulary.ts';
-import { schedulerFor } from '../schedulers/index.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
-import { version } from '../version.ts';
-import { Autoencoder } from './autoencoder.ts';
-import { controlImageOf, controlPictures, refuseControl } from './control-image.ts';
-import { type Control, ControlNetPart } from './controlnet.ts';
-import { type ComputeDtype, Engine, formatBytes } from './engine.ts';
+import { refuseControl } from './control-image.ts';
+import { type ComputeDtype, Engine } from './engine.ts';
 import { explain } from './explain.ts';
 import { checkChoice } from './fields.ts';
 import { fingerprint } from './fingerprint.ts';
-import { composite, keepKnown, latentMask } from './inpainting.ts';
-import { channelsFirst, channelsLast } from './layout.ts';
+import { checkLoraScale, Generation, shapeOf } from './generation.ts';
 import { type CheckedLoadOptions, checkLoadOptions } from './load-options.ts';
 import { checkLoraOptions } from './lora-options.ts';
-import { TorchGenerator } from './noise.ts';
+import { commonParameters, nameOf, publicDtype } from './parameters.ts';
+import { Parts } from './parts.ts';
 import { toTensor } from './picture-tensor.ts';
 import { padded, tokenize } from './prompts.ts';
 import { Queue } from './queue.ts';
-import { type CheckedRequest, checkRequest, DECODE_TILINGS, type ModelTraits } from './request.ts';
-import { binResolution } from './resolution.ts';
-import { atDrawnSize, covering, hasPictures, readPictures } from './source-image.ts';
-import { type PromptEmbeds, TextEncoder } from './text-encoder.ts';
-import { referenceTiling, type Tiling } from './tiling.ts';
-import { type Denoiser, type DenoiseShape, Transformer } from './transformer.ts';
+import { type CheckedRequest, checkRequest, DECODE_TILINGS } from './request.ts';
+import { hasPictures, readPictures } from './source-image.ts';
+import type { Transformer } from './transformer.ts';
 import type {
   DecodeTiling,
-  DTypeName,
   Explanation,
   GenerateRequest,
   GenerateResult,
-  GenerationParameters,
   ImageInput,
   LoadedLora,
   LoadOptions,
   Lora,
   LoraOptions,
   ProfiledStage,
-  RawImage,
   TensorLike,
 } from './types.ts';
 
 /** What `explain` takes where no prompt is given: its length is all that counts. */
 const explainedPrompt = 'a red fox in snow';
-
-/** The samplers that can drive a model, by the class of its own. */
-const SCHEDULERS_OF = {
-  DPMSolverMultistepScheduler: ['flow-dpm-solver', 'flow-euler'],
-  FlowMatchEulerDiscreteScheduler: ['flow-euler', 'flow-dpm-solver'],
-  SCMScheduler: ['scm'],
-} as const;
-
-/** Of the released models, block 8; of smaller ones, the one in the middle. */
-function perturbedBlocks(layers: number): number[] {
-  return [Math.min(8, Math.floor(layers / 2))];
-}
-
-/** Sizes of latents (pixels / 32) for which there is a table of resolutions. */
-const binnedSampleSizes = [16, 32, 64, 128];
 
 /**
  * A loaded SANA model. Calls to `generate` that overlap run one after another.
@@ -79,43 +50,18 @@ const binnedSampleSizes = [16, 32, 64, 128];
  * await images[0].save('fox.png');
  */
 export class SanaPipeline {
-  readonly #engine: Engine;
-  readonly #checkpoint: Checkpoint;
-  readonly #dtype: ComputeDtype;
-  readonly #offload: CheckedLoadOptions['offload'];
+  readonly #parts: Parts;
   /** Loading beside the weights, in a thread of its own; there once `fromPretrained` has resolved. */
   #tokenizing: Promise<Tokenizer> | undefined;
   #tokenizer: Tokenizer | undefined;
   /** Ends what is still loading. */
   readonly #stop = new AbortController();
-  readonly #textEncoder: TextEncoder;
-  readonly #transformer: Transformer;
-  readonly #controlnet: ControlNetPart | undefined;
-  readonly #autoencoder: Autoencoder;
   readonly #queue = new Queue('The pipeline has been disposed of', 'Load it again with SanaPipeline.fromPretrained.');
-  #denoiser: Denoiser | undefined;
   #fingerprint: string | undefined;
   #disposed: Promise<void> | undefined;
 
-  private constructor(
-    engine: Engine,
-    checkpoint: Checkpoint,
-    dtype: ComputeDtype,
-    offload: CheckedLoadOptions['offload'],
-    trainedInFp16: { readonly transformer: boolean; readonly controlnet: boolean },
-  ) {
-    this.#engine = engine;
-    this.#checkpoint = checkpoint;
-    this.#dtype = dtype;
-    this.#offload = offload;
-    // Gemma-2 and DC-AE leave the range of f16, as the released models' own instructions have it: bf16 for them.
-    const others = dtype === 'f16' ? 'bf16' : dtype;
-    this.#textEncoder = new TextEncoder(engine, checkpoint.textEncoder, others);
-    const { transformer, controlnet } = checkpoint;
-    this.#controlnet =
-      controlnet && new ControlNetPart(engine, controlnet, transformer.config, dtype, trainedInFp16.controlnet);
-    this.#transformer = new Transformer(engine, transformer, dtype, trainedInFp16.transformer, this.#controlnet);
-    this.#autoencoder = new Autoencoder(engine, checkpoint.vae, others);
+  private constructor(parts: Parts) {
+    this.#parts = parts;
   }
 
   /**
@@ -130,7 +76,7 @@ export class SanaPipeline {
     const pipeline = await SanaPipeline.#open(model, checked);
     // Whichever fails stops the other, and both are over before anything is given back.
     const signal = either(pipeline.#stop.signal, checked.signal);
-    const parts = [pipeline.#ready(), pipeline.#load({ ...checked, signal })];
+    const parts = [pipeline.#ready(), pipeline.#parts.load({ ...checked, signal })];
     for (const part of parts) part.catch((error) => pipeline.#stop.abort(error));
     await Promise.allSettled(parts);
     if (!signal.aborted) return pipeline;
@@ -177,8 +123,9 @@ export class SanaPipeline {
         transformer: await wasTrainedInFp16(checkpoint.transformer),
         controlnet: checkpoint.controlnet !== undefined && (await wasTrainedInFp16(checkpoint.controlnet)),
       };
-      const pipeline = new SanaPipeline(engine, checkpoint, dtype, offload, trainedInFp16);
-      pipeline.#check();
+      const parts = new Parts(engine, checkpoint, dtype, offload, trainedInFp16);
+      parts.check();
+      const pipeline = new SanaPipeline(parts);
       pipeline.#tokenizing = Tokenizer.load(checkpoint.tokenizerFolder, {
         signal: either(pipeline.#stop.signal, signal),
       });
@@ -192,7 +139,7 @@ export class SanaPipeline {
 
   /** What the model can be asked to draw, where it knows but a few things and its checkpoint lists them. */
   get vocabulary(): Vocabulary | undefined {
-    return this.#checkpoint.vocabulary;
+    return this.#parts.checkpoint.vocabulary;
   }
 
   /** The tokenizer: text to the ids that the text encoder sees, the beginning-of-sequence token included. */
@@ -211,10 +158,10 @@ export class SanaPipeline {
       maxSequenceLength?: number;
       signal?: AbortSignal;
     }): Promise<{ embeds: TensorLike; mask: TensorLike }> => {
-      const checked = checkRequest(request, this.#traits, true);
+      const checked = checkRequest(request, this.#parts.traits, true);
       return await this.#run(async () => {
         const { positive } = await tokenize(this.#loadedTokenizer, { ...checked, guided: false });
-        return padded(await this.#textEncoder.encode(positive, checked.signal));
+        return padded(await this.#parts.textEncoder.encode(positive, checked.signal));
       }, checked.signal);
     },
   };
@@ -222,21 +169,21 @@ export class SanaPipeline {
   /** The transformer alone: one forward, the predicted velocity. See `Transformer.forward`. */
   readonly transformer = {
     forward: (inputs: Parameters<Transformer['forward']>[0]): Promise<TensorLike> =>
-      this.#run(() => this.#transformer.forward(inputs), inputs.signal),
+      this.#run(() => this.#parts.transformer.forward(inputs), inputs.signal),
   };
 
   /** The autoencoder alone. */
   readonly autoencoder = {
     /** z = latents / scalingFactor, [B, 32, h, w] -> [B, 3, 32h, 32w] in about [-1, 1], not clamped. */
     decode: (z: TensorLike, options: { tiling?: DecodeTiling; signal?: AbortSignal } = {}): Promise<TensorLike> =>
-      this.#run(() => this.#autoencoder.decode(z, this.#tilingOptions(options)), options.signal),
+      this.#run(() => this.#parts.autoencoder.decode(z, this.#tilingOptions(options)), options.signal),
     /** A picture, or [B, 3, H, W] in [-1, 1] -> z before scaling, [B, 32, H/32, W/32]. */
     encode: (
       image: ImageInput | TensorLike,
       options: { tiling?: DecodeTiling; signal?: AbortSignal } = {},
     ): Promise<TensorLike> =>
       this.#run(
-        async () => await this.#autoencoder.encode(await asTensor(image), this.#tilingOptions(options)),
+        async () => await this.#parts.autoencoder.encode(await asTensor(image), this.#tilingOptions(options)),
         options.signal,
       ),
   };
@@ -262,17 +209,17 @@ export class SanaPipeline {
    */
   async loadLora(path: string, options: LoraOptions = {}): Promise<LoadedLora> {
     const checked = checkLoraOptions(path, options);
-    return await this.#run(() => this.#transformer.addAdapter(path, checked), checked.signal);
+    return await this.#run(() => this.#parts.transformer.addAdapter(path, checked), checked.signal);
   }
 
   /** Takes out the adapter of that name, or all: the weights are those of the checkpoint again, bit by bit. */
   async unloadLora(name?: string): Promise<void> {
-    await this.#run(() => this.#transformer.removeAdapter(name), undefined);
+    await this.#run(() => this.#parts.transformer.removeAdapter(name), undefined);
   }
 
   /** The adapters that are loaded, in that order. */
   get loras(): readonly Lora[] {
-    return this.#transformer.adapters;
+    return this.#parts.transformer.adapters;
   }
 
   /**
@@ -285,20 +232,14 @@ export class SanaPipeline {
 
   /** Runs a request and gives every program that ran, in order, with the time of each operator. */
   async profile(request: string | GenerateRequest): Promise<ProfiledStage[]> {
-    return await this.#request(request, (checked) => this.#engine.profile(() => this.#generate(checked)));
+    return await this.#request(request, (checked) => this.#parts.engine.profile(() => this.#generate(checked)));
   }
 
   /** Waits for the running call, rejects those that wait, and gives all memory back. May be called twice. */
   async dispose(): Promise<void> {
     this.#disposed ??= this.#queue.close().then(() => {
-      this.#releaseDenoiser();
-      this.#textEncoder.dispose();
-      this.#transformer.dispose();
-      this.#controlnet?.dispose();
-      this.#autoencoder.dispose();
       this.#tokenizer?.dispose();
-      this.#engine.dispose();
-      this.#checkpoint.close();
+      this.#parts.dispose();
     });
     await this.#disposed;
   }
@@ -317,11 +258,11 @@ export class SanaPipeline {
     planned = false,
   ): Promise<T> {
     if (!hasPictures(request)) {
-      const checked = checkRequest(request, this.#traits, planned);
+      const checked = checkRequest(request, this.#parts.traits, planned);
       return await this.#run(() => body(checked), checked.signal);
     }
-    refuseControl(request, this.#traits);
-    const checking = readPictures(request).then((read) => checkRequest(read, this.#traits, planned));
+    refuseControl(request, this.#parts.traits);
+    const checking = readPictures(request).then((read) => checkRequest(read, this.#parts.traits, planned));
     const signal = request.signal instanceof AbortSignal ? request.signal : undefined;
     const running = this.#run(async () => await body(await checking), signal);
     const [, result] = await Promise.all([checking, running]);
@@ -334,45 +275,9 @@ export class SanaPipeline {
       try {
         return await call();
       } finally {
-        this.#offloadAll();
+        this.#parts.release();
       }
     }, signal);
-  }
-
-  /** With the intermediates' memory, too: the next call needs the same as the first, which is what `explain` says. */
-  #offloadAll(): void {
-    if (this.#offload === 'none') return;
-    this.#textEncoder.release();
-    this.#releaseDenoiser();
-    this.#engine.arena.dispose();
-    if (this.#offload === 'text-encoder') return;
-    this.#transformer.dispose();
-    this.#controlnet?.dispose();
-    this.#autoencoder.dispose();
-  }
-
-  /** Are the tensors in the files those of the configurations? Finds out now what loading would find out later. */
-  #check(): void {
-    for (const model of [this.#textEncoder, this.#transformer, this.#autoencoder]) model.check();
-    if (this.#controlnet === undefined) return;
-    this.#controlnet.check();
-    this.#autoencoder.checkEncoder();
-  }
-
-  get #traits(): ModelTraits {
-    const { className, transformer, controlnet, textEncoder, scheduler } = this.#checkpoint;
-    const { sampleSize } = transformer.config;
-    return {
-      kind: controlnet !== undefined ? 'controlnet' : className === 'SanaSprintPipeline' ? 'sprint' : 'sana',
-      nativeSize: sampleSize * this.#autoencoder.compression,
-      latentChannels: transformer.config.inChannels,
-      maxTextPositions: textEncoder.config.maxPositionEmbeddings,
-      defaults: this.#checkpoint.generation,
-      schedulers: SCHEDULERS_OF[scheduler.className],
-      ...(binnedSampleSizes.includes(sampleSize) && {
-        bin: ({ width, height }: { width: number; height: number }) => binResolution(sampleSize, height, width),
-      }),
-    };
   }
 
   get #loadedTokenizer(): Tokenizer {
@@ -384,369 +289,19 @@ export class SanaPipeline {
     this.#tokenizer = await this.#tokenizing;
   }
 
-  async #load({ signal, onProgress }: CheckedLoadOptions): Promise<void> {
-    const controlnet = this.#controlnet;
-    const parts = [
-      { name: 'text_encoder', model: this.#textEncoder, bytes: this.#textEncoder.weightBytes },
-      { name: 'transformer', model: this.#transformer, bytes: this.#transformer.weightBytes },
-      ...(controlnet === undefined ? [] : [{ name: 'controlnet', model: controlnet, bytes: controlnet.weightBytes }]),
-      { name: 'vae', model: this.#autoencoder, bytes: this.#autoencoder.decoderBytes },
-    ];
-    const resident = this.#offload === 'none' ? parts : this.#offload === 'text-encoder' ? parts.slice(1) : [];
-    this.#engine.demandMemory(
-      this.#offload === 'sequential'
-        ? Math.max(this.#denoisingBytes, ...parts.map(({ bytes }) => bytes))
-        : resident.reduce((sum, { bytes }) => sum + bytes, 0),
-      `Loading the weights (${parts.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(', ')})`,
-      "Free memory, use dtype 'bfloat16', offload: 'text-encoder' or 'sequential', or a smaller model.",
-    );
-    const totalBytes = resident.reduce((sum, { bytes }) => sum + bytes, 0);
-    let before = 0;
-    for (const { name, model, bytes } of resident) {
-      await model.load(signal, ({ loaded, total }) => {
-        onProgress?.({ phase: 'load', component: name, loadedBytes: before + (loaded / total) * bytes, totalBytes });
-      });
-      before += bytes;
-    }
-    onProgress?.({ phase: 'ready', loadedBytes: totalBytes, totalBytes });
-  }
-
-  /** Weights that a step needs. */
-  get #denoisingBytes(): number {
-    return this.#transformer.weightBytes + (this.#controlnet?.weightBytes ?? 0);
-  }
-
-  #shapeOf(request: CheckedRequest, lengths: readonly number[]): DenoiseShape {
-    const { compression } = this.#autoencoder;
-    return {
-      images: request.batch,
-      height: request.drawnHeight / compression,
-      width: request.drawnWidth / compression,
-      lengths,
-      guidance: request.guided,
-      perturbedBlocks: request.pagScale > 0 ? perturbedBlocks(this.#transformer.config.numLayers) : [],
-      controlPictures: controlPictures(request),
-    };
-  }
-
   async #generate(request: CheckedRequest): Promise<GenerateResult> {
-    const { signal } = request;
-    this.#checkLoraScale(request);
-    const started = performance.now();
-    const { device } = this.#engine;
-    device.resetPeak();
-
-    const tokens = await tokenize(this.#loadedTokenizer, request);
-    signal?.throwIfAborted();
-    const encodings = await this.#textEncoder.encode([...tokens.negative, ...tokens.positive], signal);
-    if (this.#offload !== 'none') this.#textEncoder.release();
-    const encoded = performance.now();
-    const { source, control } = await this.#encodePictures(request);
-    const sourced = performance.now();
-
-    // The perturbed part of a batch comes first, and reads what the guided one reads.
-    const perturbed = request.pagScale > 0 ? encodings.slice(tokens.negative.length) : [];
-    const embeds = [...perturbed, ...encodings];
-    const shape = this.#shapeOf(
-      request,
-      embeds.map((prompt) => prompt.tokens),
-    );
-    const denoiser = this.#denoiserFor(shape);
-    this.#demandMemoryFor(denoiser, request);
-    const stepMs = await this.#denoise(denoiser, request, embeds, { source, control }, started);
-    const latents = await denoiser.latents();
-    const denoised = performance.now();
-    if (this.#offload === 'sequential') {
-      this.#releaseDenoiser();
-      this.#transformer.dispose();
-      this.#controlnet?.dispose();
-    }
-
-    const images: SanaImage[] = [];
-    if (request.outputType === 'image') {
-      const common = await this.#parameters(request);
-      for (let i = 0; i < request.batch; i++) {
-        images.push(await this.#decode(latents, i, shape, request, common, source));
-      }
-    }
-    const finished = performance.now();
-    return {
-      images,
-      ...(request.outputType === 'latent' && { latents: this.#firstLayout(latents, shape) }),
-      seeds: request.seeds,
-      timings: {
-        textMs: encoded - started,
-        imageMs: source === undefined && control === undefined ? 0 : sourced - encoded,
-        denoiseMs: denoised - sourced,
-        stepMs,
-        decodeMs: request.outputType === 'image' ? finished - denoised : 0,
-        totalMs: finished - started,
-      },
-      memory: { peakBytes: device.memory().peakBytes },
-    };
-  }
-
-  /** Only now: the adapters may have been loaded by a call that the request waited for. */
-  #checkLoraScale({ loraScale }: CheckedRequest): void {
-    if (loraScale === undefined || this.#transformer.adapters.length > 0) return;
-    throw new SanaError('ERR_SANA_ARGUMENT', '`loraScale` cannot be used here: no LoRA adapter is loaded', {
-      hint: 'Load one with loadLora, or leave `loraScale` out.',
-    });
-  }
-
-  /** The denoiser of the last call when it fits, since most calls look like the one before. */
-  #denoiserFor(shape: DenoiseShape): Denoiser {
-    if (this.#denoiser !== undefined && JSON.stringify(this.#denoiser.shape) === JSON.stringify(shape)) {
-      return this.#denoiser;
-    }
-    this.#releaseDenoiser();
-    this.#denoiser = this.#transformer.denoiser(shape);
-    return this.#denoiser;
-  }
-
-  #releaseDenoiser(): void {
-    this.#denoiser?.dispose();
-    this.#denoiser = undefined;
-  }
-
-  #demandMemoryFor(denoiser: Denoiser, request: CheckedRequest): void {
-    const { height, width } = denoiser.shape;
-    // What is allocated until then and kept: all weights are there already, or only the decoder's will be.
-    const kept = this.#offload === 'sequential' ? this.#autoencoder.decoderBytes : denoiser.unallocatedBytes;
-    const spareBytes = this.#engine.spareBytes - kept;
-    const tiling = this.#tiling(request.decodeTiling);
-    const pictures = this.#autoencoder.planDecode(height, width, request, spareBytes, tiling);
-    const plans = [denoiser.contextPlan, denoiser.stepPlan, ...pictures.map(({ plan }) => plan)];
-    const arenaBytes = Math.max(...plans.map((plan) => plan.arenaBytes));
-    const growth = arenaBytes > this.#engine.arena.bytes ? arenaBytes - this.#engine.arena.bytes : 0;
-    // The CPU computes in the memory that the pictures are handed over in.
-    const inHostMemory = this.#engine.device.info.backend === 'cpu' && request.outputType === 'image';
-    const pictureBytes = inHostMemory ? request.batch * request.width * request.height * 3 : 0;
-    this.#engine.demandMemory(
-      growth + denoiser.unallocatedBytes + Math.max(...pictures.map(({ stateBytes }) => stateBytes)) + pictureBytes,
-      `Drawing ${request.batch} image(s) of ${request.drawnWidth} x ${request.drawnHeight}`,
-      'Ask for a smaller size or fewer images at once, or free memory.',
-    );
-  }
-
-  async #denoise(
-    denoiser: Denoiser,
-    request: CheckedRequest,
-    embeds: readonly PromptEmbeds[],
-    { source, control }: { source: Source | undefined; control: Control | undefined },
-    started: number,
-  ): Promise<number[]> {
-    const { signal, numInferenceSteps, firstStep, onStep } = request;
-    const { shape } = denoiser;
-    await this.#transformer.prepare(request.loraScale ?? 1, signal);
-    await this.#controlnet?.load(signal);
-    const schedule = schedulerFor(this.#checkpoint.scheduler, request.scheduler, request.timesteps)(numInferenceSteps);
-    const noise = this.#noise(request, shape);
-    const start = request.latents === undefined ? await noise() : this.#lastLayout(request.latents, shape);
-    const first =
-      source === undefined ? scaled(start, schedule.startScale) : noised(source, start, schedule.mix(firstStep));
-    await denoiser.start(first, embeds, request.guidanceScale, control, signal);
-    const stepMs: number[] = [];
-    for (let step = firstStep; step < numInferenceSteps; step++) {
-      const timestep = schedule.timesteps[step] ?? 0;
-      // The reference's ControlNet pipeline gives both models the timestep as it is.
-      const scale = schedule.renoises || control !== undefined ? 1 : this.#transformer.config.timestepScale;
-      if (schedule.renoises && step + 1 < numInferenceSteps) await denoiser.renoise(await noise());
-      const before = performance.now();
-      const coefficients = schedule.coefficients(step, firstStep);
-      await denoiser.step(step, scale * timestep, request, coefficients, signal);
-      if (source?.mask !== undefined) {
-        const latents = await denoiser.latents();
-        keepKnown(latents, source.latents, start, source.mask, schedule.mix(step + 1));
-        await denoiser.setLatents(latents);
-      }
-      stepMs.push(performance.now() - before);
-      if (onStep !== undefined) {
-        // One at a time, and none beside the next step or after the call, awaited or not.
-        const work = new Queue('The step is over', 'Await latents() and preview() inside onStep.');
-        try {
-          await onStep({
-            step: step + 1 - firstStep,
-            totalSteps: numInferenceSteps - firstStep,
-            timestep,
-            sigma: schedule.sigmas[step] ?? 0,
-            elapsedMs: performance.now() - started,
-            latents: () => work.run(async () => this.#firstLayout(await denoiser.latents(), shape)),
-            preview: () => work.run(() => this.#preview(denoiser, request, source)),
-          });
-        } finally {
-          await work.run(async () => {});
-          await work.close();
-        }
-      }
-      signal?.throwIfAborted();
-    }
-    return stepMs;
-  }
-
-  /** What the first image would be if its estimate of the clean latents were right. */
-  async #preview(denoiser: Denoiser, request: CheckedRequest, source: Source | undefined): Promise<SanaImage> {
-    const clean = await denoiser.latents('clean');
-    return await this.#decode(clean, 0, denoiser.shape, request, await this.#parameters(request), source);
-  }
-
-  /** What is made of a request's pictures before the first step; the encoder leaves with what `offload` does not keep. */
-  async #encodePictures(
-    request: CheckedRequest,
-  ): Promise<{ source: Source | undefined; control: Control | undefined }> {
-    if (request.image === undefined && request.control === undefined) return { source: undefined, control: undefined };
-    try {
-      return { source: await this.#encodeSource(request), control: await this.#encodeControl(request) };
-    } finally {
-      if (this.#offload !== 'none') this.#autoencoder.disposeEncoder();
-      if (this.#offload === 'sequential') this.#engine.arena.dispose(); // of many times the size that a step needs
-    }
-  }
-
-  /** The pictures that steer a ControlNet, as it takes them: stretched to the size drawn at, as the reference does. */
-  async #encodeControl(request: CheckedRequest): Promise<Control | undefined> {
-    const { control, numImagesPerPrompt, drawnWidth: width, drawnHeight: height, signal } = request;
-    if (control === undefined) return undefined;
-    const copies = control.images.length === 1 ? 1 : numImagesPerPrompt;
-    const each: Float32Array[] = []; // [N, channels]
-    for (const image of control.images) {
-      const picture = await toTensor(await resizeLanczos(image, { width, height }, signal), signal);
-      const z = await this.#autoencoder.encode(picture, { signal });
-      const [, channels = 0, h = 0, w = 0] = z.shape;
-      const latents = channelsLast(scaled(z.data, this.#autoencoder.config.scalingFactor), 1, channels, h * w);
-      if (!latents.every(Number.isFinite)) {
-        throw new SanaError('ERR_SANA_NUMERICS', "The autoencoder's encoder made NaN or infinite values of a picture", {
-          hint: "The weights are damaged, or overflow in this dtype: try dtype 'float32' or download the autoencoder again.",
-        });
-      }
-      for (let copy = 0; copy < copies; copy++) each.push(latents);
-    }
-    const latents = new Float32Array(each.reduce((sum, { length }) => sum + length, 0));
-    let offset = 0;
-    for (const one of each) {
-      latents.set(one, offset);
-      offset += one.length;
-    }
-    return { latents, scale: control.scale };
-  }
-
-  /** The picture to start from, as latents, and its mask. */
-  async #encodeSource({ image, maskImage, signal, ...size }: CheckedRequest): Promise<Source | undefined> {
-    if (image === undefined) return undefined;
-    const drawn = { width: size.drawnWidth, height: size.drawnHeight };
-    const picture = await covering(image, size);
-    const z = await this.#autoencoder.encode(await toTensor(await atDrawnSize(picture, drawn), signal), { signal });
-    const [, channels = 0, height = 0, width = 0] = z.shape;
-    const latents = channelsLast(scaled(z.data, this.#autoencoder.config.scalingFactor), 1, channels, height * width);
-    if (maskImage === undefined) return { latents, picture };
-    const maskPicture = await covering(maskImage, size);
-    const mask = latentMask(await atDrawnSize(maskPicture, drawn), this.#autoencoder.compression);
-    return { latents, picture, mask, maskPicture };
-  }
-
-  /** Noise for a batch, [B, N, channels], new at each call: what torch's generators with the images' seeds give. */
-  #noise({ seeds, signal }: CheckedRequest, { images, height, width }: DenoiseShape): () => Promise<Float32Array> {
-    const channels = this.#transformer.config.inChannels;
-    const pixels = height * width;
-    const generators = seeds.map((seed) => new TorchGenerator(seed));
-    return async () => {
-      const noise = new Float32Array(images * channels * pixels);
-      for (const [i, generator] of generators.entries()) {
-        const one = await generator.draw(channels * pixels, signal);
-        noise.set(channelsLast(one, 1, channels, pixels), i * channels * pixels);
-      }
-      return noise;
-    };
-  }
-
-  #lastLayout({ data }: TensorLike, { images, height, width }: DenoiseShape): Float32Array {
-    return channelsLast(data, images, this.#transformer.config.inChannels, height * width);
-  }
-
-  /** The reference's tiles where they are asked for. */
-  #tiling(decodeTiling: DecodeTiling): Tiling | undefined {
-    return decodeTiling === 'blend' ? referenceTiling(this.#transformer.config.sampleSize) : undefined;
+    this.#fingerprint ??= await fingerprint(this.#parts.checkpoint);
+    const parameters = commonParameters(this.#parts, request, this.#fingerprint);
+    return await new Generation(this.#parts, this.#loadedTokenizer, request, parameters).run();
   }
 
   #tilingOptions({ tiling = 'auto', signal }: { tiling?: DecodeTiling; signal?: AbortSignal }) {
-    return { tiling: this.#tiling(checkChoice('tiling', tiling, DECODE_TILINGS)), signal };
-  }
-
-  #firstLayout(latents: Float32Array, { images, height, width }: DenoiseShape): TensorLike {
-    const channels = this.#transformer.config.inChannels;
-    const data = channelsFirst(latents, images, channels, height * width);
-    return { data, shape: [images, channels, height, width] };
-  }
-
-  /** Image `index` of a batch of latents. */
-  async #decode(
-    latents: Float32Array, // [B, N, channels]
-    index: number,
-    { height, width }: DenoiseShape,
-    request: CheckedRequest,
-    common: Omit<GenerationParameters, 'prompt' | 'negativePrompt' | 'seed'>,
-    source: Source | undefined,
-  ): Promise<SanaImage> {
-    const elements = height * width * this.#transformer.config.inChannels;
-    const own = latents.subarray(index * elements, (index + 1) * elements);
-    const options = { tiling: this.#tiling(request.decodeTiling), signal: request.signal };
-    const data = await this.#autoencoder.decodeRgb(own, height, width, request, options);
-    const prompt = Math.floor(index / request.numImagesPerPrompt);
-    const { maskPicture, picture } = source ?? {};
-    const controlImage = controlImageOf(request, index);
-    const whole = maskPicture === undefined || picture === undefined ? data : composite(data, picture, maskPicture);
-    return new SanaImage(
-      { width: request.width, height: request.height, data: whole },
-      {
-        ...common,
-        prompt: request.prompts[prompt] ?? '',
-        negativePrompt: request.negativePrompts[prompt] ?? '',
-        seed: String(request.seeds[index]),
-        ...(controlImage !== undefined && { controlImageSha256: sha256(controlImage.data) }),
-      },
-    );
-  }
-
-  /** What all images of a call have in common: enough, with prompts and seed, to make one again. */
-  async #parameters(
-    request: CheckedRequest,
-  ): Promise<Omit<GenerationParameters, 'prompt' | 'negativePrompt' | 'seed'>> {
-    this.#fingerprint ??= await fingerprint(this.#checkpoint);
-    const { complexHumanInstruction: instruction, latents, strength, image, maskImage } = request;
-    const { control, loraScale = 1 } = request;
-    const { maxTimesteps, intermediateTimesteps } = request.timesteps;
-    const loras = this.#transformer.adapters;
-    return {
-      width: request.width,
-      height: request.height,
-      numInferenceSteps: request.numInferenceSteps,
-      guidanceScale: request.guidanceScale,
-      scheduler: request.scheduler,
-      ...(instruction !== undefined && { complexHumanInstruction: instruction.length === 0 ? null : instruction }),
-      cleanCaption: request.cleanCaption,
-      maxSequenceLength: request.maxSequenceLength,
-      useResolutionBinning: request.useResolutionBinning,
-      ...(request.decodeTiling !== 'auto' && { decodeTiling: request.decodeTiling }),
-      ...(maxTimesteps !== undefined && { maxTimesteps }),
-      ...(intermediateTimesteps !== undefined && { intermediateTimesteps }),
-      ...(request.pagScale > 0 && { pagScale: request.pagScale }),
-      ...(strength !== undefined && { strength }),
-      ...(image !== undefined && { imageSha256: sha256(image.data) }),
-      ...(maskImage !== undefined && { maskSha256: sha256(maskImage.data) }),
-      ...(latents !== undefined && { latentsSha256: sha256(latents.data) }),
-      ...(control !== undefined && { controlnetConditioningScale: control.scale }),
-      ...(loras.length > 0 && { loras }),
-      ...(loraScale !== 1 && { loraScale }),
-      model: this.#name,
-      modelFingerprint: this.#fingerprint,
-      dtype: publicDtype(this.#dtype),
-      devicePath: this.#engine.device.info.path,
-      version,
-    };
+    return { tiling: this.#parts.tiling(checkChoice('tiling', tiling, DECODE_TILINGS)), signal };
   }
 
   async #explain(request: CheckedRequest): Promise<Explanation> {
-    this.#checkLoraScale(request);
+    const parts = this.#parts;
+    checkLoraScale(parts, request);
     const { negative, positive } = await tokenize(this.#loadedTokenizer, request);
     const perturbed = request.pagScale > 0 ? positive : [];
     const tokens = [...perturbed, ...negative, ...positive].map(({ positions }) => positions.length);
@@ -754,57 +309,21 @@ export class SanaPipeline {
       request,
       positive,
       negative,
-      offload: this.#offload,
-      textEncoder: this.#textEncoder,
-      denoiser: this.#transformer.denoiser(this.#shapeOf(request, tokens)),
-      loraMerge: this.#transformer.explainMerge(request.loraScale ?? 1),
-      denoisingBytes: this.#denoisingBytes,
-      autoencoder: this.#autoencoder,
-      tiling: this.#tiling(request.decodeTiling),
-      reachableBytes: this.#engine.spareBytes + this.#heldBytes(request),
-      workspaceBytes: this.#engine.workspaceBytes,
-      model: this.#name,
-      device: this.#engine.deviceId,
-      devicePath: this.#engine.device.info.path,
-      dtype: publicDtype(this.#dtype),
+      offload: parts.offload,
+      textEncoder: parts.textEncoder,
+      denoiser: parts.transformer.denoiser(shapeOf(parts, request, tokens)),
+      loraMerge: parts.transformer.explainMerge(request.loraScale ?? 1),
+      denoisingBytes: parts.denoisingBytes,
+      autoencoder: parts.autoencoder,
+      tiling: parts.tiling(request.decodeTiling),
+      reachableBytes: parts.engine.spareBytes + parts.heldBytes(request),
+      workspaceBytes: parts.engine.workspaceBytes,
+      model: nameOf(parts.checkpoint),
+      device: parts.engine.deviceId,
+      devicePath: parts.engine.device.info.path,
+      dtype: publicDtype(parts.dtype),
     });
   }
-
-  /** What this pipeline has on the device of what a request needs, beside the arena, and could give back. */
-  #heldBytes({ image, control }: CheckedRequest): number {
-    const denoiser = this.#denoiser === undefined ? 0 : this.#denoiser.stateBytes - this.#denoiser.unallocatedBytes;
-    const transformer = this.#transformer.loaded ? this.#transformer.weightBytes : 0;
-    const controlnet = this.#controlnet?.loaded ? this.#controlnet.weightBytes : 0;
-    const encoder = image === undefined && control === undefined ? 0 : this.#autoencoder.heldEncoderBytes;
-    return this.#textEncoder.heldBytes + transformer + controlnet + this.#autoencoder.heldBytes + encoder + denoiser;
-  }
-
-  /** The folder's name, never its path. */
-  get #name(): string {
-    return basename(resolve(this.#checkpoint.folder));
-  }
-}
-
-/** The picture that a generation starts from. */
-interface Source {
-  readonly latents: Float32Array; // [pixels, channels] in the transformer's scale
-  readonly picture: RawImage; // of the size asked for
-  readonly mask?: Float32Array; // [pixels], 1: drawn anew
-  readonly maskPicture?: RawImage; // of the size asked for
-}
-
-/** The latents of a picture at a level of noise, [images, pixels, channels]. */
-function noised(source: Source, noise: Float32Array, mix: { clean: number; noise: number }): Float32Array {
-  const { latents } = source;
-  return noise.map((value, i) => mix.clean * (latents[i % latents.length] ?? 0) + mix.noise * value);
-}
-
-function scaled(values: Float32Array, factor: number): Float32Array {
-  return values.map((value) => value * factor);
-}
-
-function sha256(data: NodeJS.ArrayBufferView): string {
-  return createHash('sha256').update(data).digest('hex');
 }
 
 function either(one: AbortSignal, other: AbortSignal | undefined): AbortSignal {
@@ -817,10 +336,6 @@ function computeDtype(dtype: CheckedLoadOptions['dtype'], engine: Engine): Compu
   if (dtype === 'bfloat16') return 'bf16';
   if (engine.deviceId !== 'cpu') return 'f16';
   throw argumentError('dtype', "'auto', 'float32' or 'bfloat16' on the CPU", dtype);
-}
-
-function publicDtype(dtype: ComputeDtype): DTypeName {
-  return ({ f32: 'float32', bf16: 'bfloat16', f16: 'float16' } as const)[dtype];
 }
 
 async function asTensor(image: ImageInput | TensorLike): Promise<TensorLike> {

@@ -3,8 +3,8 @@
  * to fit.
  */
 
-import sharp, { type Sharp } from 'sharp';
 import { readImage } from '../image/input.ts';
+import { resizeLanczos } from '../image/lanczos.ts';
 import { checkList } from './fields.ts';
 import { resizeCropPlan, type Size } from './resolution.ts';
 import type { GenerateRequest, ImageInput, RawImage } from './types.ts';
@@ -49,38 +49,44 @@ async function readOneOrMore(
 }
 
 /** A picture at another size: scaled until it covers it, and cut around the centre. */
-export async function covering(picture: RawImage, { width, height }: Size): Promise<RawImage> {
+export async function covering(picture: RawImage, { width, height }: Size, signal?: AbortSignal): Promise<RawImage> {
   if (picture.width === width && picture.height === height) return picture;
-  const resized = open(picture).resize(width, height, { fit: 'cover', kernel: 'lanczos3' });
-  return { width, height, data: await rgb(resized) };
+  const ratio = Math.max(width / picture.width, height / picture.height);
+  const covered = {
+    width: Math.max(width, Math.round(picture.width * ratio)),
+    height: Math.max(height, Math.round(picture.height * ratio)),
+  };
+  const resized = await resizeLanczos(picture, covered, signal);
+  return windowOf(
+    resized,
+    { width, height },
+    Math.floor((covered.width - width) / 2),
+    Math.floor((covered.height - height) / 2),
+  );
 }
 
 /**
  * A picture of the size asked for, at the size the model draws at, placed so that resizing and cropping the drawn
  * picture finds it where it was: the strip that will be cropped repeats the picture's edge.
  */
-export async function atDrawnSize(picture: RawImage, drawn: Size): Promise<RawImage> {
+export async function atDrawnSize(picture: RawImage, drawn: Size, signal?: AbortSignal): Promise<RawImage> {
   const { width, height } = picture;
   if (drawn.width === width && drawn.height === height) return picture;
   const { resizedWidth, resizedHeight, left, top } = resizeCropPlan(drawn.height, drawn.width, height, width);
-  const extended = await rgb(
-    open(picture).extend({
-      left,
-      top,
-      right: resizedWidth - width - left,
-      bottom: resizedHeight - height - top,
-      extendWith: 'copy',
-    }),
-  );
-  const strip = { width: resizedWidth, height: resizedHeight, data: extended };
-  const resized = open(strip).resize(drawn.width, drawn.height, { fit: 'fill', kernel: 'lanczos3' });
-  return { width: drawn.width, height: drawn.height, data: await rgb(resized) };
+  const strip = windowOf(picture, { width: resizedWidth, height: resizedHeight }, -left, -top);
+  return await resizeLanczos(strip, drawn, signal);
 }
 
-function open({ data, width, height }: RawImage) {
-  return sharp(data, { raw: { width, height, channels: 3 } });
-}
-
-async function rgb(image: Sharp): Promise<Uint8Array> {
-  return new Uint8Array(await image.removeAlpha().toColourspace('srgb').raw({ depth: 'uchar' }).toBuffer());
+/** A window of a picture whose first pixel is at `left`, `top`; beyond the picture its edge goes on. */
+function windowOf(picture: RawImage, { width, height }: Size, left: number, top: number): RawImage {
+  const data = new Uint8Array(width * height * 3);
+  const inside = (at: number, side: number) => Math.min(side - 1, Math.max(0, at));
+  for (let y = 0; y < height; y++) {
+    const row = inside(top + y, picture.height) * picture.width;
+    for (let x = 0; x < width; x++) {
+      const from = 3 * (row + inside(left + x, picture.width));
+      data.set(picture.data.subarray(from, from + 3), 3 * (y * width + x));
+    }
+  }
+  return { width, height, data };
 }

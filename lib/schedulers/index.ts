@@ -25,6 +25,13 @@ export { MAX_TIMESTEPS, type ScmOptions, scm } from './scm.ts';
 export const SCHEDULERS = ['flow-dpm-solver', 'flow-euler', 'scm'] as const;
 export type SchedulerName = (typeof SCHEDULERS)[number];
 
+/** The samplers that can drive a model, by the class of its own, which comes first. */
+export const SCHEDULERS_OF = {
+  DPMSolverMultistepScheduler: ['flow-dpm-solver', 'flow-euler'],
+  FlowMatchEulerDiscreteScheduler: ['flow-euler', 'flow-dpm-solver'],
+  SCMScheduler: ['scm'],
+} as const satisfies Record<SchedulerConfig['className'], readonly SchedulerName[]>;
+
 /**
  * The sampler of a checkpoint, as a function of the number of steps; or the one named by `override`, with the
  * checkpoint's shift, since that belongs to the resolution and not to the sampler. A distilled model has its own

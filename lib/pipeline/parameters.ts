@@ -1,0 +1,64 @@
+/** What an image is made from, to be kept with it. */
+
+import { createHash } from 'node:crypto';
+import { basename, resolve } from 'node:path';
+import { version } from '../version.ts';
+import type { ComputeDtype } from './engine.ts';
+import type { Parts } from './parts.ts';
+import type { CheckedRequest } from './request.ts';
+import type { DTypeName, GenerationParameters } from './types.ts';
+
+/** What all images of a call have in common. */
+export type CommonParameters = Omit<GenerationParameters, 'prompt' | 'negativePrompt' | 'seed'>;
+
+/** Enough, with prompts and seed, to make the images of a call again. */
+export function commonParameters(
+  { checkpoint, transformer, engine, dtype }: Parts,
+  request: CheckedRequest,
+  modelFingerprint: string,
+): CommonParameters {
+  const { complexHumanInstruction: instruction, latents, strength, image, maskImage } = request;
+  const { control, loraScale = 1 } = request;
+  const { maxTimesteps, intermediateTimesteps } = request.timesteps;
+  const loras = transformer.adapters;
+  return {
+    width: request.width,
+    height: request.height,
+    numInferenceSteps: request.numInferenceSteps,
+    guidanceScale: request.guidanceScale,
+    scheduler: request.scheduler,
+    ...(instruction !== undefined && { complexHumanInstruction: instruction.length === 0 ? null : instruction }),
+    cleanCaption: request.cleanCaption,
+    maxSequenceLength: request.maxSequenceLength,
+    useResolutionBinning: request.useResolutionBinning,
+    ...(request.decodeTiling !== 'auto' && { decodeTiling: request.decodeTiling }),
+    ...(maxTimesteps !== undefined && { maxTimesteps }),
+    ...(intermediateTimesteps !== undefined && { intermediateTimesteps }),
+    ...(request.pagScale > 0 && { pagScale: request.pagScale }),
+    ...(strength !== undefined && { strength }),
+    ...(image !== undefined && { imageSha256: sha256(image.data) }),
+    ...(maskImage !== undefined && { maskSha256: sha256(maskImage.data) }),
+    ...(latents !== undefined && { latentsSha256: sha256(latents.data) }),
+    ...(control !== undefined && { controlnetConditioningScale: control.scale }),
+    ...(loras.length > 0 && { loras }),
+    ...(loraScale !== 1 && { loraScale }),
+    model: nameOf(checkpoint),
+    modelFingerprint,
+    dtype: publicDtype(dtype),
+    devicePath: engine.device.info.path,
+    version,
+  };
+}
+
+/** The folder's name, never its path. */
+export function nameOf({ folder }: { readonly folder: string }): string {
+  return basename(resolve(folder));
+}
+
+export function publicDtype(dtype: ComputeDtype): DTypeName {
+  return ({ f32: 'float32', bf16: 'bfloat16', f16: 'float16' } as const)[dtype];
+}
+
+export function sha256(data: NodeJS.ArrayBufferView): string {
+  return createHash('sha256').update(data).digest('hex');
+}

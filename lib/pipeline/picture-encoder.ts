@@ -1,0 +1,87 @@
+/** What is made of a request's pictures before the first step. */
+
+import { SanaError } from '../errors.ts';
+import { resizeLanczos } from '../image/lanczos.ts';
+import type { Autoencoder } from './autoencoder.ts';
+import type { Control } from './controlnet.ts';
+import { latentMask } from './inpainting.ts';
+import { channelsLast, scaled } from './layout.ts';
+import type { Parts } from './parts.ts';
+import { toTensor } from './picture-tensor.ts';
+import type { CheckedRequest } from './request.ts';
+import { atDrawnSize, covering } from './source-image.ts';
+import type { RawImage } from './types.ts';
+
+/** The picture that a generation starts from. */
+export interface Source {
+  readonly latents: Float32Array; // [pixels, channels] in the transformer's scale
+  readonly picture: RawImage; // of the size asked for
+  readonly mask?: Float32Array; // [pixels], 1: drawn anew
+  readonly maskPicture?: RawImage; // of the size asked for
+}
+
+/** A request's pictures as the models take them. */
+export interface EncodedPictures {
+  readonly source: Source | undefined;
+  readonly control: Control | undefined;
+}
+
+/** Encodes the pictures of a request; the encoder leaves with what `offload` does not keep. */
+export async function encodePictures(parts: Parts, request: CheckedRequest): Promise<EncodedPictures> {
+  if (request.image === undefined && request.control === undefined) return { source: undefined, control: undefined };
+  try {
+    return { source: await encodeSource(parts, request), control: await encodeControl(parts, request) };
+  } finally {
+    if (parts.offload !== 'none') parts.autoencoder.disposeEncoder();
+    if (parts.offload === 'sequential') parts.engine.arena.dispose(); // of many times the size that a step needs
+  }
+}
+
+/** The picture to start from, as latents, and its mask. */
+async function encodeSource(
+  { autoencoder }: Parts,
+  { image, maskImage, signal, ...size }: CheckedRequest,
+): Promise<Source | undefined> {
+  if (image === undefined) return undefined;
+  const drawn = { width: size.drawnWidth, height: size.drawnHeight };
+  const picture = await covering(image, size, signal);
+  const latents = await latentsOf(autoencoder, await atDrawnSize(picture, drawn, signal), signal);
+  if (maskImage === undefined) return { latents, picture };
+  const maskPicture = await covering(maskImage, size, signal);
+  const mask = latentMask(await atDrawnSize(maskPicture, drawn, signal), autoencoder.compression);
+  return { latents, picture, mask, maskPicture };
+}
+
+/** The pictures that steer a ControlNet, as it takes them: stretched to the size drawn at, as the reference does. */
+async function encodeControl({ autoencoder }: Parts, request: CheckedRequest): Promise<Control | undefined> {
+  const { control, numImagesPerPrompt, drawnWidth: width, drawnHeight: height, signal } = request;
+  if (control === undefined) return undefined;
+  const copies = control.images.length === 1 ? 1 : numImagesPerPrompt;
+  const each: Float32Array[] = []; // [N, channels]
+  for (const image of control.images) {
+    const latents = await latentsOf(autoencoder, await resizeLanczos(image, { width, height }, signal), signal);
+    for (let copy = 0; copy < copies; copy++) each.push(latents);
+  }
+  const latents = new Float32Array(each.reduce((sum, { length }) => sum + length, 0));
+  let offset = 0;
+  for (const one of each) {
+    latents.set(one, offset);
+    offset += one.length;
+  }
+  return { latents, scale: control.scale };
+}
+
+/** A picture's latents in the transformer's scale, [N, channels]. */
+async function latentsOf(
+  autoencoder: Autoencoder,
+  picture: RawImage,
+  signal: AbortSignal | undefined,
+): Promise<Float32Array> {
+  const z = await autoencoder.encode(await toTensor(picture, signal), { signal });
+  const [, channels = 0, height = 0, width = 0] = z.shape;
+  const latents = channelsLast(scaled(z.data, autoencoder.config.scalingFactor), 1, channels, height * width);
+  if (latents.every(Number.isFinite)) return latents;
+  throw new SanaError('ERR_SANA_NUMERICS', "The autoencoder's encoder made NaN or infinite values of a picture", {
+    hint: "The weights are damaged, or overflow in this dtype: try dtype 'float32' or download the autoencoder again.",
+  });
+}
