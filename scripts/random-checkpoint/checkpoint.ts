@@ -5,14 +5,23 @@ import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { argumentError, SanaError } from '../../lib/errors.ts';
 import { type CheckpointConfigs, configFiles } from './configs.ts';
-import { bytesPerElement } from './gaussian.ts';
-import { parameterCount, type TensorSpec, textEncoderTensors, transformerTensors, vaeTensors } from './tensors.ts';
+import { bytesPerElement, type StoredDType } from './gaussian.ts';
+import {
+  controlnetTensors,
+  parameterCount,
+  type TensorSpec,
+  textEncoderTensors,
+  transformerTensors,
+  vaeTensors,
+} from './tensors.ts';
 import { type Variant, variantDTypes, writeComponent } from './writer.ts';
 
 export interface RandomCheckpointOptions {
   readonly configs: CheckpointConfigs;
   readonly tokenizer: TokenizerFiles;
   readonly variant: Variant;
+  /** What the weights are stored as. Default: the variant's own, f32 where there is none. */
+  readonly dtype?: StoredDType;
   /** A whole number; the same seed gives the same bytes. */
   readonly seed: number;
   /** Largest file of tensors, in bytes; the released repositories were cut at 5 GB. */
@@ -35,10 +44,13 @@ export const defaultShardBytes = 5e9;
 export function components(
   configs: CheckpointConfigs,
 ): { readonly folder: string; readonly stem: string; readonly tensors: TensorSpec[] }[] {
+  const { transformer, vae, textEncoder, controlnet } = configs;
+  const stem = 'diffusion_pytorch_model';
   return [
-    { folder: 'transformer', stem: 'diffusion_pytorch_model', tensors: transformerTensors(configs.transformer) },
-    { folder: 'vae', stem: 'diffusion_pytorch_model', tensors: vaeTensors(configs.vae) },
-    { folder: 'text_encoder', stem: 'model', tensors: textEncoderTensors(configs.textEncoder) },
+    { folder: 'transformer', stem, tensors: transformerTensors(transformer) },
+    { folder: 'vae', stem, tensors: vaeTensors(vae) },
+    { folder: 'text_encoder', stem: 'model', tensors: textEncoderTensors(textEncoder) },
+    ...(controlnet === undefined ? [] : [{ folder: 'controlnet', stem, tensors: controlnetTensors(controlnet) }]),
   ];
 }
 
@@ -51,7 +63,7 @@ export async function writeRandomCheckpoint(folder: string, options: RandomCheck
   if (!Number.isSafeInteger(options.seed)) throw argumentError('seed', 'a whole number', options.seed);
   await checkTarget(target, options.force ?? false);
   const parts = components(options.configs);
-  const dtype = variantDTypes[options.variant];
+  const dtype = options.dtype ?? variantDTypes[options.variant];
   const totalBytes = parts.reduce((sum, part) => sum + parameterCount(part.tensors) * bytesPerElement[dtype], 0);
   const partial = `${target}.partial-${process.pid}`;
   try {
@@ -63,6 +75,7 @@ export async function writeRandomCheckpoint(folder: string, options: RandomCheck
         folder: join(partial, component),
         stem,
         variant: options.variant,
+        dtype,
         shardBytes: options.shardBytes ?? defaultShardBytes,
       };
       await writeComponent(tensors, files, {
