@@ -49,6 +49,7 @@ const program = new Command('make-random-checkpoint')
   )
   .option('--seed <number>', 'seed of the weights', wholeNumber(0), 0)
   .option('--shard-bytes <bytes>', 'largest file of tensors', wholeNumber(1), defaultShardBytes)
+  .option('--hollow', 'zeros that take no disk: to plan with (sana-native explain), not to draw with')
   .option('--force', 'replace an existing checkpoint')
   .option('--tiny', 'a small model instead, of these dimensions:')
   .addOption(
@@ -86,6 +87,7 @@ try {
     variant,
     dtype,
     seed: options.seed,
+    hollow: options.hollow ?? false,
     shardBytes: options.shardBytes,
     force: options.force ?? false,
     signal: interrupted.signal,

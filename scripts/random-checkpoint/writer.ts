@@ -21,6 +21,8 @@ export interface ComponentFiles {
 
 export interface DrawOptions {
   readonly seed: number;
+  /** Zeros, as holes that take no disk, for what only reads headers. */
+  readonly hollow?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onBytes?: ((bytes: number) => void) | undefined; // bytes just written
 }
@@ -90,7 +92,14 @@ async function writeSafetensors(
 ): Promise<void> {
   const file = await open(path, 'wx');
   try {
-    await file.write(header(tensors, dtype));
+    const head = header(tensors, dtype);
+    await file.write(head);
+    if (options.hollow) {
+      const bytes = tensors.reduce((sum, tensor) => sum + byteCount(tensor, dtype), 0);
+      await file.truncate(head.length + bytes);
+      options.onBytes?.(bytes);
+      return;
+    }
     const tables = new GaussianTables(dtype);
     // Two blocks: one is being filled while the other is on its way to the disk.
     let [block, spare] = [allocate(dtype, kBlockElements), allocate(dtype, kBlockElements)];

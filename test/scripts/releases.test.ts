@@ -1,5 +1,12 @@
 import assert from 'node:assert/strict';
-import { components, defaultShardBytes } from '../../scripts/random-checkpoint/checkpoint.ts';
+import { join } from 'node:path';
+import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
+import {
+  components,
+  defaultShardBytes,
+  tokenizerFrom,
+  writeRandomCheckpoint,
+} from '../../scripts/random-checkpoint/checkpoint.ts';
 import {
   configFiles,
   type ReleasedModel,
@@ -11,7 +18,9 @@ import {
 import { hasVariants, releases, unsuffixedDType } from '../../scripts/random-checkpoint/releases.ts';
 import { parameterCount, type TensorSpec } from '../../scripts/random-checkpoint/tensors.ts';
 import { shardsOf, type Variant } from '../../scripts/random-checkpoint/writer.ts';
+import { testDevice } from '../support/device.ts';
 import { sanaError } from '../support/errors.ts';
+import { fixture, temporaryFolder } from '../support/files.ts';
 
 const vocabSize = 256000;
 
@@ -31,6 +40,8 @@ function tensorsOf(folder: string, model: ReleasedModel, size: ReleasedSize, con
 }
 
 describe('the released models', () => {
+  const folder = temporaryFolder();
+
   for (const model of releasedModels) {
     for (const size of releasedSizes(model)) {
       it(`${model} at ${size} has as many tensors and parameters as the release, each of its own name`, () => {
@@ -40,6 +51,31 @@ describe('the released models', () => {
         const text = tensorsOf('text_encoder', model, size);
         assert.deepEqual([text.length, parameterCount(text)], [288, 2_614_341_888]);
         assert.equal(parameterCount(tensorsOf('vae', model, size)), 159_223_171 + 153_027_104);
+      });
+    }
+  }
+
+  for (const model of releasedModels) {
+    for (const size of releasedSizes(model)) {
+      it(`${model} at ${size}: the package takes every file, and plans a picture of that size`, async () => {
+        const path = join(folder.path, `${model}-${size}`);
+        const tokenizer = await tokenizerFrom(fixture('sana-base', 'tokenizer'));
+        await writeRandomCheckpoint(path, {
+          configs: releasedConfigs(model, size, vocabSize),
+          tokenizer,
+          variant: 'none',
+          dtype: 'BF16',
+          hollow: true,
+          seed: 0,
+        });
+        const explanation = await SanaPipeline.explain(path, undefined, { device: testDevice, dtype: 'bfloat16' });
+        assert.deepEqual([explanation.width, explanation.height], [size, size]);
+        const step = explanation.stages.find(({ name }) => name === 'denoise_step');
+        assert.equal(step?.runs, model.startsWith('sprint') ? 2 : 20);
+        const weights = transformers[model][1] + 2_614_341_888 - 256000 * 2304 + 159_223_171;
+        // Vectors and depthwise convolutions are kept in f32.
+        const bytes = explanation.memory.weightsBytes / weights;
+        assert.ok(bytes > 2 && bytes < 2.02, `${bytes} bytes a parameter`);
       });
     }
   }
