@@ -3,7 +3,8 @@
  * benchmarks and tests where the real weights are not at hand. The same seed gives the same bytes.
  *
  *   npm run make-checkpoint -- --model 0.6b --size 512 --variant bf16 -o checkpoints/sana-0.6b
- *   npm run make-checkpoint -- --tiny --layers 5 --heads 3 --cross-heads 2 -o checkpoints/tiny
+ *   npm run make-checkpoint -- --model 1.5-4.8b -o checkpoints/sana-1.5
+ *   npm run make-checkpoint -- --tiny --kind sprint --layers 5 --heads 3 --cross-heads 2 -o checkpoints/tiny
  */
 
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -14,20 +15,48 @@ import {
   tokenizerFrom,
   writeRandomCheckpoint,
 } from './random-checkpoint/checkpoint.ts';
-import { type ReleasedModel, releasedConfigs, tinyConfigs } from './random-checkpoint/configs.ts';
-import type { Variant } from './random-checkpoint/writer.ts';
+import {
+  type CheckpointConfigs,
+  type ModelKind,
+  type ReleasedModel,
+  type ReleasedSize,
+  releasedConfigs,
+  releasedModels,
+  releasedSizes,
+  tinyConfigs,
+} from './random-checkpoint/configs.ts';
+import type { StoredDType } from './random-checkpoint/gaussian.ts';
+import { hasVariants, unsuffixedDType } from './random-checkpoint/releases.ts';
+import { type Variant, variantDTypes } from './random-checkpoint/writer.ts';
 
 const program = new Command('make-random-checkpoint')
   .requiredOption('-o, --output <folder>', 'where to write it')
-  .addOption(new Option('--model <name>', 'released model to imitate').choices(['0.6b', '1.6b']).default('0.6b'))
-  .addOption(new Option('--size <pixels>', 'native image size').choices(['512', '1024']).default('512'))
+  .addOption(new Option('--model <name>', 'released model to imitate').choices(releasedModels).default('0.6b'))
   .addOption(
-    new Option('--variant <name>', 'stored precision: none is f32').choices(['none', 'fp16', 'bf16']).default('bf16'),
+    new Option('--size <pixels>', 'native image size (default: the least that the model was released for)').choices([
+      '512',
+      '1024',
+      '2048',
+      '4096',
+    ]),
+  )
+  .option('--controlnet', 'with a ControlNet: of 0.6b or 1.6b, at 1024')
+  .addOption(
+    new Option(
+      '--variant <name>',
+      'stored precision: none is f32 (default: bf16; 1.5 and Sprint were released without variants, in bf16)',
+    ).choices(['none', 'fp16', 'bf16']),
   )
   .option('--seed <number>', 'seed of the weights', wholeNumber(0), 0)
   .option('--shard-bytes <bytes>', 'largest file of tensors', wholeNumber(1), defaultShardBytes)
+  .option('--hollow', 'zeros that take no disk: to plan with (sana-native explain), not to draw with')
   .option('--force', 'replace an existing checkpoint')
   .option('--tiny', 'a small model instead, of these dimensions:')
+  .addOption(
+    new Option('--kind <name>', 'what it has beside its dimensions')
+      .choices(['sana', 'sana-2k', 'sana-4k', 'sana-1.5', 'sprint'])
+      .default('sana'),
+  )
   .option('--layers <n>', 'transformer blocks', wholeNumber(1), 3)
   .option('--control-layers <n>', 'blocks of a ControlNet, fewer than the transformer has; 0: none', wholeNumber(0), 0)
   .option('--heads <n>', 'self-attention heads of 32 channels', wholeNumber(1), 2)
@@ -48,16 +77,17 @@ process.once('SIGINT', () => interrupted.abort(new Error('interrupted')));
 
 try {
   const tokenizer = await (options.tokenizer === undefined ? gemmaTokenizer() : tokenizerFrom(options.tokenizer));
-  const configs = options.tiny
-    ? tinyConfigs(tinyDimensions(), tokenizer.vocabSize)
-    : releasedConfigs(options.model as ReleasedModel, options.size === '512' ? 512 : 1024, tokenizer.vocabSize);
+  const { variant, dtype } = stored();
+  const configs = options.tiny ? tinyConfigs(tinyDimensions(), tokenizer.vocabSize) : released(tokenizer.vocabSize);
   const started = performance.now();
   let shown = -1;
   await writeRandomCheckpoint(options.output, {
     configs,
     tokenizer,
-    variant: options.variant as Variant,
+    variant,
+    dtype,
     seed: options.seed,
+    hollow: options.hollow ?? false,
     shardBytes: options.shardBytes,
     force: options.force ?? false,
     signal: interrupted.signal,
@@ -75,6 +105,23 @@ try {
   const hint = error instanceof SanaError ? `\n${error.hint}` : '';
   console.error(`\n${error instanceof Error ? error.message : String(error)}${hint}`);
   process.exitCode = 1;
+}
+
+function released(vocabSize: number): CheckpointConfigs {
+  const model = options.model as ReleasedModel;
+  const controlnet = options.controlnet ?? false;
+  const [least] = controlnet ? [1024] : releasedSizes(model);
+  return releasedConfigs(model, Number(options.size ?? least) as ReleasedSize, vocabSize, { controlnet });
+}
+
+/** What the files are named and hold. */
+function stored(): { variant: Variant; dtype: StoredDType } {
+  const model = options.model as ReleasedModel;
+  const plain = !options.tiny && !hasVariants(model);
+  const variant: Variant = options.variant ?? (plain ? 'none' : 'bf16');
+  if (plain && variant !== 'none') program.error(`error: ${model} was released without variants: leave --variant out`);
+  if (variant !== 'none') return { variant, dtype: variantDTypes[variant] };
+  return { variant, dtype: options.tiny ? 'F32' : unsuffixedDType(model) };
 }
 
 function tinyDimensions() {
@@ -100,6 +147,7 @@ function tinyDimensions() {
   fits(textHeadDim % 2 === 0, `--text-head-dim ${textHeadDim} must be even`);
   fits(vaeWidth % 8 === 0, `--vae-width ${vaeWidth} must be a multiple of 8`);
   return {
+    kind: options.kind as ModelKind,
     layers,
     controlLayers,
     heads,

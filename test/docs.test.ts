@@ -10,6 +10,7 @@ import { openCheckpoint } from '../lib/runtime/checkpoint.ts';
 import { readTensors, writeSafetensors } from '../lib/runtime/tensor-file.ts';
 import { openFile } from './support/files.ts';
 import { officialAutoencoder, officialTransformer, type Values } from './support/official-names.ts';
+import { layOver } from './support/pipelines.ts';
 import { torchFile } from './support/torch-writer.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -27,7 +28,8 @@ describe('the examples of the documentation', () => {
     const file = join(folder, 'example.mts');
     const source = example
       .replaceAll(/'sana-native\/ops'/g, JSON.stringify(join(root, 'lib/graph/index.ts')))
-      .replaceAll(/'sana-native'/g, JSON.stringify(join(root, 'lib/index.ts')));
+      .replaceAll(/'sana-native'/g, JSON.stringify(join(root, 'lib/index.ts')))
+      .replaceAll(/ 'sharp'/g, ` ${JSON.stringify(createRequire(import.meta.url).resolve('sharp'))}`);
     writeFileSync(file, source);
     const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
     return execFileSync(process.execPath, ['--import', tsx, file], { cwd: folder, encoding: 'utf8' });
@@ -84,6 +86,58 @@ describe('the examples of the documentation', () => {
         .replace(/;$/, ');')}`,
     );
     assert.match(printed, /0\.731058/); // silu(1)
+  });
+
+  describe('docs/models.md', () => {
+    const text = readFileSync(join(root, 'docs/models.md'), 'utf8');
+    const sections = text.split(/^## /m).flatMap((section) => {
+      const [, example] = /```ts\n([\s\S]*?)```/.exec(section) ?? [];
+      return example === undefined ? [] : [[section.split('\n', 1)[0] ?? '', example] as const];
+    });
+    /** What is laid over the tiny checkpoint to make it one of the kind. */
+    const overlays = { Sana_1600M_4Kpx: 'sana-4k', 'SANA1.5': 'sana15', Sana_Sprint: 'sana-sprint' };
+    const pictures: Record<string, string[]> = {
+      'SANA 1.0': ['picture-0.png', 'picture-1.png', 'picture-2.png', 'picture-3.png'],
+      '2K and 4K': ['island.png'],
+      'SANA-1.5': ['fox-1.5.png'],
+      'SANA-Sprint': ['fox-1.png', 'fox-2.png', 'fox-4.png'],
+      'Image to image': ['fox-at-night.png'],
+      Inpainting: ['fox-and-hare.png'],
+      'Perturbed-attention guidance': ['fox-pag.png'],
+    };
+
+    it('has an example of every variant', () => {
+      assert.deepEqual(
+        sections.map(([title]) => title),
+        Object.keys(pictures),
+      );
+    });
+
+    for (const [title, example] of sections) {
+      it(title, async () => {
+        const [, name = assert.fail()] = /fromPretrained\('\.\/([^']+)'/.exec(example) ?? [];
+        const overlay = Object.entries(overlays).find(([start]) => name.startsWith(start))?.[1];
+        const laid = layOver(...(overlay === undefined ? [] : [overlay]));
+        try {
+          const config = join(laid.path, 'transformer/config.json');
+          const json = JSON.parse(readFileSync(config, 'utf8'));
+          writeFileSync(config, JSON.stringify({ ...json, sample_size: 6 })); // 192 pixels, drawn in a second
+          symlinkSync(laid.path, join(folder, name));
+          const blue = { create: { width: 160, height: 96, channels: 3, background: '#36c' } } as const;
+          await sharp(blue).toFile(join(folder, 'fox.png'));
+          run(example);
+          for (const picture of pictures[title] ?? []) {
+            const { width, height } = await sharp(join(folder, picture)).metadata();
+            const size = example.includes("image: 'fox.png'") ? [160, 96] : [192, 192];
+            assert.deepEqual([width, height], size, picture);
+            rmSync(join(folder, picture));
+          }
+        } finally {
+          rmSync(join(folder, name), { force: true });
+          laid.remove();
+        }
+      });
+    }
   });
 
   it('docs/convert.md: converts a transformer, a larger one and an autoencoder, and draws', async () => {

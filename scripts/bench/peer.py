@@ -182,7 +182,8 @@ def reference(command):
     elif stage == "denoise_step":
         transformer = networks.get(models.Transformer, None, command)
         text, mask = given("encoder_hidden_states").to(dtype), given("encoder_attention_mask")
-        output = transformer(given("latents").to(dtype), text, given("timestep"), mask)
+        guidance = tensors.get(prefix + "guidance")  # of Sprint: the scale times guidance_embeds_scale
+        output = transformer(given("latents").to(dtype), text, given("timestep"), mask, guidance)
     elif stage == "decode":
         output = networks.get(models.Decoder, None, command)(given("z").to(dtype))
     else:

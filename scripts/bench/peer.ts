@@ -68,7 +68,10 @@ export type PeerCase = PeerTiming & (PeerStage | PeerOperator);
 export interface PeerReference {
   readonly stage: PeerStage['case'];
   readonly checkpoint: string;
-  /** A safetensors file with `prefix` + `input_ids`, `attention_mask` | `latents`, `timestep`, `encoder_hidden_states`, `encoder_attention_mask` | `z`. */
+  /**
+   * A safetensors file with `prefix` + `input_ids`, `attention_mask` | `latents`, `timestep`, `encoder_hidden_states`,
+   * `encoder_attention_mask`, of Sprint `guidance` (times its scale) | `z`.
+   */
   readonly inputs: string;
   readonly prefix?: string;
   readonly outputs: string;

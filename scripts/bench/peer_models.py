@@ -92,10 +92,16 @@ def linear_attention(q, k, v):
     return out[:, :, :-1] / (out[:, :, -1:] + 1e-15)
 
 
+def query_key_norms(width, normed):
+    """Over all heads together, as SANA-1.5 and Sprint have them."""
+    return (RMSNorm(width), RMSNorm(width)) if normed else (nn.Identity(), nn.Identity())
+
+
 class SelfAttention(nn.Module):
-    def __init__(self, width, heads):
+    def __init__(self, width, heads, normed):
         super().__init__()
         self.heads = heads
+        self.norm_q, self.norm_k = query_key_norms(width, normed)
         self.to_q = nn.Linear(width, width, bias=False)
         self.to_k = nn.Linear(width, width, bias=False)
         self.to_v = nn.Linear(width, width, bias=False)
@@ -105,15 +111,16 @@ class SelfAttention(nn.Module):
         return x.transpose(1, 2).unflatten(1, (self.heads, -1)).float()
 
     def forward(self, x):  # [B, N, D]
-        q, k, v = self.to_q(x), self.to_k(x), self.to_v(x)
+        q, k, v = self.norm_q(self.to_q(x)), self.norm_k(self.to_k(x)), self.to_v(x)
         out = linear_attention(self.split(q), self.split(k), self.split(v))
         return self.to_out[0](out.flatten(1, 2).transpose(1, 2).to(x.dtype))
 
 
 class CrossAttention(nn.Module):
-    def __init__(self, width, heads):
+    def __init__(self, width, heads, normed):
         super().__init__()
         self.heads = heads
+        self.norm_q, self.norm_k = query_key_norms(width, normed)
         self.to_q = nn.Linear(width, width)
         self.to_k = nn.Linear(width, width)
         self.to_v = nn.Linear(width, width)
@@ -123,7 +130,8 @@ class CrossAttention(nn.Module):
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
     def forward(self, x, text, bias):  # [B, N, D], [B, L, D], [B, 1, L]
-        q, k, v = self.split(self.to_q(x)), self.split(self.to_k(text)), self.split(self.to_v(text))
+        q, k, v = self.norm_q(self.to_q(x)), self.norm_k(self.to_k(text)), self.to_v(text)
+        q, k, v = self.split(q), self.split(k), self.split(v)
         bias = bias.repeat_interleave(self.heads, dim=0).view(x.shape[0], self.heads, 1, -1)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.to_out[0](out.transpose(1, 2).flatten(2).to(x.dtype))
@@ -149,12 +157,12 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, width, heads, cross_heads, mlp_ratio):
+    def __init__(self, width, heads, cross_heads, mlp_ratio, normed):
         super().__init__()
         self.scale_shift_table = nn.Parameter(torch.empty(6, width))
         self.norm1 = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
-        self.attn1 = SelfAttention(width, heads)
-        self.attn2 = CrossAttention(width, cross_heads)
+        self.attn1 = SelfAttention(width, heads, normed)
+        self.attn2 = CrossAttention(width, cross_heads, normed)
         self.norm2 = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
         self.ff = FeedForward(width, int(mlp_ratio * width))
 
@@ -193,9 +201,36 @@ class TimeEmbed(nn.Module):
         self.emb.timestep_embedder = TwoLinear(256, width, F.silu)
         self.linear = nn.Linear(width, 6 * width)
 
-    def forward(self, timestep, dtype):  # [B] -> [B, 6 D], [B, D]
+    def forward(self, timestep, guidance, dtype):  # [B], None -> [B, 6 D], [B, D]
         embedded = self.emb.timestep_embedder(timestep_embedding(timestep).to(dtype))
         return self.linear(F.silu(embedded)), embedded
+
+
+class GuidedTimeEmbed(nn.Module):
+    """Of Sprint: the guidance scale is embedded as the time is."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.timestep_embedder = TwoLinear(256, width, F.silu)
+        self.guidance_embedder = TwoLinear(256, width, F.silu)
+        self.linear = nn.Linear(width, 6 * width)
+
+    def forward(self, timestep, guidance, dtype):  # [B], [B] -> [B, 6 D], [B, D]
+        embedded = self.timestep_embedder(timestep_embedding(timestep).to(dtype))
+        embedded = embedded + self.guidance_embedder(timestep_embedding(guidance).to(dtype))
+        return self.linear(F.silu(embedded)), embedded
+
+
+def position_embedding(height, width, channels, base, scale):  # -> [N, D] f32, x in the first half
+    frequencies = 1 / 10000 ** (torch.arange(channels // 4, dtype=torch.float64) / (channels / 4))
+
+    def waves(count):  # [count, D / 2]
+        angles = (torch.arange(count, dtype=torch.float32) / (count / base) / scale).double()[:, None] * frequencies
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+    x = waves(width)[None].expand(height, -1, -1)
+    y = waves(height)[:, None].expand(-1, width, -1)
+    return torch.cat([x, y], dim=-1).flatten(0, 1).float()
 
 
 class PatchEmbed(nn.Module):
@@ -212,23 +247,28 @@ class Transformer(nn.Module):
         super().__init__()
         heads = config["num_attention_heads"]
         width = heads * HEAD_DIM
+        self.sample_size, self.interpolation_scale = config.get("sample_size"), config.get("interpolation_scale")
         self.patch_embed = PatchEmbed(config["in_channels"], width)
-        self.time_embed = TimeEmbed(width)
+        self.time_embed = (GuidedTimeEmbed if config.get("guidance_embeds") else TimeEmbed)(width)
         self.caption_projection = TwoLinear(config["caption_channels"], width, lambda x: F.gelu(x, approximate="tanh"))
         self.caption_norm = RMSNorm(width)
         self.transformer_blocks = nn.ModuleList(
-            Block(width, heads, config["num_cross_attention_heads"], config["mlp_ratio"])
+            Block(width, heads, config["num_cross_attention_heads"], config["mlp_ratio"], bool(config.get("qk_norm")))
             for _ in range(config["num_layers"])
         )
         self.scale_shift_table = nn.Parameter(torch.empty(2, width))
         self.norm_out = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
         self.proj_out = nn.Linear(width, config["out_channels"])
 
-    def forward(self, latents, text, timestep, mask):  # [B, 32, h, w], [B, L, 2304], [B], [B, L] -> [B, 32, h, w]
+    # [B, 32, h, w], [B, L, 2304], [B], [B, L], of Sprint [B] -> [B, 32, h, w]
+    def forward(self, latents, text, timestep, mask, guidance=None):
         height, width = latents.shape[-2:]
         bias = ((1 - mask.to(latents.dtype)) * -10000.0).unsqueeze(1)  # [B, 1, L]
         x = self.patch_embed(latents)
-        modulation, embedded = self.time_embed(timestep, x.dtype)
+        if self.interpolation_scale is not None:
+            positions = position_embedding(height, width, x.shape[-1], self.sample_size, self.interpolation_scale)
+            x = (x.float() + positions).to(x.dtype)
+        modulation, embedded = self.time_embed(timestep, guidance, x.dtype)
         text = self.caption_norm(self.caption_projection(text))
         for block in self.transformer_blocks:
             x = block(x, text, bias, modulation, height, width)

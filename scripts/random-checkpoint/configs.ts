@@ -3,10 +3,13 @@
  * Keys are spelled as on disk, which is why they are not camelCase.
  */
 
+import { argumentError } from '../../lib/errors.ts';
 import type { StoredDType } from './gaussian.ts';
 
-export type ReleasedModel = '0.6b' | '1.6b';
-export type ReleasedSize = 512 | 1024;
+/** What sets the transformers apart beside their dimensions. */
+export type ModelKind = 'sana' | 'sana-2k' | 'sana-4k' | 'sana-1.5' | 'sprint';
+export type ReleasedModel = '0.6b' | '1.6b' | '1.5-1.6b' | '1.5-4.8b' | 'sprint-0.6b' | 'sprint-1.6b';
+export type ReleasedSize = 512 | 1024 | 2048 | 4096;
 
 export interface TextEncoderConfig {
   readonly hidden_size: number;
@@ -20,7 +23,8 @@ export interface TextEncoderConfig {
   readonly vocab_size: number;
 }
 
-export interface TransformerConfig {
+/** A ControlNet has the transformer's dimensions, and none of what makes the kinds. */
+export interface ControlNetConfig {
   readonly attention_head_dim: number;
   readonly caption_channels: number;
   readonly cross_attention_dim: number;
@@ -34,6 +38,17 @@ export interface TransformerConfig {
   readonly patch_size: number;
   readonly sample_size: number;
 }
+
+export interface TransformerConfig extends ControlNetConfig {
+  readonly guidance_embeds: boolean;
+  readonly interpolation_scale: number | null;
+  readonly qk_norm: 'rms_norm_across_heads' | null;
+}
+
+/** Of Flow-DPM-Solver the noise shift; of Sprint models' SCM nothing varies. */
+export type SchedulerConfig =
+  | { readonly _class_name: 'DPMSolverMultistepScheduler'; readonly flow_shift: number }
+  | { readonly _class_name: 'SCMScheduler' };
 
 export type VaeBlockType = 'ResBlock' | 'EfficientViTBlock';
 
@@ -52,12 +67,14 @@ export interface CheckpointConfigs {
   readonly textEncoder: TextEncoderConfig;
   readonly transformer: TransformerConfig;
   readonly vae: VaeConfig;
-  /** Makes it a ControlNet pipeline's checkpoint. */
-  readonly controlnet?: TransformerConfig;
+  readonly scheduler: SchedulerConfig;
+  /** Makes it the checkpoint of a ControlNet pipeline. */
+  readonly controlnet?: ControlNetConfig;
 }
 
 /** The dimensions of a small checkpoint; everything else follows from them. */
 export interface TinyDimensions {
+  readonly kind?: ModelKind; // default: sana
   readonly layers: number; // transformer blocks
   readonly controlLayers?: number; // blocks of a ControlNet, fewer than `layers`; 0, the default: there is none
   readonly heads: number; // self-attention heads of 32 channels: the width is 32 * heads
@@ -71,13 +88,29 @@ export interface TinyDimensions {
   readonly vaeLayers: number; // blocks of each stage
 }
 
-const kTransformer = {
+const kDimensions = {
   attention_head_dim: 32,
   in_channels: 32,
   mlp_ratio: 2.5,
   out_channels: 32,
   patch_size: 1,
 };
+
+const kNorms = { qk_norm: 'rms_norm_across_heads' } as const;
+const kSana = { guidance_embeds: false, interpolation_scale: null, qk_norm: null };
+type OfKind = Pick<TransformerConfig, keyof typeof kSana> & { readonly sample_size?: number };
+const kKinds: Readonly<Record<ModelKind, OfKind>> = {
+  sana: kSana,
+  'sana-2k': { ...kSana, sample_size: 64, interpolation_scale: 1 },
+  'sana-4k': { ...kSana, sample_size: 128, interpolation_scale: 2 },
+  'sana-1.5': { ...kSana, ...kNorms },
+  sprint: { ...kSana, ...kNorms, guidance_embeds: true },
+};
+
+function schedulerOf(kind: ModelKind): SchedulerConfig {
+  if (kind === 'sprint') return { _class_name: 'SCMScheduler' };
+  return { _class_name: 'DPMSolverMultistepScheduler', flow_shift: kind === 'sana-4k' ? 6 : 3 };
+}
 
 const kBlockTypes: readonly VaeBlockType[] = [
   'ResBlock',
@@ -88,12 +121,56 @@ const kBlockTypes: readonly VaeBlockType[] = [
   'EfficientViTBlock',
 ];
 
-export function releasedConfigs(model: ReleasedModel, size: ReleasedSize, vocabSize: number): CheckpointConfigs {
-  const shape =
-    model === '0.6b'
-      ? { heads: 36, layers: 28, crossHeads: 16, crossHeadDim: 72 }
-      : { heads: 70, layers: 20, crossHeads: 20, crossHeadDim: 112 };
+const kSmall = { heads: 36, layers: 28, crossHeads: 16, crossHeadDim: 72 };
+const kLarge = { heads: 70, layers: 20, crossHeads: 20, crossHeadDim: 112 };
+
+/** Dimensions, and what was released at which size. */
+const kReleased: Readonly<
+  Record<ReleasedModel, typeof kSmall & { readonly kinds: Partial<Record<ReleasedSize, ModelKind>> }>
+> = {
+  '0.6b': { ...kSmall, kinds: { 512: 'sana', 1024: 'sana' } },
+  '1.6b': { ...kLarge, kinds: { 512: 'sana', 1024: 'sana', 2048: 'sana-2k', 4096: 'sana-4k' } },
+  '1.5-1.6b': { ...kLarge, kinds: { 1024: 'sana-1.5' } },
+  '1.5-4.8b': { ...kLarge, layers: 60, kinds: { 1024: 'sana-1.5' } },
+  'sprint-0.6b': { ...kSmall, kinds: { 1024: 'sprint' } },
+  'sprint-1.6b': { ...kLarge, kinds: { 1024: 'sprint' } },
+};
+
+export const releasedModels = Object.keys(kReleased) as ReleasedModel[];
+
+/** The sizes that a model was released for, in pixels, the smallest first. */
+export function releasedSizes(model: ReleasedModel): ReleasedSize[] {
+  return Object.keys(kReleased[model].kinds).map((size) => Number(size) as ReleasedSize);
+}
+
+/** Models that ControlNets were made for, at 1024 pixels. */
+const kControlled: readonly ReleasedModel[] = ['0.6b', '1.6b'];
+const kControlLayers = 7;
+
+export function releasedConfigs(
+  model: ReleasedModel,
+  size: ReleasedSize,
+  vocabSize: number,
+  { controlnet = false }: { controlnet?: boolean } = {},
+): CheckpointConfigs {
+  const { heads, layers, crossHeads, crossHeadDim, kinds } = kReleased[model];
+  const kind = kinds[size];
+  if (kind === undefined)
+    throw argumentError('size', `one that ${model} has: ${releasedSizes(model).join(', ')}`, size);
+  if (controlnet && !(kControlled.includes(model) && size === 1024)) {
+    throw argumentError('controlnet', `for ${kControlled.join(' or ')} at 1024 pixels`, `${model} at ${size}`);
+  }
   const channels = [128, 256, 512, 512, 1024, 1024];
+  const transformer: ControlNetConfig = {
+    ...kDimensions,
+    caption_channels: 2304,
+    cross_attention_dim: heads * 32,
+    cross_attention_head_dim: crossHeadDim,
+    num_attention_heads: heads,
+    num_cross_attention_heads: crossHeads,
+    num_layers: layers,
+    sample_size: size / 32,
+  };
   return {
     textEncoder: {
       head_dim: 256,
@@ -106,16 +183,7 @@ export function releasedConfigs(model: ReleasedModel, size: ReleasedSize, vocabS
       sliding_window: 4096,
       vocab_size: vocabSize,
     },
-    transformer: {
-      ...kTransformer,
-      caption_channels: 2304,
-      cross_attention_dim: shape.heads * 32,
-      cross_attention_head_dim: shape.crossHeadDim,
-      num_attention_heads: shape.heads,
-      num_cross_attention_heads: shape.crossHeads,
-      num_layers: shape.layers,
-      sample_size: size / 32,
-    },
+    ...ofKind(kind, transformer, controlnet ? kControlLayers : 0),
     vae: vaeConfig(channels, [2, 2, 2, 3, 3, 3], [3, 3, 3, 3, 3, 3]),
   };
 }
@@ -124,8 +192,8 @@ export function tinyConfigs(dimensions: TinyDimensions, vocabSize: number): Chec
   const width = dimensions.heads * 32;
   const layers = Array.from({ length: 6 }, () => dimensions.vaeLayers);
   const channels = [1, 2, 2, 4, 4, 8].map((factor) => factor * dimensions.vaeWidth);
-  const transformer: TransformerConfig = {
-    ...kTransformer,
+  const transformer: ControlNetConfig = {
+    ...kDimensions,
     caption_channels: dimensions.textHidden,
     cross_attention_dim: width,
     cross_attention_head_dim: width / dimensions.crossHeads,
@@ -134,7 +202,6 @@ export function tinyConfigs(dimensions: TinyDimensions, vocabSize: number): Chec
     num_layers: dimensions.layers,
     sample_size: 32,
   };
-  const { controlLayers = 0 } = dimensions;
   return {
     textEncoder: {
       head_dim: dimensions.textHeadDim,
@@ -147,9 +214,21 @@ export function tinyConfigs(dimensions: TinyDimensions, vocabSize: number): Chec
       sliding_window: 96,
       vocab_size: vocabSize,
     },
-    transformer,
-    ...(controlLayers > 0 && { controlnet: { ...transformer, num_layers: controlLayers } }),
+    ...ofKind(dimensions.kind ?? 'sana', transformer, dimensions.controlLayers ?? 0),
     vae: vaeConfig(channels, layers, layers),
+  };
+}
+
+/** What the kind of a transformer of these dimensions decides. */
+function ofKind(
+  kind: ModelKind,
+  dimensions: ControlNetConfig,
+  controlLayers: number,
+): Pick<CheckpointConfigs, 'transformer' | 'scheduler' | 'controlnet'> {
+  return {
+    transformer: { ...dimensions, ...kKinds[kind] },
+    scheduler: schedulerOf(kind),
+    ...(controlLayers > 0 && { controlnet: { ...dimensions, num_layers: controlLayers } }),
   };
 }
 
@@ -168,11 +247,12 @@ function vaeConfig(channels: number[], encoderLayers: number[], decoderLayers: n
 
 /** Every JSON file but the tokenizer's, by its path in the repository. */
 export function configFiles(configs: CheckpointConfigs, dtype: StoredDType): Map<string, string> {
-  const { controlnet } = configs;
+  const { controlnet, scheduler } = configs;
+  const rest = scheduler._class_name === 'SCMScheduler' ? kScm : kFlowDpmSolver;
   return new Map([
-    ['model_index.json', json(controlnet === undefined ? kModelIndex : kControlModelIndex)],
+    ['model_index.json', json(modelIndex(configs))],
     // JSON has no infinity, yet the released files hold one: readers must take it.
-    ['scheduler/scheduler_config.json', json(kScheduler).replace('"-Infinity"', '-Infinity')],
+    ['scheduler/scheduler_config.json', json({ ...rest, ...scheduler }).replace('"-Infinity"', '-Infinity')],
     [
       'text_encoder/config.json',
       json({ ...kTextEncoderRest, ...configs.textEncoder, torch_dtype: kTorchDTypes[dtype] }),
@@ -183,6 +263,16 @@ export function configFiles(configs: CheckpointConfigs, dtype: StoredDType): Map
       ? []
       : [['controlnet/config.json', json({ ...kControlNetRest, ...controlnet })] as const]),
   ]);
+}
+
+function modelIndex({ controlnet, scheduler }: CheckpointConfigs): object {
+  const plain = scheduler._class_name === 'SCMScheduler' ? 'SanaSprintPipeline' : 'SanaPipeline';
+  return {
+    ...kModelIndex,
+    _class_name: controlnet === undefined ? plain : 'SanaControlNetPipeline',
+    scheduler: ['diffusers', scheduler._class_name],
+    ...(controlnet !== undefined && { controlnet: ['diffusers', 'SanaControlNetModel'] }),
+  };
 }
 
 const kTorchDTypes: Readonly<Record<StoredDType, string>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
@@ -196,23 +286,21 @@ function json(value: object): string {
 const kVersion = '0.32.0.dev0';
 
 const kModelIndex = {
-  _class_name: 'SanaPipeline',
   _diffusers_version: kVersion,
-  scheduler: ['diffusers', 'DPMSolverMultistepScheduler'],
   text_encoder: ['transformers', 'Gemma2Model'],
   tokenizer: ['transformers', 'GemmaTokenizerFast'],
   transformer: ['diffusers', 'SanaTransformer2DModel'],
   vae: ['diffusers', 'AutoencoderDC'],
 };
 
-const kControlModelIndex = {
-  ...kModelIndex,
-  _class_name: 'SanaControlNetPipeline',
-  controlnet: ['diffusers', 'SanaControlNetModel'],
+const kScm = {
+  _diffusers_version: kVersion,
+  num_train_timesteps: 1000,
+  prediction_type: 'trigflow',
+  sigma_data: 0.5,
 };
 
-const kScheduler = {
-  _class_name: 'DPMSolverMultistepScheduler',
+const kFlowDpmSolver = {
   _diffusers_version: kVersion,
   algorithm_type: 'dpmsolver++',
   beta_end: 0.02,
@@ -221,7 +309,6 @@ const kScheduler = {
   dynamic_thresholding_ratio: 0.995,
   euler_at_final: false,
   final_sigmas_type: 'zero',
-  flow_shift: 3.0,
   lambda_min_clipped: '-Infinity',
   lower_order_final: true,
   num_train_timesteps: 1000,
@@ -270,12 +357,9 @@ const kTransformerRest = {
   _diffusers_version: kVersion,
   attention_bias: false,
   dropout: 0.0,
-  guidance_embeds: false,
   guidance_embeds_scale: 0.1,
-  interpolation_scale: null,
   norm_elementwise_affine: false,
   norm_eps: 1e-6,
-  qk_norm: null,
   timestep_scale: 1.0,
 };
 

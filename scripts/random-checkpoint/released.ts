@@ -1,15 +1,44 @@
-/** The released autoencoder's configuration without its weights: for what is only planned. */
+/** Configurations of released models without their weights: for what is only planned. */
 
 import type { Component } from '../../lib/runtime/checkpoint.ts';
-import { type AutoencoderConfig, parseAutoencoderConfig } from '../../lib/runtime/configs.ts';
-import { parseJsonObject } from '../../lib/runtime/json.ts';
-import { configFiles, releasedConfigs } from './configs.ts';
+import {
+  type AutoencoderConfig,
+  type Gemma2Config,
+  parseAutoencoderConfig,
+  parseGemma2Config,
+  parseSchedulerConfig,
+  parseTransformerConfig,
+  type SchedulerConfig,
+  type TransformerConfig,
+} from '../../lib/runtime/configs.ts';
+import { type JsonObject, parseJsonObject } from '../../lib/runtime/json.ts';
+import { configFiles, type ReleasedModel, type ReleasedSize, releasedConfigs } from './configs.ts';
+
+const kVocabSize = 256000;
+
+/** What a checkpoint folder's JSON files say. */
+export interface ReleasedConfigs {
+  readonly transformer: TransformerConfig;
+  readonly scheduler: SchedulerConfig;
+  readonly textEncoder: Gemma2Config;
+  readonly autoencoder: AutoencoderConfig;
+}
+
+export function parsedConfigs(model: ReleasedModel, size: ReleasedSize): ReleasedConfigs {
+  const files = configFiles(releasedConfigs(model, size, kVocabSize), 'BF16');
+  const read = <T>(file: string, parse: (json: JsonObject, file: string) => T): T =>
+    parse(parseJsonObject(files.get(file) ?? '', file), file);
+  return {
+    transformer: read('transformer/config.json', parseTransformerConfig),
+    scheduler: read('scheduler/scheduler_config.json', parseSchedulerConfig),
+    textEncoder: read('text_encoder/config.json', parseGemma2Config),
+    autoencoder: read('vae/config.json', parseAutoencoderConfig),
+  };
+}
 
 /** It is the same in every released model. */
 export function releasedAutoencoder(): AutoencoderConfig {
-  const file = 'vae/config.json';
-  const text = configFiles(releasedConfigs('0.6b', 1024, 256000), 'BF16').get(file) ?? '';
-  return parseAutoencoderConfig(parseJsonObject(text, file), file);
+  return parsedConfigs('0.6b', 1024).autoencoder;
 }
 
 /** A component of which only the configuration is asked for. */

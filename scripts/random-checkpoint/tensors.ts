@@ -6,7 +6,7 @@
  * one. Text, time step and image all change the result. Trained weights are not like this; their sizes and costs are.
  */
 
-import type { TextEncoderConfig, TransformerConfig, VaeConfig } from './configs.ts';
+import type { ControlNetConfig, TextEncoderConfig, TransformerConfig, VaeConfig } from './configs.ts';
 
 /** One tensor: its values are drawn from a normal distribution. */
 export interface TensorSpec {
@@ -74,41 +74,51 @@ export function textEncoderTensors(config: TextEncoderConfig): TensorSpec[] {
 
 /** The linear diffusion transformer. */
 export function transformerTensors(config: TransformerConfig): TensorSpec[] {
-  const D = config.num_attention_heads * config.attention_head_dim;
+  const D = widthOf(config);
   const p = config.patch_size;
   return [
-    ...embeddingTensors(config),
-    ...blockTensors(config),
+    ...embeddingTensors(config, config.guidance_embeds),
+    ...blockTensors(config, config.qk_norm !== null),
     scaleShiftTable('scale_shift_table', 2, D),
     ...biased('proj_out', [p * p * config.out_channels, D], 0.5),
   ];
 }
 
-/** A ControlNet: the transformer's embeddings and blocks, and what adds them to the transformer. */
-export function controlnetTensors(config: TransformerConfig): TensorSpec[] {
-  const D = config.num_attention_heads * config.attention_head_dim;
+/** A ControlNet: embeddings and blocks of the transformer's kind, and what adds their outputs to the transformer's. */
+export function controlnetTensors(config: ControlNetConfig): TensorSpec[] {
+  const D = widthOf(config);
   return [
-    ...embeddingTensors(config),
-    ...blockTensors(config),
+    ...embeddingTensors(config, false),
+    ...blockTensors(config, false),
     ...biased('input_block', [D, D]),
     ...range(config.num_layers).flatMap((i) => biased(`controlnet_blocks.${i}`, [D, D], 0.5)),
   ];
 }
 
-/** A caption norm's weight is small (the paper starts it at 0.01); the text keys and values make up for it. */
+/** The caption norm's weight is small (the paper starts it at 0.01); the text keys and values make up for it. */
 const kCaptionScale = 0.1;
+
+function widthOf(config: ControlNetConfig): number {
+  return config.num_attention_heads * config.attention_head_dim;
+}
 
 function scaleShiftTable(name: string, rows: number, D: number): TensorSpec {
   return { name, shape: [rows, D], mean: 0, std: 0.2 };
 }
 
-function embeddingTensors(config: TransformerConfig): TensorSpec[] {
-  const D = config.num_attention_heads * config.attention_head_dim;
+function embeddingTensors(config: ControlNetConfig, guided: boolean): TensorSpec[] {
+  const D = widthOf(config);
   const p = config.patch_size;
+  const embedder = (name: string, gain: number): TensorSpec[] => [
+    ...biased(`time_embed.${name}.linear_1`, [D, 256], 1.1),
+    ...biased(`time_embed.${name}.linear_2`, [D, D], gain),
+  ];
   return [
     ...biased('patch_embed.proj', [D, config.in_channels, p, p]),
-    ...biased('time_embed.emb.timestep_embedder.linear_1', [D, 256], 1.1),
-    ...biased('time_embed.emb.timestep_embedder.linear_2', [D, D], 1.3),
+    // The two of a guided model are added up: to the size of the one.
+    ...(guided
+      ? [...embedder('timestep_embedder', 0.9), ...embedder('guidance_embedder', 0.9)]
+      : embedder('emb.timestep_embedder', 1.3)),
     ...biased('time_embed.linear', [6 * D, D], 0.4),
     ...biased('caption_projection.linear_1', [D, config.caption_channels], 1.4),
     ...biased('caption_projection.linear_2', [D, D], 1.4),
@@ -116,20 +126,24 @@ function embeddingTensors(config: TransformerConfig): TensorSpec[] {
   ];
 }
 
-function blockTensors(config: TransformerConfig): TensorSpec[] {
-  const D = config.num_attention_heads * config.attention_head_dim;
+function blockTensors(config: ControlNetConfig, normed: boolean): TensorSpec[] {
+  const D = widthOf(config);
   const F = Math.floor(config.mlp_ratio * D);
   return range(config.num_layers).flatMap((i) => {
     const at = `transformer_blocks.${i}`;
+    const norms = (attention: string): TensorSpec[] =>
+      normed ? [norm(`${at}.${attention}.norm_q`, D, 1), norm(`${at}.${attention}.norm_k`, D, 1)] : [];
     return [
       scaleShiftTable(`${at}.scale_shift_table`, 6, D),
       weight(`${at}.attn1.to_q`, [D, D]),
       weight(`${at}.attn1.to_k`, [D, D]),
       weight(`${at}.attn1.to_v`, [D, D], 1.6),
+      ...norms('attn1'),
       ...biased(`${at}.attn1.to_out.0`, [D, D]),
       ...biased(`${at}.attn2.to_q`, [D, D], 0.5),
       ...biased(`${at}.attn2.to_k`, [D, D], 1 / kCaptionScale),
       ...biased(`${at}.attn2.to_v`, [D, D], 1 / kCaptionScale),
+      ...norms('attn2'),
       ...biased(`${at}.attn2.to_out.0`, [D, D], 0.2),
       ...biased(`${at}.ff.conv_inverted`, [2 * F, D, 1, 1]),
       ...biased(`${at}.ff.conv_depth`, [2 * F, 1, 3, 3], 1.6),

@@ -7,6 +7,7 @@ import { elementCount, type TensorSpec } from './tensors.ts';
 
 export type Variant = 'none' | 'fp16' | 'bf16';
 
+/** What the files of a variant hold unless told otherwise. */
 export const variantDTypes: Readonly<Record<Variant, StoredDType>> = { none: 'F32', fp16: 'F16', bf16: 'BF16' };
 
 /** One component's weights: where they go and how they are named and cut. */
@@ -14,11 +15,14 @@ export interface ComponentFiles {
   readonly folder: string; // must exist
   readonly stem: string; // 'model' or 'diffusion_pytorch_model'
   readonly variant: Variant;
+  readonly dtype: StoredDType;
   readonly shardBytes: number; // no file holds more tensor bytes than this, unless a single tensor does
 }
 
 export interface DrawOptions {
   readonly seed: number;
+  /** Zeros, as holes that take no disk, for what only reads headers. */
+  readonly hollow?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onBytes?: ((bytes: number) => void) | undefined; // bytes just written
 }
@@ -31,24 +35,34 @@ export async function writeComponent(
   files: ComponentFiles,
   options: DrawOptions,
 ): Promise<void> {
-  const dtype = variantDTypes[files.variant];
-  const shards = cut(tensors, dtype, files.shardBytes);
-  const suffix = files.variant === 'none' ? '' : `.${files.variant}`;
-  const number = (i: number): string => String(i).padStart(5, '0');
-  const weightMap: [string, string][] = [];
-  for (const [i, shard] of shards.entries()) {
-    const part = shards.length === 1 ? '' : `-${number(i + 1)}-of-${number(shards.length)}`;
-    const file = `${files.stem}${suffix}${part}.safetensors`;
-    await writeSafetensors(join(files.folder, file), shard, dtype, options);
-    for (const tensor of shard) weightMap.push([tensor.name, file]);
-  }
+  const { folder, stem, dtype } = files;
+  const shards = shardsOf(tensors, files);
+  for (const { file, tensors: held } of shards) await writeSafetensors(join(folder, file), held, dtype, options);
   if (shards.length === 1) return;
+  const weightMap = shards.flatMap(({ file, tensors: held }) => held.map(({ name }) => [name, file] as const));
   const index = {
     metadata: { total_size: tensors.reduce((sum, tensor) => sum + byteCount(tensor, dtype), 0) },
     weight_map: Object.fromEntries(weightMap.sort(([a], [b]) => (a < b ? -1 : 1))),
   };
-  const name = `${files.stem}.safetensors.index${suffix}.json`;
-  await writeFile(join(files.folder, name), `${JSON.stringify(index, null, 2)}\n`);
+  const name = `${stem}.safetensors.index${suffixOf(files)}.json`;
+  await writeFile(join(folder, name), `${JSON.stringify(index, null, 2)}\n`);
+}
+
+/** Which file each tensor goes to. */
+export function shardsOf(
+  tensors: readonly TensorSpec[],
+  files: Pick<ComponentFiles, 'stem' | 'variant' | 'dtype' | 'shardBytes'>,
+): { readonly file: string; readonly tensors: TensorSpec[] }[] {
+  const shards = cut(tensors, files.dtype, files.shardBytes);
+  const number = (i: number): string => String(i).padStart(5, '0');
+  return shards.map((held, i) => {
+    const part = shards.length === 1 ? '' : `-${number(i + 1)}-of-${number(shards.length)}`;
+    return { file: `${files.stem}${suffixOf(files)}${part}.safetensors`, tensors: held };
+  });
+}
+
+function suffixOf({ variant }: Pick<ComponentFiles, 'variant'>): string {
+  return variant === 'none' ? '' : `.${variant}`;
 }
 
 /** Tensors in their order, cut where the next one would pass the limit; sorted by name within a shard. */
@@ -78,7 +92,14 @@ async function writeSafetensors(
 ): Promise<void> {
   const file = await open(path, 'wx');
   try {
-    await file.write(header(tensors, dtype));
+    const head = header(tensors, dtype);
+    await file.write(head);
+    if (options.hollow) {
+      const bytes = tensors.reduce((sum, tensor) => sum + byteCount(tensor, dtype), 0);
+      await file.truncate(head.length + bytes);
+      options.onBytes?.(bytes);
+      return;
+    }
     const tables = new GaussianTables(dtype);
     // Two blocks: one is being filled while the other is on its way to the disk.
     let [block, spare] = [allocate(dtype, kBlockElements), allocate(dtype, kBlockElements)];

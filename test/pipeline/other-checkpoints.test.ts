@@ -35,7 +35,30 @@ const checkpoints: readonly { name: string; dimensions: Partial<TinyDimensions>;
     dimensions: { layers: 4, heads: 3, crossHeads: 12, textHidden: 40, textHeads: 3, textHeadDim: 6 },
     seed: 4,
   },
+  {
+    name: 'SANA-1.5, cross-attention heads of 112',
+    dimensions: { kind: 'sana-1.5', layers: 5, heads: 7, crossHeads: 2, textHidden: 48 },
+    seed: 5,
+  },
+  {
+    name: 'SANA-Sprint, cross-attention heads of 72',
+    dimensions: { kind: 'sprint', layers: 3, heads: 9, crossHeads: 4, textHidden: 40 },
+    seed: 6,
+  },
+  {
+    name: 'a model for 2K, three heads',
+    dimensions: { kind: 'sana-2k', layers: 2, heads: 3, crossHeads: 2, textHidden: 40 },
+    seed: 7,
+  },
+  {
+    name: 'a model for 4K, five heads',
+    dimensions: { kind: 'sana-4k', layers: 2, heads: 5, crossHeads: 2, textHidden: 40 },
+    seed: 8,
+  },
 ];
+
+/** As the transformer reads it: the request's scale times `guidance_embeds_scale`. */
+const embeddedGuidance = (scale: number) => Math.fround(scale * 0.1);
 
 describe('checkpoints of other dimensions', function () {
   this.timeout(120_000);
@@ -59,7 +82,9 @@ describe('checkpoints of other dimensions', function () {
       const latents = tensor(2, 32, 3, 5);
       const embeds = tensor(2, 11, channels);
       const mask = { data: Float32Array.from({ length: 22 }, (_, i) => (i < 11 || i < 15 ? 1 : 0)), shape: [2, 11] };
-      const timestep = [999, 321.5];
+      const sprint = dimensions.kind === 'sprint';
+      const timestep = sprint ? [1.25, 0.4] : [999, 321.5];
+      const given = { latents, timestep, embeds, mask, ...(sprint && { guidance: 4.5 }) };
       const z = tensor(1, 32, 3, 4);
       const picture = { data: tensor(1, 3, 64, 96).data.map(Math.tanh), shape: [1, 3, 64, 96] };
       const prompt = 'a red fox, and a lighthouse by the sea';
@@ -98,8 +123,8 @@ describe('checkpoints of other dimensions', function () {
           const distances = made.map((byte, i) => Math.abs(byte - (image?.data[i] ?? 0)));
           assert.ok(Math.max(...distances) <= 1, each);
           assert.ok(distances.filter((d) => d > 0).length <= made.length / 100, each);
-          const velocity = await pipe.transformer.forward({ latents, timestep, embeds, mask });
-          const same = await other.transformer.forward({ latents, timestep, embeds, mask });
+          const velocity = await pipe.transformer.forward(given);
+          const same = await other.transformer.forward(given);
           assertClose(same.data, velocity.data, tolerances.transformer, each);
           const decoded = await pipe.autoencoder.decode(z);
           assertClose((await other.autoencoder.decode(z)).data, decoded.data, tolerances.decode, each);
@@ -110,13 +135,14 @@ describe('checkpoints of other dimensions', function () {
       });
 
       it('has the transformer of the reference', async function () {
-        const velocity = await pipe.transformer.forward({ latents, timestep, embeds, mask });
+        const velocity = await pipe.transformer.forward(given);
         assert.deepEqual(velocity.shape, latents.shape);
         const expected = await reference('denoise_step', {
           latents,
           timestep: { data: Float32Array.from(timestep), shape: [2] },
           encoder_hidden_states: embeds,
           encoder_attention_mask: mask,
+          ...(sprint && { guidance: { data: new Float32Array(2).fill(embeddedGuidance(4.5)), shape: [2] } }),
         });
         if (expected === undefined) this.skip();
         assertClose(velocity.data, expected.data, tolerances.transformer);

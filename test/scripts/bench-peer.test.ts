@@ -67,6 +67,7 @@ describe('bench peer', () => {
     // The peer must compute what the reference computes, or a time of it means nothing.
     const runs: {
       of: string;
+      folder?: string; // sana-base
       command: Pick<PeerReference, 'stage' | 'inputs' | 'prefix'>;
       expected: string;
       relL2: number;
@@ -77,6 +78,20 @@ describe('bench peer', () => {
         expected: 'output',
         relL2: 5e-5,
       },
+      ...(
+        [
+          ['SANA-1.5', 'sana15', 'transformer_sana15'],
+          ['SANA-Sprint', 'sana-sprint', 'transformer_sprint'],
+          ['2K', 'sana-2k', 'transformer_sana_2k_nonsquare'],
+          ['4K', 'sana-4k', 'transformer_sana_4k_nonsquare'],
+        ] as const
+      ).map(([of, folder, name]) => ({
+        of: `the transformer of ${of}`,
+        folder,
+        command: { stage: 'denoise_step', inputs: golden(name), prefix: 'in.' } as const,
+        expected: 'output',
+        relL2: 5e-5,
+      })),
       {
         of: 'the decoder',
         command: { stage: 'decode', inputs: golden('vae_decode'), prefix: 'a.in.' },
@@ -90,10 +105,10 @@ describe('bench peer', () => {
         relL2: 5e-5,
       },
     ];
-    for (const { of, command, expected, relL2 } of runs) {
+    for (const { of, folder: model = 'sana-base', command, expected, relL2 } of runs) {
       it(`computes ${of} as the reference does`, async () => {
         const outputs = join(folder, `${command.stage}.safetensors`);
-        const checkpoint = join(fixtures, 'sana-base');
+        const checkpoint = join(fixtures, model);
         await peer?.reference({ ...command, checkpoint, outputs, dtype: 'f32', threads: 1 });
         const actual = readSafetensors(outputs).get('output');
         const wanted = readSafetensors(command.inputs).get(expected);

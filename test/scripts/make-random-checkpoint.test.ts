@@ -14,20 +14,12 @@ import {
   tokenizerFrom,
   writeRandomCheckpoint,
 } from '../../scripts/random-checkpoint/checkpoint.ts';
-import { releasedConfigs, type TinyDimensions, tinyConfigs } from '../../scripts/random-checkpoint/configs.ts';
+import { type CheckpointConfigs, type TinyDimensions, tinyConfigs } from '../../scripts/random-checkpoint/configs.ts';
 import { allocate, GaussianStream, GaussianTables } from '../../scripts/random-checkpoint/gaussian.ts';
-import {
-  decoderTensors,
-  encoderTensors,
-  parameterCount,
-  type TensorSpec,
-  textEncoderTensors,
-  transformerTensors,
-} from '../../scripts/random-checkpoint/tensors.ts';
-
 import { readComponent, readSafetensors, type StoredTensor } from './read-safetensors.ts';
 
-const fixture = fileURLToPath(new URL('../fixtures/sana-base', import.meta.url));
+const fixtures = fileURLToPath(new URL('../fixtures', import.meta.url));
+const fixture = join(fixtures, 'sana-base');
 const script = fileURLToPath(new URL('../../scripts/make-random-checkpoint.ts', import.meta.url));
 
 /** The fixture's own dimensions. */
@@ -44,6 +36,15 @@ const dimensions: TinyDimensions = {
   vaeLayers: 1,
 };
 
+/** The fixtures that hold what is different of another kind, and their dimensions. */
+const others: readonly [string, Partial<TinyDimensions>][] = [
+  ['sana15', { kind: 'sana-1.5', layers: 2 }],
+  ['sana-sprint', { kind: 'sprint', layers: 2 }],
+  ['sana-2k', { kind: 'sana-2k', layers: 1 }],
+  ['sana-4k', { kind: 'sana-4k', layers: 1 }],
+  ['sana-controlnet', { controlLayers: 2 }],
+];
+
 describe('make-random-checkpoint', () => {
   let folder: string;
   beforeEach(() => {
@@ -58,22 +59,6 @@ describe('make-random-checkpoint', () => {
     await writeRandomCheckpoint(target, { configs, tokenizer, variant: 'none', seed: 0, ...changes });
     return target;
   }
-
-  it('gives the released models their tensor and parameter counts', () => {
-    const small = releasedConfigs('0.6b', 512, 256000);
-    const large = releasedConfigs('1.6b', 1024, 256000);
-    const counts = (tensors: TensorSpec[]): [number, number] => [tensors.length, parameterCount(tensors)];
-    assert.deepEqual(counts(transformerTensors(small.transformer)), [548, 591_747_872]);
-    assert.deepEqual(counts(transformerTensors(large.transformer)), [396, 1_604_462_752]);
-    assert.deepEqual(counts(textEncoderTensors(small.textEncoder)), [288, 2_614_341_888]);
-    assert.equal(parameterCount(decoderTensors(small.vae)), 159_223_171);
-    assert.equal(parameterCount(encoderTensors(small.vae)), 153_027_104);
-    assert.equal(small.transformer.sample_size, 16);
-    assert.equal(large.transformer.sample_size, 32);
-    for (const { tensors } of components(large)) {
-      assert.equal(new Set(tensors.map((tensor) => tensor.name)).size, tensors.length);
-    }
-  });
 
   it('names and shapes tensors as the fixture does', async () => {
     const tokenizer = await tokenizerFrom(join(fixture, 'tokenizer'));
@@ -102,6 +87,24 @@ describe('make-random-checkpoint', () => {
       readConfig(join(fixture, 'scheduler/scheduler_config.json')).flow_shift,
     );
   });
+
+  for (const [name, changes] of others) {
+    it(`makes what ${name} holds: the same tensors, keys and values`, async () => {
+      const tokenizer = await tokenizerFrom(join(fixture, 'tokenizer'));
+      const configs: CheckpointConfigs = tinyConfigs({ ...dimensions, ...changes }, tokenizer.vocabSize);
+      const target = await write('a', { configs });
+      for (const component of ['transformer', 'controlnet']) {
+        if (!existsSync(join(fixtures, name, component))) continue;
+        const expected = shapes(readComponent(join(fixtures, name, component)));
+        assert.deepEqual(sorted(shapes(readComponent(join(target, component)))), sorted(expected), component);
+        assertSameConfig(join(target, component, 'config.json'), join(fixtures, name, component, 'config.json'));
+      }
+      const files = ['model_index.json', 'scheduler/scheduler_config.json'];
+      for (const file of files.filter((each) => existsSync(join(fixtures, name, each)))) {
+        assertSameConfig(join(target, file), join(fixtures, name, file));
+      }
+    });
+  }
 
   it('gives the same bytes for the same seed and other values for another', async () => {
     const [a, b, c] = [await write('a', { seed: 7 }), await write('b', { seed: 7 }), await write('c', { seed: 8 })];
@@ -244,6 +247,34 @@ describe('make-random-checkpoint', () => {
     assert.equal(stored.get('transformer_blocks.1.ff.conv_inverted.weight'), '480x96x1x1');
     assert.equal(shapes(readComponent(join(target, 'vae'))).get('decoder.norm_out.weight'), '16');
   });
+
+  it('writes a small model of another kind, with a ControlNet, from the command line', async () => {
+    const target = join(folder, 'cli');
+    await promisify(execFile)(process.execPath, [
+      ...['--import', 'tsx', script, '--tiny', '--kind', 'sana-2k', '--control-layers', '1', '--layers', '2'],
+      ...['--tokenizer', join(fixture, 'tokenizer'), '-o', target],
+    ]);
+    assert.equal(readConfig(join(target, 'transformer/config.json')).sample_size, 64);
+    assert.equal(readConfig(join(target, 'model_index.json'))._class_name, 'SanaControlNetPipeline');
+    assert.deepEqual(readdirSync(join(target, 'controlnet')).sort(), [
+      'config.json',
+      'diffusion_pytorch_model.bf16.safetensors',
+    ]);
+  });
+
+  it('refuses a variant, a size and a ControlNet that a model was not released with', async () => {
+    for (const [args, message] of [
+      [['--model', '1.5-1.6b', '--variant', 'fp16'], /1.5-1.6b was released without variants/],
+      [['--model', 'sprint-0.6b', '--size', '512'], /`size` to be one that sprint-0.6b has: 1024/],
+      [['--model', '1.5-1.6b', '--controlnet'], /`controlnet` to be for 0.6b or 1.6b at 1024 pixels/],
+    ] as const) {
+      const call = promisify(execFile)(process.execPath, [
+        ...['--import', 'tsx', script, '--tokenizer', join(fixture, 'tokenizer'), '-o', join(folder, 'cli'), ...args],
+      ]);
+      await assert.rejects(call, ({ stderr }) => message.test(stderr));
+    }
+    assert.deepEqual(readdirSync(folder), []);
+  });
 });
 
 function shapes(tensors: Map<string, StoredTensor>): Map<string, string> {
@@ -252,6 +283,11 @@ function shapes(tensors: Map<string, StoredTensor>): Map<string, string> {
 
 function sorted(map: Map<string, string>): [string, string][] {
   return [...map].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+function assertSameConfig(actual: string, expected: string): void {
+  const version = { _diffusers_version: '' };
+  assert.deepEqual({ ...readConfig(actual), ...version }, { ...readConfig(expected), ...version }, actual);
 }
 
 function readConfig(path: string): Record<string, unknown> {
