@@ -3,26 +3,10 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { readVocabulary, type SanaImage, SanaPipeline, subjectsIn } from '../../lib/index.ts';
+import { COLOURS, type Colour } from '../../training/captions/colours.ts';
 import { testDevice } from '../support/device.ts';
 import { fixtures } from '../support/golden.ts';
 import { pictures } from '../support/pipelines.ts';
-
-/** The colours that prompts name, sRGB bytes, as training/captions/colours.ts has them. */
-const backgrounds = {
-  white: [255, 255, 255],
-  black: [24, 24, 27],
-  gray: [140, 146, 156],
-  red: [214, 48, 49],
-  orange: [243, 134, 33],
-  yellow: [250, 208, 60],
-  green: [62, 165, 88],
-  teal: [0, 150, 150],
-  blue: [45, 105, 205],
-  navy: [24, 40, 92],
-  purple: [128, 72, 180],
-  pink: [244, 154, 192],
-} as const;
-type Background = keyof typeof backgrounds;
 
 const side = 64; // pixels of the icons compared with
 const icons = readdirSync(join(fixtures, 'icons')).map((file) => {
@@ -43,13 +27,13 @@ function backgroundOf({ width, height, data }: SanaImage): string {
   }
   const distance = (colour: readonly number[]) =>
     colour.reduce((total, byte, c) => total + (byte - (sum[c] ?? 0) / count) ** 2, 0);
-  const ranked = Object.entries(backgrounds).sort(([, a], [, b]) => distance(a) - distance(b));
+  const ranked = Object.entries(COLOURS).sort(([, a], [, b]) => distance(a) - distance(b));
   return ranked[0]?.[0] ?? '';
 }
 
 /** The icon of the fixtures that, laid on the background, is nearest to the picture. */
-async function iconOf(image: SanaImage, background: Background): Promise<string> {
-  const [r, g, b] = backgrounds[background];
+async function iconOf(image: SanaImage, background: Colour): Promise<string> {
+  const [r, g, b] = COLOURS[background];
   const small = await image.toSharp().resize(side, side, { kernel: 'cubic' }).raw().toBuffer();
   let best = { file: '', distance: Number.POSITIVE_INFINITY };
   for (const { file } of icons) {
@@ -93,14 +77,14 @@ describe('sana-tiny, the model inside the package', function () {
     assert.deepEqual(vocabulary, pipe.vocabulary);
     assert.ok((vocabulary?.subjects.length ?? 0) >= 700);
     assert.deepEqual(vocabulary?.styles, ['fluent', 'flat', 'noto']);
-    assert.deepEqual(vocabulary?.backgrounds, Object.keys(backgrounds));
+    assert.deepEqual(vocabulary?.backgrounds, Object.keys(COLOURS));
     assert.deepEqual(subjectsIn('a Smiling Cat with heart-eyes', vocabulary?.subjects ?? []), [
       'smiling cat with heart eyes',
     ]);
   });
 
   it('draws the icon, the style and the background that a prompt names', async () => {
-    const names = Object.keys(backgrounds) as Background[];
+    const names = Object.keys(COLOURS) as Colour[];
     for (const [i, { file, name, style }] of icons.entries()) {
       const background = names[i % names.length] ?? 'white';
       const prompt = `a ${name}, ${style} style, on a ${background} background`;
