@@ -26,7 +26,7 @@ from models.transformer import CONFIG, Transformer
 from optimisation import Optimisation
 from pictures import Pictures
 from run import Run, seconds_until
-from weights import read_weights
+from weights import read_config, read_weights
 
 BATCH = 64
 SHIFT = 3.0
@@ -61,14 +61,16 @@ def train(options):
         weights = torch.load(towers, map_location=run.device, weights_only=False)["model"]
         text = {name.removeprefix("text."): w for name, w in weights.items() if name.startswith("text.")}
         model.text_encoder.load_state_dict(text)
-    if options.start is not None:
-        model.transformer.load_state_dict(read_weights(options.start, "transformer"))
+    if options.start is not None and saved is None:
         model.text_encoder.load_state_dict(read_weights(options.start, "text_encoder"))
+        weights = read_weights(options.start, "transformer")
+        take(model.transformer, weights, read_config(options.start, "transformer")["num_layers"])
     grown = saved is not None and saved["transformer_config"]["num_layers"] < options.layers
     if grown:
-        missing = model.load_state_dict(saved["optimisation"]["averaged"], strict=False).missing_keys
-        assert all(name.startswith("transformer.transformer_blocks.") for name in missing)
-        model.transformer.add_nothing_from(saved["transformer_config"]["num_layers"])
+        weights = saved["optimisation"]["averaged"]
+        model.load_state_dict(weights, strict=False)
+        part = {name.removeprefix("transformer."): w for name, w in weights.items() if name.startswith("transformer.")}
+        take(model.transformer, part, saved["transformer_config"]["num_layers"])
     optimisation = Optimisation(
         model,
         options.dtype,
@@ -122,6 +124,13 @@ def train(options):
             evaluate(loss=round(mean, 4))
             evaluated = run.seconds()
     evaluate()
+
+
+def take(transformer, weights, layers):
+    """Weights of a transformer of as many blocks or fewer."""
+    missing = transformer.load_state_dict(weights, strict=False).missing_keys
+    assert all(int(name.split(".")[1]) >= layers for name in missing)
+    transformer.add_nothing_from(layers)
 
 
 def rate_factor(fraction):

@@ -14,7 +14,7 @@ from captions import Captions
 from models.autoencoder import Autoencoder
 from pictures import Pictures
 from stages.dit import SHIFT, Pair
-from weights import read_weights
+from weights import read_config, read_weights
 
 AT_ONCE = 32
 
@@ -22,13 +22,12 @@ AT_ONCE = 32
 @torch.no_grad()
 def train(options):
     captions = Captions(options.data, options.run, Pictures(options.data))
-    model = Pair().eval()
+    model = Pair(read_config(options.start, "transformer")["num_layers"]).eval()
     model.transformer.load_state_dict(read_weights(options.start, "transformer"))
     model.text_encoder.load_state_dict(read_weights(options.start, "text_encoder"))
     autoencoder = Autoencoder().to(memory_format=torch.channels_last)
     autoencoder.load_state_dict(read_weights(options.start, "vae"))
-    with open(os.path.join(options.start, "vae", "config.json")) as file:
-        scaling = json.load(file)["scaling_factor"]
+    scaling = read_config(options.start, "vae")["scaling_factor"]
     with open(os.path.join(options.out, "prompts.json")) as file:
         prompts = json.load(file)
     noise = load_file(os.path.join(options.out, "noise.safetensors"))["noise"]
