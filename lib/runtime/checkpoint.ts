@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import { SanaError } from '../errors.ts';
 import { addon, type NativeFile } from '../native.ts';
+import { type ComponentName, componentsOf, type PipelineClass, pipelineClass, WEIGHTS } from './checkpoint-files.ts';
 import {
   type AutoencoderConfig,
   type Gemma2Config,
@@ -22,9 +23,6 @@ import { notACheckpoint } from './not-a-checkpoint.ts';
 import { isWeight, readSafetensors, type TensorEntry, type WeightDType } from './safetensors.ts';
 import { parseVocabulary, type Vocabulary } from './vocabulary.ts';
 import { findWeightFiles } from './weight-files.ts';
-
-export const PIPELINE_CLASSES = ['SanaPipeline', 'SanaSprintPipeline', 'SanaControlNetPipeline'] as const;
-export type PipelineClass = (typeof PIPELINE_CLASSES)[number];
 
 /** A file that the weights of a component lie in. */
 export interface WeightFile {
@@ -98,18 +96,17 @@ class CheckpointReader {
   }
 
   async read(): Promise<Checkpoint> {
-    const className = this.#pipelineClass();
-    const weights = 'diffusion_pytorch_model';
-    const controlled = className === 'SanaControlNetPipeline';
+    const className = pipelineClass(this.#index, this.#folder.path);
+    const controlled = componentsOf(className).includes('controlnet');
     const vocabulary = await this.#optional('vocabulary.json', parseVocabulary);
     return {
       folder: this.#folder.path,
       className,
       scheduler: await this.#scheduler(),
-      transformer: await this.#component('transformer', weights, parseTransformerConfig),
-      textEncoder: withoutModelPrefix(await this.#component('text_encoder', 'model', parseGemma2Config)),
-      vae: await this.#component('vae', weights, parseAutoencoderConfig),
-      ...(controlled ? { controlnet: await this.#component('controlnet', weights, parseControlNetConfig) } : {}),
+      transformer: await this.#component('transformer', parseTransformerConfig),
+      textEncoder: withoutModelPrefix(await this.#component('text_encoder', parseGemma2Config)),
+      vae: await this.#component('vae', parseAutoencoderConfig),
+      ...(controlled ? { controlnet: await this.#component('controlnet', parseControlNetConfig) } : {}),
       tokenizerFolder: join(this.#folder.path, 'tokenizer'),
       generation: (await this.#optional('generation_config.json', parseGenerationConfig)) ?? {},
       ...(vocabulary !== null && { vocabulary }),
@@ -122,17 +119,6 @@ class CheckpointReader {
     this.#files.clear();
   }
 
-  #pipelineClass(): PipelineClass {
-    const name = this.#index._class_name;
-    const className = PIPELINE_CLASSES.find((supported) => supported === name);
-    if (className !== undefined) return className;
-    throw modelError(
-      join(this.#folder.path, 'model_index.json'),
-      `is for ${describeJson(name)}, which is not supported: expected ${PIPELINE_CLASSES.join(', ')}`,
-      'Pass the folder of a SANA checkpoint in the diffusers layout.',
-    );
-  }
-
   async #scheduler(): Promise<SchedulerConfig> {
     const [json, path] = await this.#json('scheduler', 'scheduler_config.json');
     // The pipeline's index says which class is made of the configuration; [library, class].
@@ -141,14 +127,10 @@ class CheckpointReader {
     return parseSchedulerConfig(json, path, className);
   }
 
-  async #component<C>(
-    name: string,
-    stem: string, // of its weight files
-    parse: (json: JsonObject, file: string) => C,
-  ): Promise<Component<C>> {
+  async #component<C>(name: ComponentName, parse: (json: JsonObject, file: string) => C): Promise<Component<C>> {
     const [json, configPath] = await this.#json(name, 'config.json');
     const config = parse(json, configPath);
-    const chosen = await findWeightFiles(this.#folder, name, stem, this.#options.variant);
+    const chosen = await findWeightFiles(this.#folder, name, WEIGHTS[name], this.#options.variant);
     const tensors = new Map<string, TensorEntry>();
     const files: WeightFile[] = [];
     for (const fileName of chosen.names) {
