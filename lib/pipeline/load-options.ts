@@ -1,33 +1,35 @@
 /** The options of `SanaPipeline.fromPretrained`, checked before any work. */
 
 import { argumentError } from '../errors.ts';
-import { checkChoice, checkFunction, checkInteger, checkKeys, checkSignal } from './fields.ts';
+import { checkRevision } from '../hub/repository.ts';
+import { checkBoolean, checkChoice, checkFunction, checkInteger, checkKeys, checkSignal } from './fields.ts';
 import type { DeviceName, LoadOptions } from './types.ts';
 
 const KNOWN = [
   'device',
   'dtype',
   'variant',
+  'revision',
+  'cacheDir',
+  'localFilesOnly',
+  'token',
   'threads',
   'offload',
   'onProgress',
   'signal',
 ] as const satisfies readonly (keyof LoadOptions)[];
 
-const FOLDERS_ONLY = 'this version loads folders, it does not download models';
-const UNAVAILABLE = {
-  revision: FOLDERS_ONLY,
-  cacheDir: FOLDERS_ONLY,
-  localFilesOnly: FOLDERS_ONLY,
-  token: FOLDERS_ONLY,
-  controlnet: 'this version has no ControlNet',
-};
+const UNAVAILABLE = { controlnet: 'this version has no ControlNet' };
 
 /** The options with their defaults filled in. */
 export interface CheckedLoadOptions {
   readonly device: DeviceName;
   readonly dtype: NonNullable<LoadOptions['dtype']>;
   readonly variant: string | null; // null: the unsuffixed files
+  readonly revision: string | undefined;
+  readonly cacheDir: string | undefined;
+  readonly localFilesOnly: boolean | undefined;
+  readonly token: string | undefined;
   readonly threads: number; // 0: one per core
   readonly offload: NonNullable<LoadOptions['offload']>;
   readonly onProgress: NonNullable<LoadOptions['onProgress']> | undefined;
@@ -44,13 +46,25 @@ export function checkLoadOptions(options: LoadOptions = {}): CheckedLoadOptions 
   if (variant !== undefined && (typeof variant !== 'string' || !/^[A-Za-z0-9_-]{1,32}$/.test(variant))) {
     throw argumentError('variant', "a word such as 'fp16' or 'bf16'", variant);
   }
+  const { revision, cacheDir, localFilesOnly, token } = options;
+  // Without the value: it is a secret.
+  if (token !== undefined && typeof token !== 'string') throw argumentError('token', 'a string', typeof token);
   return {
     device,
     dtype: checkChoice('dtype', dtype, ['auto', 'float32', 'bfloat16', 'float16']),
     variant: variant ?? null,
+    revision: revision === undefined ? undefined : checkRevision(checkName('revision', revision)),
+    cacheDir: cacheDir === undefined ? undefined : checkName('cacheDir', cacheDir),
+    localFilesOnly: localFilesOnly === undefined ? undefined : checkBoolean('localFilesOnly', localFilesOnly),
+    token,
     threads: threads === undefined ? 0 : checkInteger('threads', threads, 1, 1024),
     offload: checkChoice('offload', offload, ['none', 'text-encoder', 'sequential']),
     onProgress: onProgress === undefined ? undefined : checkFunction('onProgress', onProgress),
     signal: signal === undefined ? undefined : checkSignal('signal', signal),
   };
+}
+
+function checkName(name: string, value: unknown): string {
+  if (typeof value !== 'string' || value === '' || value.includes('\0')) throw argumentError(name, 'a text', value);
+  return value;
 }
