@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import sharp from 'sharp';
 import { openCheckpoint } from '../lib/runtime/checkpoint.ts';
 import { readTensors, writeSafetensors } from '../lib/runtime/tensor-file.ts';
+import { FakeHub } from './support/fake-hub.ts';
 import { openFile } from './support/files.ts';
 import { officialAutoencoder, officialTransformer, type Values } from './support/official-names.ts';
 import { layOver } from './support/pipelines.ts';
@@ -174,5 +176,35 @@ describe('the examples of the documentation', () => {
     checkpoint.close();
     assert(existsSync(join(folder, 'transformer', 'config.json')) && existsSync(join(folder, 'vae', 'config.json')));
     assert(existsSync(join(folder, 'fox.png')));
+  });
+
+  it('docs/models-and-cache.md: downloads a repository from the program and the command line, then draws offline', async () => {
+    const text = readFileSync(join(root, 'docs/models-and-cache.md'), 'utf8');
+    const [, example = assert.fail()] = /```ts\n([\s\S]*?)```/.exec(text) ?? [];
+    const [, commands = assert.fail()] = /```sh\n([\s\S]*?)```/.exec(text) ?? [];
+    const hub = await FakeHub.start();
+    try {
+      hub.addFolder('Efficient-Large-Model/Sana_600M_512px_diffusers', model);
+      const env = { ...process.env, ...hub.env(join(folder, 'home')), HF_HUB_CACHE: '', HF_HUB_OFFLINE: '' };
+      const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
+      const node = async (...args: string[]) =>
+        (await promisify(execFile)(process.execPath, ['--import', tsx, ...args], { cwd: folder, env })).stdout;
+      writeFileSync(
+        join(folder, 'download.mts'),
+        example.replace("'sana-native'", JSON.stringify(join(root, 'lib/index.ts'))),
+      );
+      assert.match(await node('download.mts'), /^download \d+ of \d+ /m);
+      const downloaded = hub.downloads().length;
+      assert.ok(downloaded >= 12);
+      for (const line of commands.trim().split('\n')) {
+        const [, ...args] = [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? '');
+        if (args[0] === 'generate') args.push('--steps', '1', '-W', '96', '-H', '64', '--no-use-resolution-binning');
+        await node(join(root, 'lib/cli/main.ts'), ...args);
+      }
+      assert.deepEqual(hub.downloads(), []); // all was there
+      assert(existsSync(join(folder, 'fox.png')));
+    } finally {
+      await hub.stop();
+    }
   });
 });

@@ -7,7 +7,7 @@ import { SanaPipeline } from '../index.ts';
 import { addModelFlags, integer, type ModelFlags, modelOf } from './flags.ts';
 import { interruptible } from './interrupt.ts';
 import { printJson, printLines } from './output.ts';
-import { progressBar } from './progress.ts';
+import { progressBar, showLoading } from './progress.ts';
 
 type Flags = ModelFlags & {
   readonly size?: number;
@@ -36,8 +36,7 @@ async function bench(flags: Flags): Promise<void> {
       await using pipe = await SanaPipeline.fromPretrained(model, {
         ...options,
         signal,
-        onProgress: ({ loadedBytes, totalBytes }) =>
-          progress.show('Loading', totalBytes ? loadedBytes / totalBytes : 0),
+        onProgress: (event) => showLoading(progress, event),
       });
       const { size, steps, runs } = flags;
       const request = size === undefined ? {} : { width: size, height: size, useResolutionBinning: false };

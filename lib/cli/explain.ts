@@ -7,6 +7,7 @@ import {
   type Explanation,
   type GenerateRequest,
   type LoadOptions,
+  type LoadProgress,
   type ProfiledOperator,
   type ProfiledStage,
   readLatents,
@@ -15,7 +16,7 @@ import {
 import { addModelFlags, addRequestFlags, type ModelFlags, modelOf, type RequestFlags, requestOf } from './flags.ts';
 import { interruptible } from './interrupt.ts';
 import { printJson, printLines } from './output.ts';
-import { progressBar } from './progress.ts';
+import { progressBar, showLoading } from './progress.ts';
 
 type Flags = ModelFlags & RequestFlags & { readonly json?: boolean; readonly profile?: boolean };
 
@@ -34,9 +35,15 @@ async function explain(prompt: string, flags: Flags): Promise<void> {
   const { model, options } = modelOf(flags);
   const latents = flags.latents === undefined ? {} : { latents: await readLatents(flags.latents) };
   const request = { ...requestOf(flags), ...latents, prompt };
-  const explanation = await interruptible((signal) =>
-    SanaPipeline.explain(model, { ...request, signal }, { ...options, signal }),
-  );
+  const progress = progressBar();
+  const explanation = await interruptible(async (signal) => {
+    try {
+      const onProgress = (event: LoadProgress) => showLoading(progress, event);
+      return await SanaPipeline.explain(model, { ...request, signal }, { ...options, signal, onProgress });
+    } finally {
+      progress.clear();
+    }
+  });
   const profile = flags.profile === true ? await profiled(model, options, request) : undefined;
   if (flags.json === true) await printJson(profile === undefined ? explanation : { ...explanation, profile });
   else await printLines([...explanationLines(explanation), ...(profile?.flatMap(profileLines) ?? [])]);
@@ -49,8 +56,7 @@ async function profiled(model: string, options: LoadOptions, request: GenerateRe
       await using pipe = await SanaPipeline.fromPretrained(model, {
         ...options,
         signal,
-        onProgress: ({ loadedBytes, totalBytes }) =>
-          progress.show('Loading', totalBytes === 0 ? 0 : loadedBytes / totalBytes),
+        onProgress: (event) => showLoading(progress, event),
       });
       return await pipe.profile({
         ...request,

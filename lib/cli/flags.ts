@@ -16,6 +16,9 @@ export interface ModelFlags {
   readonly device?: NonNullable<LoadOptions['device']>;
   readonly dtype?: NonNullable<LoadOptions['dtype']>;
   readonly variant?: string;
+  readonly revision?: string;
+  readonly cacheDir?: string;
+  readonly localFilesOnly?: boolean;
   readonly threads?: number;
   readonly offload?: NonNullable<LoadOptions['offload']>;
   readonly controlnet?: string;
@@ -36,11 +39,17 @@ export type RequestFlags = Omit<
 
 export function addModelFlags(command: Command): Command {
   return command
-    .option('--model <folder>', "checkpoint folder in diffusers layout (default: 'sana-tiny', part of the package)")
+    .option(
+      '--model <folder>',
+      "checkpoint folder in diffusers layout, or hub repository owner/name (default: 'sana-tiny', part of the package)",
+    )
     .option('--device <name>', "'auto', 'cpu', 'cuda' or 'cuda:0'")
     .addOption(new Option('--dtype <type>', 'what to compute in').choices(['auto', 'float32', 'bfloat16', 'float16']))
     .option('--controlnet <folder>', 'a ControlNet to draw with; it needs --control-image')
     .option('--variant <name>', "the files to load where there are several, e.g. 'fp16'")
+    .option('--revision <name>', 'of a hub repository: branch, tag or commit (default: main)')
+    .option('--cache-dir <folder>', "where repositories are kept (default: Python's cache, HF_HUB_CACHE)")
+    .option('--local-files-only', 'take a repository from the cache, and ask nothing of the network')
     .option('--threads <count>', 'threads of the CPU (default: one per core)', integer(1, 1024))
     .addOption(
       new Option('--offload <what>', 'what leaves memory while it is not needed').choices([
@@ -113,10 +122,12 @@ export function addRequestFlags(command: Command): Command {
     );
 }
 
-/** The folder to load and the options to load it with. */
+/** The model to load and the options to load it with. */
 export function modelOf(flags: ModelFlags): { model: string; options: LoadOptions } {
   const { model = BUILT_IN_MODEL, device, dtype, variant, threads, offload, controlnet } = flags;
-  return { model, options: defined({ device, dtype, variant, threads, offload, controlnet }) };
+  const { revision, cacheDir, localFilesOnly } = flags;
+  const source = { revision, cacheDir, localFilesOnly };
+  return { model, options: defined({ device, dtype, variant, ...source, threads, offload, controlnet }) };
 }
 
 /** The fields of a request that flags gave. */

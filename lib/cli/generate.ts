@@ -25,7 +25,7 @@ import {
 } from './flags.ts';
 import { interruptible } from './interrupt.ts';
 import { printJson, printLines, usageError, warn, writeOutput } from './output.ts';
-import { duration, type ProgressBar, progressBar } from './progress.ts';
+import { duration, type ProgressBar, progressBar, showLoading } from './progress.ts';
 import { differences, readRequest } from './repeat.ts';
 
 type Flags = ModelFlags &
@@ -132,8 +132,7 @@ async function draw(
   const pipe = await SanaPipeline.fromPretrained(model, {
     ...options,
     signal,
-    onProgress: ({ loadedBytes, totalBytes }) =>
-      progress.show('Loading', totalBytes === 0 ? 0 : loadedBytes / totalBytes),
+    onProgress: (event) => showLoading(progress, event),
   });
   try {
     warnOfUnknown(request.prompt, pipe.vocabulary, progress);

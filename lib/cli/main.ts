@@ -12,6 +12,7 @@ import { generateCommand } from './generate.ts';
 import { infoCommand } from './info.ts';
 import { metadataCommand } from './metadata.ts';
 import { reportError, usageError } from './output.ts';
+import { pullCommand } from './pull.ts';
 import { vocabularyCommand } from './vocabulary.ts';
 
 const program = new Command('sana-native')
@@ -30,6 +31,7 @@ for (const command of [
   metadataCommand(),
   benchCommand(),
   convertCommand(),
+  pullCommand(),
 ]) {
   program.addCommand(command.copyInheritedSettings(program));
 }

@@ -1,11 +1,16 @@
 /** A progress bar on standard error: on a terminal only. */
 
+import type { LoadProgress } from '../index.ts';
+
 const CELLS = 24;
 const MIN_INTERVAL_MS = 100;
 
 export interface ProgressBar {
-  /** `fraction` from 0 to 1 of what `label` says. The time left is reckoned from the first call with this label. */
-  show(label: string, fraction: number): void;
+  /**
+   * `fraction` from 0 to 1 of what `label` says. The time left is reckoned from the first call with this label, unless
+   * `detail` says what is to stand in its place.
+   */
+  show(label: string, fraction: number, detail?: string): void;
   /** Takes the bar off the terminal. */
   clear(): void;
 }
@@ -18,7 +23,7 @@ export function progressBar(stream: NodeJS.WriteStream = process.stderr): Progre
   let startFraction = 0;
   let shown = 0;
   return {
-    show(now, fraction) {
+    show(now, fraction, detail) {
       const time = performance.now();
       if (now !== label) [label, started, startFraction] = [now, time, fraction];
       else if (time - shown < MIN_INTERVAL_MS && fraction < 1) return;
@@ -26,9 +31,10 @@ export function progressBar(stream: NodeJS.WriteStream = process.stderr): Progre
       const full = Math.round(CELLS * Math.min(1, Math.max(0, fraction)));
       const bar = `${'█'.repeat(full)}${'░'.repeat(CELLS - full)}`;
       const done = fraction - startFraction;
-      const left = done > 0 ? `  ${duration(((time - started) / done) * (1 - fraction))} left` : '';
+      const left = done > 0 ? `${duration(((time - started) / done) * (1 - fraction))} left` : '';
       const columns = stream.columns || 80; // 0 on a terminal that does not know
-      const line = `${label} ${bar} ${String(Math.floor(fraction * 100)).padStart(3)} %${left}`.slice(0, columns - 1);
+      const percent = String(Math.floor(fraction * 100)).padStart(3);
+      const line = `${label} ${bar} ${percent} %  ${detail ?? left}`.trimEnd().slice(0, columns - 1);
       stream.write(`\r${colour ? line.replace(bar, `\x1b[36m${bar}\x1b[0m`) : line}\x1b[K`);
     },
     clear() {
@@ -36,6 +42,23 @@ export function progressBar(stream: NodeJS.WriteStream = process.stderr): Progre
       label = '';
     },
   };
+}
+
+/** Shows how far loading is: the download with its size and speed, then the weights. */
+export function showLoading(progress: ProgressBar, event: LoadProgress): void {
+  const { phase, loadedBytes, totalBytes, bytesPerSecond = 0, etaMs } = event;
+  const fraction = totalBytes === 0 ? 0 : loadedBytes / totalBytes;
+  if (phase !== 'download') {
+    progress.show('Loading', fraction);
+    return;
+  }
+  const gigabytes = (bytes: number) => (bytes / 1e9).toFixed(2);
+  const detail = [
+    ...(totalBytes === 0 ? [] : [`${gigabytes(loadedBytes)} of ${gigabytes(totalBytes)} GB`]),
+    ...(bytesPerSecond === 0 ? [] : [`${(bytesPerSecond / 1e6).toFixed(1)} MB/s`]),
+    ...(etaMs === undefined ? [] : [`${duration(etaMs)} left`]),
+  ].join(', ');
+  progress.show('Downloading', fraction, detail);
 }
 
 export function duration(ms: number): string {

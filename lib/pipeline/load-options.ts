@@ -1,13 +1,18 @@
 /** The options of `SanaPipeline.fromPretrained`, checked before any work. */
 
 import { argumentError } from '../errors.ts';
-import { checkChoice, checkFunction, checkInteger, checkKeys, checkSignal } from './fields.ts';
+import { checkRevision } from '../hub/repository.ts';
+import { checkBoolean, checkChoice, checkFunction, checkInteger, checkKeys, checkSignal } from './fields.ts';
 import type { DeviceName, LoadOptions } from './types.ts';
 
 const KNOWN = [
   'device',
   'dtype',
   'variant',
+  'revision',
+  'cacheDir',
+  'localFilesOnly',
+  'token',
   'threads',
   'offload',
   'controlnet',
@@ -15,19 +20,15 @@ const KNOWN = [
   'signal',
 ] as const satisfies readonly (keyof LoadOptions)[];
 
-const FOLDERS_ONLY = 'this version loads folders, it does not download models';
-const UNAVAILABLE = {
-  revision: FOLDERS_ONLY,
-  cacheDir: FOLDERS_ONLY,
-  localFilesOnly: FOLDERS_ONLY,
-  token: FOLDERS_ONLY,
-};
-
 /** The options with their defaults filled in. */
 export interface CheckedLoadOptions {
   readonly device: DeviceName;
   readonly dtype: NonNullable<LoadOptions['dtype']>;
   readonly variant: string | null; // null: the unsuffixed files
+  readonly revision: string | undefined;
+  readonly cacheDir: string | undefined;
+  readonly localFilesOnly: boolean | undefined;
+  readonly token: string | undefined;
   readonly threads: number; // 0: one per core
   readonly offload: NonNullable<LoadOptions['offload']>;
   readonly controlnet: string | null; // null: the checkpoint's own, if it has one
@@ -36,7 +37,7 @@ export interface CheckedLoadOptions {
 }
 
 export function checkLoadOptions(options: LoadOptions = {}): CheckedLoadOptions {
-  checkKeys('options', options, KNOWN, UNAVAILABLE);
+  checkKeys('options', options, KNOWN, {});
   const { device = 'auto', dtype = 'auto', variant, threads, offload = 'none', controlnet } = options;
   const { onProgress, signal } = options;
   if (typeof device !== 'string' || !/^(auto|cpu|cuda(:\d{1,3})?)$/.test(device)) {
@@ -49,14 +50,26 @@ export function checkLoadOptions(options: LoadOptions = {}): CheckedLoadOptions 
   if (controlnet !== undefined && (typeof controlnet !== 'string' || controlnet === '')) {
     throw argumentError('controlnet', 'the path of a folder', controlnet);
   }
+  const { revision, cacheDir, localFilesOnly, token } = options;
+  // Without the value: it is a secret.
+  if (token !== undefined && typeof token !== 'string') throw argumentError('token', 'a string', typeof token);
   return {
     device,
     dtype: checkChoice('dtype', dtype, ['auto', 'float32', 'bfloat16', 'float16']),
     variant: variant ?? null,
+    revision: revision === undefined ? undefined : checkRevision(checkName('revision', revision)),
+    cacheDir: cacheDir === undefined ? undefined : checkName('cacheDir', cacheDir),
+    localFilesOnly: localFilesOnly === undefined ? undefined : checkBoolean('localFilesOnly', localFilesOnly),
+    token,
     threads: threads === undefined ? 0 : checkInteger('threads', threads, 1, 1024),
     offload: checkChoice('offload', offload, ['none', 'text-encoder', 'sequential']),
     controlnet: controlnet ?? null,
     onProgress: onProgress === undefined ? undefined : checkFunction('onProgress', onProgress),
     signal: signal === undefined ? undefined : checkSignal('signal', signal),
   };
+}
+
+function checkName(name: string, value: unknown): string {
+  if (typeof value !== 'string' || value === '' || value.includes('\0')) throw argumentError(name, 'a text', value);
+  return value;
 }

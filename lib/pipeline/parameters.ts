@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { basename, resolve } from 'node:path';
+import { repositoryOfSnapshot } from '../hub/repository.ts';
 import { version } from '../version.ts';
 import type { ComputeDtype } from './engine.ts';
 import type { Parts } from './parts.ts';
@@ -50,9 +51,10 @@ export function commonParameters(
   };
 }
 
-/** The folder's name, never its path. */
+/** The repository's or the folder's name, never a path. */
 export function nameOf({ folder }: { readonly folder: string }): string {
-  return basename(resolve(folder));
+  const path = resolve(folder);
+  return repositoryOfSnapshot(path) ?? basename(path);
 }
 
 export function publicDtype(dtype: ComputeDtype): DTypeName {

@@ -2,7 +2,7 @@
 
 import { argumentError } from '../errors.ts';
 import { readImage } from '../image/input.ts';
-import { BUILT_IN_MODEL, modelFolder } from '../runtime/built-in.ts';
+import { BUILT_IN_MODEL } from '../runtime/built-in.ts';
 import { openCheckpoint } from '../runtime/checkpoint.ts';
 import { defaultDtype, openDevice } from '../runtime/devices.ts';
 import { wasTrainedInFp16 } from '../runtime/fp16.ts';
@@ -16,6 +16,7 @@ import { fingerprint } from './fingerprint.ts';
 import { checkLoraScale, Generation, shapeOf } from './generation.ts';
 import { type CheckedLoadOptions, checkLoadOptions } from './load-options.ts';
 import { checkLoraOptions } from './lora-options.ts';
+import { locateModel } from './model-source.ts';
 import { commonParameters, nameOf, publicDtype } from './parameters.ts';
 import { Parts } from './parts.ts';
 import { toTensor } from './picture-tensor.ts';
@@ -65,11 +66,13 @@ export class SanaPipeline {
   }
 
   /**
-   * Opens a checkpoint folder in the diffusers layout, checks all of it, and loads its weights. `'sana-tiny'`, the
-   * default, is the small model that is part of this package.
+   * Opens a checkpoint folder in the diffusers layout, checks all of it, and loads its weights. `owner/name`, where
+   * there is no folder of that name, is a hub repository: the files that are needed are downloaded into the cache that
+   * Python uses too, unless they are there. `'sana-tiny'`, the default, is the small model that is part of this package.
    *
    * @throws SanaError ERR_SANA_ARGUMENT for wrong options, ERR_SANA_MODEL for a folder or file that cannot be used,
-   *   ERR_SANA_DEVICE for a device that is not there, ERR_SANA_MEMORY when the weights do not fit.
+   *   ERR_SANA_DEVICE for a device that is not there, ERR_SANA_MEMORY when the weights do not fit, ERR_SANA_DOWNLOAD
+   *   and ERR_SANA_INTEGRITY for a download that fails.
    */
   static async fromPretrained(model: string = BUILT_IN_MODEL, options: LoadOptions = {}): Promise<SanaPipeline> {
     const checked = checkLoadOptions(options);
@@ -106,12 +109,13 @@ export class SanaPipeline {
   /** Everything but the weights. */
   static async #open(model: string, options: CheckedLoadOptions): Promise<SanaPipeline> {
     if (typeof model !== 'string' || model === '') {
-      throw argumentError('model', `the path of a checkpoint folder, or '${BUILT_IN_MODEL}'`, model);
+      throw argumentError('model', `the path of a checkpoint folder, a repository id, or '${BUILT_IN_MODEL}'`, model);
     }
     const { variant, controlnet, signal, onProgress, offload } = options;
     signal?.throwIfAborted();
+    const folder = await locateModel(model, options);
     onProgress?.({ phase: 'open', loadedBytes: 0, totalBytes: 0 });
-    const checkpoint = await openCheckpoint(modelFolder(model), {
+    const checkpoint = await openCheckpoint(folder, {
       ...(variant !== null && { variant }),
       ...(controlnet !== null && { controlnet }),
     });

@@ -32,6 +32,14 @@ export interface LoadOptions {
   readonly dtype?: 'auto' | DTypeName;
   /** The files to load where a folder holds several: `fp16` for `*.fp16.safetensors`. Default: the unsuffixed ones. */
   readonly variant?: string;
+  /** Of a hub repository: a branch, tag or commit. Default: `main`. A commit always gives the same model. */
+  readonly revision?: string;
+  /** Where repositories are kept. Default: Python's own cache: `HF_HUB_CACHE`, `HF_HOME`, `~/.cache/huggingface/hub`. */
+  readonly cacheDir?: string;
+  /** Take a repository from the cache, and ask nothing of the network. `HF_HUB_OFFLINE=1` does so, too. */
+  readonly localFilesOnly?: boolean;
+  /** For repositories that are private or gated. Default: `HF_TOKEN`, or what `hf auth login` left. */
+  readonly token?: string;
   /** Threads of the CPU device. Default: one per core. */
   readonly threads?: number;
   /**
@@ -50,14 +58,23 @@ export interface LoadOptions {
 
 /** How far loading is. */
 export interface LoadProgress {
-  /** `open`: configurations and headers are read; `load`: weights are read and packed; `ready`: the last event. */
-  readonly phase: 'open' | 'load' | 'ready';
+  /**
+   * `download`: files of a repository are fetched, none if all are there; `open`: configurations and headers are read;
+   * `load`: weights are read and packed; `ready`: the last event.
+   */
+  readonly phase: 'download' | 'open' | 'load' | 'ready';
   /** The part of the checkpoint at hand: `text_encoder`, `transformer`, `vae`, `controlnet`. */
   readonly component?: string;
-  /** Bytes of weights read so far, of all components. */
+  /** Bytes so far: of weights, of all components; of a download, of all files, what was there before included. */
   readonly loadedBytes: number;
-  /** Bytes of weights to read, of all components; 0 while it is not known. */
+  /** Bytes in all; 0 while it is not known. */
   readonly totalBytes: number;
+  /** Of a download: over the last seconds; 0 while it is not known. */
+  readonly bytesPerSecond?: number;
+  /** Of a download: the time that is left, once there is a speed. */
+  readonly etaMs?: number;
+  /** Of a download: the file that the last bytes were of, `transformer/config.json`. */
+  readonly file?: string;
 }
 
 /** One call of `generate`. Everything but `prompt` has a default. */

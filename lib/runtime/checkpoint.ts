@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import { SanaError } from '../errors.ts';
 import { addon, type NativeFile } from '../native.ts';
+import { type ComponentName, componentsOf, type PipelineClass, pipelineClass, WEIGHTS } from './checkpoint-files.ts';
 import {
   type AutoencoderConfig,
   type Gemma2Config,
@@ -22,9 +23,6 @@ import { notACheckpoint } from './not-a-checkpoint.ts';
 import { isWeight, readSafetensors, type TensorEntry, type WeightDType } from './safetensors.ts';
 import { parseVocabulary, type Vocabulary } from './vocabulary.ts';
 import { findWeightFiles } from './weight-files.ts';
-
-export const PIPELINE_CLASSES = ['SanaPipeline', 'SanaSprintPipeline', 'SanaControlNetPipeline'] as const;
-export type PipelineClass = (typeof PIPELINE_CLASSES)[number];
 
 /** A file that the weights of a component lie in. */
 export interface WeightFile {
@@ -107,19 +105,18 @@ class CheckpointReader {
   }
 
   async read(): Promise<Checkpoint> {
-    const className = this.#pipelineClass();
-    const weights = 'diffusion_pytorch_model';
+    const className = pipelineClass(this.#index, this.#folder.path);
     const controlnet = await this.#controlnetPlace(className);
     const vocabulary = await this.#optional('vocabulary.json', parseVocabulary);
     return {
       folder: this.#folder.path,
       className,
       scheduler: await this.#scheduler(),
-      transformer: await this.#component('transformer', weights, parseTransformerConfig),
-      textEncoder: withoutModelPrefix(await this.#component('text_encoder', 'model', parseGemma2Config)),
-      vae: await this.#component('vae', weights, parseAutoencoderConfig),
+      transformer: await this.#component('transformer', parseTransformerConfig),
+      textEncoder: withoutModelPrefix(await this.#component('text_encoder', parseGemma2Config)),
+      vae: await this.#component('vae', parseAutoencoderConfig),
       ...(controlnet !== null && {
-        controlnet: await this.#component('controlnet', weights, parseControlNetConfig, controlnet),
+        controlnet: await this.#component('controlnet', parseControlNetConfig, controlnet),
       }),
       tokenizerFolder: join(this.#folder.path, 'tokenizer'),
       generation: (await this.#optional('generation_config.json', parseGenerationConfig)) ?? {},
@@ -133,22 +130,11 @@ class CheckpointReader {
     this.#files.clear();
   }
 
-  #pipelineClass(): PipelineClass {
-    const name = this.#index._class_name;
-    const className = PIPELINE_CLASSES.find((supported) => supported === name);
-    if (className !== undefined) return className;
-    throw modelError(
-      join(this.#folder.path, 'model_index.json'),
-      `is for ${describeJson(name)}, which is not supported: expected ${PIPELINE_CLASSES.join(', ')}`,
-      'Pass the folder of a SANA checkpoint in the diffusers layout.',
-    );
-  }
-
   /** The ControlNet that is asked for, else that of the pipeline, if it has one. */
   async #controlnetPlace(className: PipelineClass): Promise<Place | null> {
     const { controlnet } = this.#options;
     if (controlnet === undefined) {
-      return className === 'SanaControlNetPipeline' ? { folder: this.#folder, path: 'controlnet' } : null;
+      return componentsOf(className).includes('controlnet') ? { folder: this.#folder, path: 'controlnet' } : null;
     }
     const folder = await ModelFolder.open(controlnet).catch((cause: unknown) => {
       const hint = 'Pass the folder of a ControlNet, with its config.json, or of a checkpoint with controlnet/ in it.';
@@ -167,14 +153,13 @@ class CheckpointReader {
   }
 
   async #component<C>(
-    name: string,
-    stem: string, // of its weight files
+    name: ComponentName,
     parse: (json: JsonObject, file: string) => C,
     place: Place = { folder: this.#folder, path: name },
   ): Promise<Component<C>> {
     const [json, configPath] = await this.#json(place, 'config.json');
     const config = parse(json, configPath);
-    const chosen = await findWeightFiles(place.folder, place.path, stem, this.#options.variant);
+    const chosen = await findWeightFiles(place.folder, place.path, WEIGHTS[name], this.#options.variant);
     const tensors = new Map<string, TensorEntry>();
     const files: WeightFile[] = [];
     for (const fileName of chosen.names) {

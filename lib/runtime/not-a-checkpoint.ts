@@ -20,7 +20,7 @@ async function look(path: string): Promise<[reason: string, hint: string]> {
     return /^[\w.-]+\/[\w.-]+$/.test(path)
       ? [
           'there is no such folder, and it looks like a Hugging Face repository id',
-          'Download the repository and pass the folder it is in.',
+          `Download it with \`sana-native pull ${path}\`, and pass the folder that is printed.`,
         ]
       : ['there is no such folder', 'Check the path.'];
   }

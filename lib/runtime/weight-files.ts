@@ -10,12 +10,21 @@ import { join } from 'node:path';
 import { SanaError } from '../errors.ts';
 import { describeJson, isJsonObject, type JsonObject } from './json.ts';
 import { modelError } from './model-error.ts';
-import type { ModelFolder } from './model-folder.ts';
 
 export interface WeightFiles {
   readonly variant: string | null;
   readonly names: readonly string[]; // inside the component's folder
   readonly index: { readonly file: string; readonly fileOf: ReadonlyMap<string, string> } | null; // file by tensor
+}
+
+/** A folder as far as its weight files are looked for: on the disk, or in a repository that is yet to be fetched. */
+export interface FolderView {
+  /** What messages call it. */
+  readonly path: string;
+  /** Something else than null where there is a file by that name. */
+  find(name: string): Promise<string | null>;
+  readJson(name: string): Promise<JsonObject | null>;
+  list(name: string): Promise<readonly { readonly name: string }[]>;
 }
 
 const VARIANT = /^[A-Za-z0-9_]{1,32}$/;
@@ -29,7 +38,7 @@ const MAX_TENSORS = 100_000;
  * a single file before an index. When no variant is asked for and only one variant is there, that is taken.
  */
 export async function findWeightFiles(
-  folder: ModelFolder,
+  folder: FolderView,
   component: string,
   stem: string,
   variant: string | undefined,
@@ -74,7 +83,7 @@ export async function findWeightFiles(
 }
 
 /** The variants for which there is a single file or an index. */
-async function variantsThere(folder: ModelFolder, component: string, stem: string): Promise<Set<string>> {
+async function variantsThere(folder: FolderView, component: string, stem: string): Promise<Set<string>> {
   const variants = new Set<string>();
   for (const { name } of await folder.list(component)) {
     const rest = name.startsWith(`${stem}.`) ? name.slice(stem.length + 1) : '';

@@ -1,0 +1,90 @@
+/**
+ * Where the cache is, which hub is asked, and as whom: options first, then the environment that Python's
+ * huggingface_hub reads (its `constants.py`), so that both find the same files.
+ */
+
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { SanaError } from '../errors.ts';
+
+export interface HubOptions {
+  /** Default: `HF_HUB_CACHE`, or `hub` in `HF_HOME`, or `~/.cache/huggingface/hub`. */
+  readonly cacheDir?: string | undefined;
+  /** Ask nothing of the network, as with `HF_HUB_OFFLINE=1`. */
+  readonly localFilesOnly?: boolean | undefined;
+  /** Default: `HF_TOKEN`, or the file that `hf auth login` writes. */
+  readonly token?: string | undefined;
+  /** What asks: 'sana-native/1.0.0'. */
+  readonly userAgent?: string | undefined;
+}
+
+export interface HubSettings {
+  readonly endpoint: URL; // without a slash at the end of its path
+  readonly cacheDir: string;
+  readonly token: string | undefined;
+  readonly offline: boolean;
+  readonly symlinks: boolean; // where the file system has them
+  readonly idleMs: number; // how long a connection may say nothing
+  readonly userAgent: string;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const DEFAULT_ENDPOINT = 'https://huggingface.co';
+const DEFAULT_IDLE_SECONDS = 30;
+
+export async function hubSettings(options: HubOptions = {}, env: Environment = process.env): Promise<HubSettings> {
+  const home = folderOf(env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface'), env);
+  const cache = env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE;
+  const idleSeconds = Number(env.HF_HUB_DOWNLOAD_TIMEOUT || DEFAULT_IDLE_SECONDS);
+  return {
+    endpoint: endpointOf(env.HF_ENDPOINT || DEFAULT_ENDPOINT),
+    cacheDir: resolve(options.cacheDir ?? (cache ? folderOf(cache, env) : join(home, 'hub'))),
+    token: checkToken(options.token) ?? (await tokenOf(env, home)),
+    offline: options.localFilesOnly === true || isTrue(env.HF_HUB_OFFLINE) || isTrue(env.TRANSFORMERS_OFFLINE),
+    symlinks: !isTrue(env.HF_HUB_DISABLE_SYMLINKS),
+    idleMs: 1000 * (idleSeconds > 0 && idleSeconds <= 3600 ? idleSeconds : DEFAULT_IDLE_SECONDS),
+    userAgent: [options.userAgent, `node/${process.versions.node}`].filter(Boolean).join('; '),
+  };
+}
+
+function isTrue(value: string | undefined): boolean {
+  return ['1', 'ON', 'YES', 'TRUE'].includes(value?.toUpperCase() ?? '');
+}
+
+/** With `~` and `$NAME` replaced, as Python does. */
+function folderOf(path: string, env: Environment): string {
+  const expanded = path.replace(/^~(?=$|\/)/, homedir());
+  return resolve(expanded.replaceAll(/\$(?:(\w+)|\{(\w+)\})/g, (all, plain, braced) => env[plain ?? braced] ?? all));
+}
+
+function endpointOf(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.search === '' && url.hash === '') {
+    url.pathname = url.pathname.replace(/\/+$/, '');
+    return url;
+  }
+  throw new SanaError('ERR_SANA_ARGUMENT', 'HF_ENDPOINT is not an http or https address without user and query', {
+    hint: `Set it to the address of a hub, such as ${DEFAULT_ENDPOINT}, or unset it.`,
+  });
+}
+
+async function tokenOf(env: Environment, home: string): Promise<string | undefined> {
+  if (isTrue(env.HF_HUB_DISABLE_IMPLICIT_TOKEN)) return undefined;
+  const token = env.HF_TOKEN || env.HUGGING_FACE_HUB_TOKEN;
+  if (token) return checkToken(token);
+  // Whoever may not read the file is not logged in: what is public still loads.
+  const file = env.HF_TOKEN_PATH ? folderOf(env.HF_TOKEN_PATH, env) : join(home, 'token');
+  return checkToken(await readFile(file, 'utf8').catch(() => undefined));
+}
+
+/** A token as it goes into a header. It is a secret: no message shows it. */
+function checkToken(token: string | undefined): string | undefined {
+  const trimmed = token?.trim();
+  if (!trimmed) return undefined;
+  if (/^[\x21-\x7e]{1,4096}$/.test(trimmed)) return trimmed;
+  throw new SanaError('ERR_SANA_ARGUMENT', 'Expected the token to be printable ASCII without spaces', {
+    hint: 'Copy it again from https://huggingface.co/settings/tokens.',
+  });
+}

@@ -1,0 +1,121 @@
+/** From what a caller names a model by to the folder it is in: part of the package, a folder, or a hub repository. */
+
+import { stat } from 'node:fs/promises';
+import { argumentError, SanaError } from '../errors.ts';
+import { isRepositoryId } from '../hub/repository.ts';
+import { openSnapshot, type RemoteSnapshot, type Snapshot } from '../hub/snapshot.ts';
+import { BUILT_IN_MODEL, modelFolder } from '../runtime/built-in.ts';
+import { checkpointFiles } from '../runtime/checkpoint-files.ts';
+import { ModelFolder } from '../runtime/model-folder.ts';
+import type { FolderView } from '../runtime/weight-files.ts';
+import { editDistance } from '../text/edit-distance.ts';
+import { version } from '../version.ts';
+import type { CheckedLoadOptions } from './load-options.ts';
+
+export type SourceOptions = Pick<
+  CheckedLoadOptions,
+  'variant' | 'revision' | 'cacheDir' | 'localFilesOnly' | 'token' | 'onProgress' | 'signal'
+>;
+
+const OWNER = 'Efficient-Large-Model';
+/** The released models in the diffusers layout, for hints. */
+const RELEASED = [
+  'Sana_600M_512px_diffusers',
+  'Sana_600M_1024px_diffusers',
+  'Sana_1600M_512px_diffusers',
+  'Sana_1600M_512px_MultiLing_diffusers',
+  'Sana_1600M_1024px_diffusers',
+  'Sana_1600M_1024px_MultiLing_diffusers',
+  'Sana_1600M_1024px_BF16_diffusers',
+  'Sana_1600M_2Kpx_BF16_diffusers',
+  'Sana_1600M_4Kpx_BF16_diffusers',
+  'SANA1.5_1.6B_1024px_diffusers',
+  'SANA1.5_4.8B_1024px_diffusers',
+  'Sana_Sprint_0.6B_1024px_diffusers',
+  'Sana_Sprint_1.6B_1024px_diffusers',
+].map((name) => `${OWNER}/${name}`);
+
+/** The folder of a model. A repository whose files are not all in the cache is downloaded first. */
+export async function locateModel(model: string, options: SourceOptions): Promise<string> {
+  if (await isRepository(model)) return (await pullRepository(model, options)).folder;
+  if (options.revision !== undefined) {
+    const what = model === BUILT_IN_MODEL ? 'part of the package' : 'a folder';
+    throw new SanaError('ERR_SANA_ARGUMENT', `\`revision\` is of hub repositories, and ${model} is ${what}`, {
+      hint: 'Leave `revision` out, or name a repository, owner/name, in whose place there is no folder.',
+    });
+  }
+  return modelFolder(model);
+}
+
+/** `owner/name` is a repository unless there is a file or folder of that name. */
+export async function isRepository(model: string): Promise<boolean> {
+  return model !== BUILT_IN_MODEL && isRepositoryId(model) && (await stat(model).catch(() => null)) === null;
+}
+
+/** The files of a repository that loading it reads, downloaded as far as they are not in the cache. */
+export async function pullRepository(
+  repository: string,
+  options: SourceOptions & { readonly refresh?: boolean },
+): Promise<Snapshot> {
+  if (!isRepositoryId(repository)) {
+    throw argumentError('repository', `a name such as ${RELEASED[0]}`, repository);
+  }
+  const { revision, cacheDir, localFilesOnly, token, signal, onProgress, refresh } = options;
+  const variant = options.variant ?? undefined;
+  return await openSnapshot(repository, {
+    revision,
+    cacheDir,
+    localFilesOnly,
+    token,
+    signal,
+    refresh,
+    userAgent: `sana-native/${version}`,
+    onProgress: onProgress && ((progress) => onProgress({ phase: 'download', ...progress })),
+    choose: async (remote) => (await checkpointFiles(new RemoteFolder(remote), variant)).names,
+    look: async (folder) => {
+      try {
+        return (await checkpointFiles(await ModelFolder.open(folder), variant)).exact ? 'exact' : 'usable';
+      } catch (error) {
+        if (error instanceof SanaError) return error;
+        throw error;
+      }
+    },
+    suggestions: { repositories: RELEASED, nearest },
+  });
+}
+
+/** A repository seen as a folder: what is read of it is fetched. */
+class RemoteFolder implements FolderView {
+  readonly path: string;
+  readonly #remote: RemoteSnapshot;
+
+  constructor(remote: RemoteSnapshot) {
+    this.path = remote.repository;
+    this.#remote = remote;
+  }
+
+  async find(name: string): Promise<string | null> {
+    return this.#remote.names.has(name) ? name : null;
+  }
+
+  async readJson(name: string): ReturnType<FolderView['readJson']> {
+    if (!this.#remote.names.has(name)) return null;
+    await this.#remote.fetch(name);
+    return await (await ModelFolder.open(this.#remote.folder)).readJson(name);
+  }
+
+  async list(folder: string): Promise<{ name: string }[]> {
+    const prefix = folder === '.' ? '' : `${folder}/`;
+    const inside = [...this.#remote.names].filter((name) => name.startsWith(prefix));
+    return [...new Set(inside.map((name) => name.slice(prefix.length).split('/')[0] ?? ''))].map((name) => ({ name }));
+  }
+}
+
+/** The name that was probably meant. */
+function nearest(typed: string, names: readonly string[]): string | undefined {
+  const wanted = typed.toLowerCase();
+  const ranked = names
+    .map((name) => ({ name, distance: editDistance(wanted, name.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance);
+  return ranked.find(({ distance }) => distance > 0 && distance <= Math.max(1, wanted.length / 4))?.name;
+}
