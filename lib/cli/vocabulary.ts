@@ -30,7 +30,7 @@ async function vocabulary({ model = BUILT_IN_MODEL, json }: { model?: string; js
     `styles: ${styles.join(', ')}`,
     `backgrounds: ${backgrounds.join(', ')}`,
     '',
-    `For example: sana-native "a ${subjects[0]}, ${styles[0]} style, on a ${backgrounds.at(-1)} background"`,
+    `For example: sana-native "${subjects[0]}, ${styles[0]} style, ${backgrounds.at(-1)} background"`,
   ]);
 }
 

@@ -3,6 +3,7 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JsonObject } from '../runtime/json.ts';
+import { encodeHeader } from '../runtime/safetensors.ts';
 
 /** A tensor that is to be written. */
 export interface OutputTensor {
@@ -87,7 +88,6 @@ async function writeSafetensors(path: string, shard: readonly OutputTensor[], op
   }
 }
 
-/** The length of the JSON table (u64) and the table, padded with spaces to a multiple of 8 bytes. */
 function header(tensors: readonly OutputTensor[]): Buffer {
   const table: Record<string, unknown> = Object.create(null);
   table.__metadata__ = { format: 'pt' };
@@ -96,12 +96,7 @@ function header(tensors: readonly OutputTensor[]): Buffer {
     table[name] = { dtype, shape, data_offsets: [end, end + bytes] };
     end += bytes;
   }
-  const text = JSON.stringify(table);
-  const padded = text.padEnd(Math.ceil(text.length / 8) * 8, ' '); // names are ASCII: characters are bytes
-  const bytes = Buffer.alloc(8 + padded.length);
-  bytes.writeBigUInt64LE(BigInt(padded.length));
-  bytes.write(padded, 8, 'latin1');
-  return bytes;
+  return encodeHeader(table);
 }
 
 /** Keys in order, as the released files have them. */

@@ -216,3 +216,12 @@ export async function readSafetensors(file: NativeFile): Promise<SafetensorsHead
   const header = new Uint8Array(await file.read(LENGTH_BYTES, headerBytes));
   return parseSafetensorsHeader(header, file.bytes, file.path);
 }
+
+/** The beginning of a file: the header's length as a u64, and the header, padded with spaces to a multiple of 8 bytes. */
+export function encodeHeader(header: Readonly<Record<string, unknown>>): Buffer {
+  const json = Buffer.from(JSON.stringify(header));
+  const bytes = Buffer.alloc(8 + 8 * Math.ceil(json.length / 8), ' ');
+  bytes.writeBigUInt64LE(BigInt(bytes.length - 8));
+  json.copy(bytes, 8);
+  return bytes;
+}

@@ -6,7 +6,7 @@ import { SanaError } from '../errors.ts';
 import { addon, type NativeFile } from '../native.ts';
 import { describeJson } from './json.ts';
 import { modelError } from './model-error.ts';
-import { readSafetensors, type TensorEntry } from './safetensors.ts';
+import { encodeHeader, readSafetensors, type TensorEntry } from './safetensors.ts';
 
 /** A tensor in memory, row-major. bf16 and f16 are widened to f32 when they are read. */
 export interface Tensor {
@@ -114,16 +114,12 @@ export async function writeSafetensors(
     header[name] = { dtype: spelling(data), shape, data_offsets: [end, end + data.byteLength] };
     end += data.byteLength;
   }
-  const json = JSON.stringify(header);
-  const text = Buffer.from(json.padEnd(json.length + ((8 - (Buffer.byteLength(json) % 8)) % 8)));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(text.byteLength));
-
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
   try {
     const file = await open(temporary, 'wx');
     try {
-      for (const chunk of [length, text, ...sorted.map(([, { data }]) => bytesOf(data))]) await file.writeFile(chunk);
+      for (const chunk of [encodeHeader(header), ...sorted.map(([, { data }]) => bytesOf(data))])
+        await file.writeFile(chunk);
       await file.sync();
     } finally {
       await file.close();

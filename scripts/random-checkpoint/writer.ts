@@ -2,6 +2,7 @@
 
 import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { encodeHeader } from '../../lib/runtime/safetensors.ts';
 import { allocate, bytesPerElement, GaussianStream, GaussianTables, type StoredDType } from './gaussian.ts';
 import { elementCount, type TensorSpec } from './tensors.ts';
 
@@ -135,7 +136,6 @@ async function writeAll(file: Awaited<ReturnType<typeof open>>, bytes: Uint8Arra
   for (let done = 0; done < bytes.length; ) done += (await file.write(bytes, done)).bytesWritten;
 }
 
-/** The length of the JSON table (u64) and the table, padded with spaces to a multiple of 8 bytes. */
 function header(tensors: readonly TensorSpec[], dtype: StoredDType): Buffer {
   const table: Record<string, unknown> = { __metadata__: { format: 'pt' } };
   let offset = 0;
@@ -144,12 +144,7 @@ function header(tensors: readonly TensorSpec[], dtype: StoredDType): Buffer {
     table[tensor.name] = { dtype, shape: tensor.shape, data_offsets: [offset, end] };
     offset = end;
   }
-  const text = JSON.stringify(table);
-  const padded = text.padEnd(Math.ceil(text.length / 8) * 8, ' '); // names are ASCII: characters are bytes
-  const bytes = Buffer.alloc(8 + padded.length);
-  bytes.writeBigUInt64LE(BigInt(padded.length));
-  bytes.write(padded, 8, 'latin1');
-  return bytes;
+  return encodeHeader(table);
 }
 
 function byteCount(tensor: TensorSpec, dtype: StoredDType): number {
