@@ -16,7 +16,9 @@ def write_plot(log, path):
     with open(path, "w") as file:
         height = len(charts) * (HEIGHT + MARGIN) + MARGIN
         file.write(f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH + 3 * MARGIN}" height="{height}" ')
-        file.write('font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>\n')
+        file.write('font-family="sans-serif" font-size="12">')
+        file.write(f"<title>{', '.join(names)} over minutes of training</title>")
+        file.write('<rect width="100%" height="100%" fill="white"/>\n')
         file.write("\n".join(charts) + "\n</svg>\n")
 
 
