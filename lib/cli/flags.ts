@@ -45,7 +45,7 @@ export function addModelFlags(command: Command): Command {
     )
     .option('--device <name>', "'auto', 'cpu', 'cuda' or 'cuda:0'")
     .addOption(new Option('--dtype <type>', 'what to compute in').choices(['auto', 'float32', 'bfloat16', 'float16']))
-    .option('--controlnet <folder>', 'a ControlNet to draw with; it needs --control-image')
+    .option('--controlnet <folder>', 'a ControlNet to draw with, folder or hub repository; it needs --control-image')
     .option('--variant <name>', "the files to load where there are several, e.g. 'fp16'")
     .option('--revision <name>', 'of a hub repository: branch, tag or commit (default: main)')
     .option('--cache-dir <folder>', "where repositories are kept (default: Python's cache, HF_HUB_CACHE)")

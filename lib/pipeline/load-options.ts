@@ -48,7 +48,7 @@ export function checkLoadOptions(options: LoadOptions = {}): CheckedLoadOptions 
     throw argumentError('variant', "a word such as 'fp16' or 'bf16'", variant);
   }
   if (controlnet !== undefined && (typeof controlnet !== 'string' || controlnet === '')) {
-    throw argumentError('controlnet', 'the path of a folder', controlnet);
+    throw argumentError('controlnet', 'the path of a folder, or a repository id', controlnet);
   }
   const { revision, cacheDir, localFilesOnly, token } = options;
   // Without the value: it is a secret.

@@ -5,7 +5,7 @@ import { argumentError, SanaError } from '../errors.ts';
 import { isRepositoryId } from '../hub/repository.ts';
 import { openSnapshot, type RemoteSnapshot, type Snapshot } from '../hub/snapshot.ts';
 import { BUILT_IN_MODEL, modelFolder } from '../runtime/built-in.ts';
-import { checkpointFiles } from '../runtime/checkpoint-files.ts';
+import { checkpointFiles, controlNetFiles } from '../runtime/checkpoint-files.ts';
 import { ModelFolder } from '../runtime/model-folder.ts';
 import type { FolderView } from '../runtime/weight-files.ts';
 import { editDistance } from '../text/edit-distance.ts';
@@ -37,7 +37,7 @@ const RELEASED = [
 
 /** The folder of a model. A repository whose files are not all in the cache is downloaded first. */
 export async function locateModel(model: string, options: SourceOptions): Promise<string> {
-  if (await isRepository(model)) return (await pullRepository(model, options)).folder;
+  if (await isRepository(model)) return (await open(model, options, checkpointFiles)).folder;
   if (options.revision !== undefined) {
     const what = model === BUILT_IN_MODEL ? 'part of the package' : 'a folder';
     throw new SanaError('ERR_SANA_ARGUMENT', `\`revision\` is of hub repositories, and ${model} is ${what}`, {
@@ -47,12 +47,22 @@ export async function locateModel(model: string, options: SourceOptions): Promis
   return modelFolder(model);
 }
 
+/** The folder of a ControlNet, or of a checkpoint that has one. Of a repository only the ControlNet is downloaded. */
+export async function locateControlNet(controlnet: string, options: SourceOptions): Promise<string> {
+  if (!(await isRepository(controlnet))) return controlnet;
+  // `revision` is the model's.
+  return (await open(controlnet, { ...options, revision: undefined }, controlNetFiles)).folder;
+}
+
 /** `owner/name` is a repository unless there is a file or folder of that name. */
 export async function isRepository(model: string): Promise<boolean> {
   return model !== BUILT_IN_MODEL && isRepositoryId(model) && (await stat(model).catch(() => null)) === null;
 }
 
-/** The files of a repository that loading it reads, downloaded as far as they are not in the cache. */
+/**
+ * The files of a repository that loading it reads, downloaded as far as they are not in the cache: of a model, or of a
+ * ControlNet without one.
+ */
 export async function pullRepository(
   repository: string,
   options: SourceOptions & { readonly refresh?: boolean },
@@ -60,6 +70,19 @@ export async function pullRepository(
   if (!isRepositoryId(repository)) {
     throw argumentError('repository', `a name such as ${RELEASED[0]}`, repository);
   }
+  return await open(repository, options, async (folder, variant) => {
+    const config = (await folder.find('model_index.json')) === null ? await folder.readJson('config.json') : null;
+    const alone = config?._class_name === 'SanaControlNetModel';
+    return await (alone ? controlNetFiles : checkpointFiles)(folder, variant);
+  });
+}
+
+/** A snapshot with the files that `chosen` names. */
+async function open(
+  repository: string,
+  options: SourceOptions & { readonly refresh?: boolean },
+  chosen: typeof checkpointFiles,
+): Promise<Snapshot> {
   const { revision, cacheDir, localFilesOnly, token, signal, onProgress, refresh } = options;
   const variant = options.variant ?? undefined;
   return await openSnapshot(repository, {
@@ -71,10 +94,10 @@ export async function pullRepository(
     refresh,
     userAgent: `sana-native/${version}`,
     onProgress: onProgress && ((progress) => onProgress({ phase: 'download', ...progress })),
-    choose: async (remote) => (await checkpointFiles(new RemoteFolder(remote), variant)).names,
+    choose: async (remote) => (await chosen(new RemoteFolder(remote), variant)).names,
     look: async (folder) => {
       try {
-        return (await checkpointFiles(await ModelFolder.open(folder), variant)).exact ? 'exact' : 'usable';
+        return (await chosen(await ModelFolder.open(folder), variant)).exact ? 'exact' : 'usable';
       } catch (error) {
         if (error instanceof SanaError) return error;
         throw error;

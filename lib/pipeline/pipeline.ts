@@ -16,7 +16,7 @@ import { fingerprint } from './fingerprint.ts';
 import { checkLoraScale, Generation, shapeOf } from './generation.ts';
 import { type CheckedLoadOptions, checkLoadOptions } from './load-options.ts';
 import { checkLoraOptions } from './lora-options.ts';
-import { locateModel } from './model-source.ts';
+import { locateControlNet, locateModel } from './model-source.ts';
 import { commonParameters, nameOf, publicDtype } from './parameters.ts';
 import { Parts } from './parts.ts';
 import { toTensor } from './picture-tensor.ts';
@@ -114,10 +114,11 @@ export class SanaPipeline {
     const { variant, controlnet, signal, onProgress, offload } = options;
     signal?.throwIfAborted();
     const folder = await locateModel(model, options);
+    const controlFolder = controlnet === null ? undefined : await locateControlNet(controlnet, options);
     onProgress?.({ phase: 'open', loadedBytes: 0, totalBytes: 0 });
     const checkpoint = await openCheckpoint(folder, {
       ...(variant !== null && { variant }),
-      ...(controlnet !== null && { controlnet }),
+      ...(controlFolder !== undefined && { controlnet: controlFolder }),
     });
     let engine: Engine | undefined;
     try {

@@ -48,8 +48,8 @@ export interface LoadOptions {
    */
   readonly offload?: 'none' | 'text-encoder' | 'sequential';
   /**
-   * A ControlNet to draw with: its folder, or that of a checkpoint that has one in `controlnet/`. In the place of the
-   * checkpoint's own where it has one.
+   * A ControlNet to draw with: its folder, or that of a checkpoint that has one in `controlnet/`, or a hub repository
+   * of either kind, of which only the ControlNet is downloaded. In the place of the checkpoint's own where it has one.
    */
   readonly controlnet?: string;
   readonly onProgress?: (event: LoadProgress) => void;

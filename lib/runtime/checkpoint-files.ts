@@ -58,16 +58,56 @@ export interface CheckpointFiles {
 export async function checkpointFiles(folder: FolderView, variant: string | undefined): Promise<CheckpointFiles> {
   const index = await folder.readJson('model_index.json');
   if (index === null) throw await noPipeline(folder);
-  const files = [...REQUIRED];
+  const names = [...REQUIRED];
   let exact = true;
-  for (const name of OPTIONAL) if ((await folder.find(name)) !== null) files.push(name);
+  for (const name of OPTIONAL) if ((await folder.find(name)) !== null) names.push(name);
   for (const component of componentsOf(pipelineClass(index, folder.path))) {
-    const chosen = await findWeightFiles(folder, component, WEIGHTS[component], variant);
-    exact &&= chosen.variant === (variant ?? null);
-    files.push(`${component}/config.json`, ...chosen.names.map((name) => `${component}/${name}`));
-    if (chosen.index !== null) files.push(`${component}/${basename(chosen.index.file)}`);
+    const files = await componentFiles(folder, component, component, variant);
+    exact &&= files.exact;
+    names.push(...files.names);
   }
-  for (const name of files) {
+  await demandAll(folder, names);
+  return { names, exact };
+}
+
+/** Where a ControlNet is in a folder: in that of a pipeline in `controlnet`, else it is the folder itself. */
+export async function controlNetPath(folder: FolderView): Promise<string> {
+  return (await folder.find('controlnet/config.json')) === null ? '.' : 'controlnet';
+}
+
+/**
+ * The files of a ControlNet: of a folder that is one, or of one in a pipeline.
+ *
+ * @throws SanaError ERR_SANA_MODEL for one that is incomplete, or none.
+ */
+export async function controlNetFiles(folder: FolderView, variant: string | undefined): Promise<CheckpointFiles> {
+  const path = await controlNetPath(folder);
+  const config = join(path, 'config.json');
+  if ((await folder.find(config)) === null) {
+    throw modelError(
+      folder.path,
+      'it is no ControlNet: there is neither config.json nor controlnet/config.json in it',
+      'Name a ControlNet of a SANA model in the diffusers layout, or a checkpoint that has one in controlnet/.',
+    );
+  }
+  const files = await componentFiles(folder, 'controlnet', path, variant);
+  await demandAll(folder, files.names);
+  return files;
+}
+
+async function componentFiles(
+  folder: FolderView,
+  component: ComponentName,
+  path: string,
+  variant: string | undefined,
+): Promise<CheckpointFiles> {
+  const chosen = await findWeightFiles(folder, path, WEIGHTS[component], variant);
+  const names = ['config.json', ...chosen.names, ...(chosen.index === null ? [] : [basename(chosen.index.file)])];
+  return { names: names.map((name) => join(path, name)), exact: chosen.variant === (variant ?? null) };
+}
+
+async function demandAll(folder: FolderView, names: readonly string[]): Promise<void> {
+  for (const name of names) {
     if ((await folder.find(name)) !== null) continue;
     throw modelError(
       join(folder.path, name),
@@ -75,7 +115,6 @@ export async function checkpointFiles(folder: FolderView, variant: string | unde
       'The checkpoint is incomplete: download the missing files.',
     );
   }
-  return { names: files, exact };
 }
 
 async function noPipeline(folder: FolderView): Promise<Error> {

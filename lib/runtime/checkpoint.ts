@@ -3,7 +3,14 @@
 import { join } from 'node:path';
 import { SanaError } from '../errors.ts';
 import { addon, type NativeFile } from '../native.ts';
-import { type ComponentName, componentsOf, type PipelineClass, pipelineClass, WEIGHTS } from './checkpoint-files.ts';
+import {
+  type ComponentName,
+  componentsOf,
+  controlNetPath,
+  type PipelineClass,
+  pipelineClass,
+  WEIGHTS,
+} from './checkpoint-files.ts';
 import {
   type AutoencoderConfig,
   type Gemma2Config,
@@ -140,8 +147,7 @@ class CheckpointReader {
       const hint = 'Pass the folder of a ControlNet, with its config.json, or of a checkpoint with controlnet/ in it.';
       throw modelError(controlnet, 'the ControlNet is not there: no such folder', hint, cause);
     });
-    const inside = await folder.readJson(join('controlnet', 'config.json'));
-    return { folder, path: inside === null ? '.' : 'controlnet' };
+    return { folder, path: await controlNetPath(folder) };
   }
 
   async #scheduler(): Promise<SchedulerConfig> {

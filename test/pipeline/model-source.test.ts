@@ -122,6 +122,43 @@ describe('a model named by its repository', () => {
     );
   });
 
+  it('gives a ControlNet to a model, of a pipeline or alone, and nothing else of its repository', async () => {
+    const folder = join(context.folder, 'control');
+    cpSync(fixture('sana-controlnet'), folder, { recursive: true });
+    const wanted = (path: string) => [join(path, 'config.json'), join(path, `${WEIGHTS}.safetensors`)];
+    const image = { width: 32, height: 32, data: new Uint8Array(32 * 32 * 3).fill(90) };
+    const drawn: string[][] = [];
+    for (const [at, path] of [
+      [folder, 'controlnet'],
+      [join(folder, 'controlnet'), '.'],
+    ] as const) {
+      context.hub.addFolder('owner/control', at);
+      const options = { device: testDevice, dtype: 'float32', cacheDir: newCache() } as const;
+      const controlled = { ...options, controlnet: 'owner/control' };
+      await using pipe = await SanaPipeline.fromPretrained(tinyModel, controlled);
+      assert.deepEqual(context.hub.downloads().sort(), wanted(path));
+      drawn.push(pictures(await pipe.generate({ ...small, controlImage: image })));
+      context.hub.requests.length = 0;
+      await (await SanaPipeline.fromPretrained(tinyModel, { ...controlled, localFilesOnly: true })).dispose();
+      assert.equal(context.hub.requests.length, 0);
+    }
+    await using local = await SanaPipeline.fromPretrained(tinyModel, {
+      device: testDevice,
+      dtype: 'float32',
+      controlnet: folder,
+    });
+    drawn.push(pictures(await local.generate({ ...small, controlImage: image })));
+    assert.deepEqual(drawn[0], drawn[2]);
+    assert.deepEqual(drawn[1], drawn[2]);
+    assert.deepEqual(
+      Object.keys(contents((await pullRepository('owner/control', checkLoadOptions({ cacheDir: newCache() }))).folder)),
+      wanted('.'),
+    );
+    context.hub.add('owner/control', { 'README.md': '-' });
+    const none = SanaPipeline.fromPretrained(tinyModel, { controlnet: 'owner/control', cacheDir: newCache() });
+    await rejects(none, 'ERR_SANA_MODEL', 'owner/control', 'no ControlNet');
+  });
+
   it('is refused before anything large is downloaded when it is no SANA pipeline', async () => {
     const large = { 'transformer/weights.safetensors': noise(5000), 'x/config.json': '{}' };
     context.hub.add(REPOSITORY, { ...large, 'model_index.json': '{"_class_name": "FluxPipeline"}' });
