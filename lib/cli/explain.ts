@@ -13,18 +13,30 @@ import {
   readLatents,
   SanaPipeline,
 } from '../index.ts';
-import { addModelFlags, addRequestFlags, type ModelFlags, modelOf, type RequestFlags, requestOf } from './flags.ts';
+import {
+  addLoraFlags,
+  addModelFlags,
+  addRequestFlags,
+  type LoraFlag,
+  type LoraFlags,
+  lorasOf,
+  type ModelFlags,
+  modelOf,
+  type RequestFlags,
+  requestOf,
+} from './flags.ts';
 import { interruptible } from './interrupt.ts';
 import { printJson, printLines } from './output.ts';
 import { progressBar, showLoading } from './progress.ts';
 
-type Flags = ModelFlags & RequestFlags & { readonly json?: boolean; readonly profile?: boolean };
+type Flags = ModelFlags & LoraFlags & RequestFlags & { readonly json?: boolean; readonly profile?: boolean };
 
 export function explainCommand(): Command {
   const command = new Command('explain')
     .description('print what a generation would run: operators, FLOPs, bytes and memory')
     .argument('[prompt]', 'its length counts', 'a red fox in snow');
   addModelFlags(command);
+  addLoraFlags(command);
   return addRequestFlags(command)
     .option('--profile', 'run it, and add the time of every operator')
     .option('--json', 'print one JSON object on standard output')
@@ -33,23 +45,29 @@ export function explainCommand(): Command {
 
 async function explain(prompt: string, flags: Flags): Promise<void> {
   const { model, options } = modelOf(flags);
+  const loras = lorasOf(flags);
   const latents = flags.latents === undefined ? {} : { latents: await readLatents(flags.latents) };
   const request = { ...requestOf(flags), ...latents, prompt };
   const progress = progressBar();
   const explanation = await interruptible(async (signal) => {
     try {
       const onProgress = (event: LoadProgress) => showLoading(progress, event);
-      return await SanaPipeline.explain(model, { ...request, signal }, { ...options, signal, onProgress });
+      return await SanaPipeline.explain(model, { ...request, signal }, { ...options, loras, signal, onProgress });
     } finally {
       progress.clear();
     }
   });
-  const profile = flags.profile === true ? await profiled(model, options, request) : undefined;
+  const profile = flags.profile === true ? await profiled(model, options, loras, request) : undefined;
   if (flags.json === true) await printJson(profile === undefined ? explanation : { ...explanation, profile });
   else await printLines([...explanationLines(explanation), ...(profile?.flatMap(profileLines) ?? [])]);
 }
 
-async function profiled(model: string, options: LoadOptions, request: GenerateRequest): Promise<ProfiledStage[]> {
+async function profiled(
+  model: string,
+  options: LoadOptions,
+  loras: readonly LoraFlag[],
+  request: GenerateRequest,
+): Promise<ProfiledStage[]> {
   const progress = progressBar();
   return await interruptible(async (signal) => {
     try {
@@ -58,6 +76,7 @@ async function profiled(model: string, options: LoadOptions, request: GenerateRe
         signal,
         onProgress: (event) => showLoading(progress, event),
       });
+      for (const { path, ...scale } of loras) await pipe.loadLora(path, { ...scale, signal });
       return await pipe.profile({
         ...request,
         signal,

@@ -9,6 +9,7 @@ import {
   type LoadOptions,
   SCHEDULERS,
 } from '../index.ts';
+import { usageError } from './output.ts';
 
 /** What the model flags give. */
 export interface ModelFlags {
@@ -66,6 +67,10 @@ export interface LoraFlag {
   readonly scale?: number;
 }
 
+export interface LoraFlags {
+  readonly lora?: readonly LoraFlag[];
+}
+
 export function addLoraFlags(command: Command): Command {
   return command
     .option('--lora <file[:scale]>', 'a LoRA adapter to draw with, and its strength (default: 1); repeatable', loras)
@@ -120,6 +125,12 @@ export function addRequestFlags(command: Command): Command {
         "'blend': overlapping tiles, as the reference does (default: auto, exact)",
       ).choices([...DECODE_TILINGS]),
     );
+}
+
+/** The adapters to load. */
+export function lorasOf({ lora = [], loraScale }: LoraFlags & RequestFlags): readonly LoraFlag[] {
+  if (loraScale === undefined || lora.length > 0) return lora;
+  throw usageError('`--lora-scale` needs an adapter', 'Pass it with --lora FILE, or leave --lora-scale out.');
 }
 
 /** The model to load and the options to load it with. */

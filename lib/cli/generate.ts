@@ -18,6 +18,8 @@ import {
   addModelFlags,
   addRequestFlags,
   type LoraFlag,
+  type LoraFlags,
+  lorasOf,
   type ModelFlags,
   modelOf,
   type RequestFlags,
@@ -29,10 +31,10 @@ import { duration, type ProgressBar, progressBar, showLoading } from './progress
 import { differences, readRequest } from './repeat.ts';
 
 type Flags = ModelFlags &
+  LoraFlags &
   RequestFlags & {
     readonly output?: string;
     readonly from?: string;
-    readonly lora?: readonly LoraFlag[];
     readonly metadata: boolean;
     readonly json?: boolean;
   };
@@ -82,10 +84,7 @@ async function generate(promptArgument: string | undefined, flags: Flags): Promi
     if (made === undefined || given !== undefined) continue;
     throw usageError(`The image was made with another picture, its --${name}`, `Pass it again with --${name} FILE.`);
   }
-  const { lora = [] } = flags;
-  if (flags.loraScale !== undefined && lora.length === 0) {
-    throw usageError('`--lora-scale` needs an adapter', 'Pass it with --lora FILE, or leave --lora-scale out.');
-  }
+  const lora = lorasOf(flags);
   const { loraScale, ...before } = repeated?.request ?? {};
   const request: GenerateRequest = {
     ...before,

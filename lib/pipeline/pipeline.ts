@@ -88,18 +88,21 @@ export class SanaPipeline {
   }
 
   /**
-   * What a request would run on a model, without loading its weights: see `explain`.
+   * What a request would run on a model, with LoRA adapters where `loras` names any, without loading its weights: see
+   * `explain`.
    *
-   * @throws SanaError as `fromPretrained` does, but for memory.
+   * @throws SanaError as `fromPretrained` and `loadLora` do, but for memory.
    */
   static async explain(
     model: string,
     request: string | GenerateRequest = explainedPrompt,
-    options: LoadOptions = {},
+    { loras = [], ...options }: LoadOptions & { readonly loras?: readonly ({ path: string } & LoraOptions)[] } = {},
   ): Promise<Explanation> {
     const pipeline = await SanaPipeline.#open(model, checkLoadOptions(options));
     try {
       await pipeline.#ready();
+      const { signal } = options;
+      for (const { path, ...lora } of loras) await pipeline.loadLora(path, { ...(signal && { signal }), ...lora });
       return await pipeline.explain(request);
     } finally {
       await pipeline.dispose();

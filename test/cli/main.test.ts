@@ -51,6 +51,8 @@ describe('sana-native', () => {
     ['a prompt without quotes', ['generate', 'a', 'red', 'fox'], 2, /Put quotes around/],
     ['a model that is not there', ['a fox', '--model', 'nowhere'], 5, /nowhere: there is no such folder/],
     ['a LoRA scale alone', ['generate', 'x', '--model', 'x', '--lora-scale', '2'], 2, /needs an adapter/],
+    ['a LoRA scale alone, explained', ['explain', '--model', 'x', '--lora-scale', '2'], 2, /needs an adapter/],
+    ['an adapter that is not there', ['explain', '--lora', 'none.safetensors'], 1, /none\.safetensors/],
     ['no prompt', ['generate', '--model', 'x'], 2, /No prompt was given/],
     [
       'a width that is none',

@@ -4,12 +4,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GenerateRequest } from '../../lib/index.ts';
 import { readGenerationMetadata } from '../../lib/index.ts';
-import type { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
+import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
+import { testDevice } from '../support/device.ts';
 import { sanaError } from '../support/errors.ts';
 import { temporaryFolder } from '../support/files.ts';
 import { assertClose, errorOf, GoldenFile, tolerances } from '../support/golden.ts';
 import { type LoraName, loraFile, loraFolder, pairOf, tensor, writeLora } from '../support/loras.ts';
-import { loadTiny, pictures, small } from '../support/pipelines.ts';
+import { loadTiny, pictures, small, tinyModel } from '../support/pipelines.ts';
 
 const golden = new GoldenFile('lora');
 const reason = new Error('changed my mind');
@@ -148,6 +149,10 @@ describe('LoRA adapters', () => {
     );
     assert.ok((await names({}, sequential)).includes('lora_merge'));
     const { memory } = await sequential.explain(small);
+    // The same without loading weights, for adapters that are named beforehand.
+    const loras = [{ path: join(folder.path, 'wide.safetensors') }];
+    const load = { device: testDevice, dtype: 'float32', offload: 'sequential', threads: 1, loras } as const;
+    assert.deepEqual((await SanaPipeline.explain(tinyModel, small, load)).memory, memory);
     assert.equal((await sequential.generate(small)).memory.peakBytes, memory.peakBytes);
   });
 
