@@ -33,15 +33,21 @@ Napi::Value list_devices(const Napi::CallbackInfo& info) {
   });
 }
 
-Napi::Array backend_library_list(Napi::Env env) {
-  Napi::Array list = Napi::Array::New(env);
-  for (const BackendLibrary& library : backend_libraries().tried) {
-    Napi::Object entry = Napi::Object::New(env);
-    entry.Set("file", library.file);
-    entry.Set("problem", library.problem);
-    list.Set(list.Length(), entry);
-  }
-  return list;
+Napi::Value open_backend_libraries(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    if (!info[0].IsArray()) throw Error("ERR_SANA_ARGUMENT", "Expected `files` to be an array");
+    const auto given = info[0].As<Napi::Array>();
+    std::vector<std::string> files;
+    for (uint32_t i = 0; i < given.Length(); ++i) files.push_back(read_text(given.Get(i), "file"));
+    Napi::Array list = Napi::Array::New(info.Env());
+    for (const BackendLibrary& library : open_libraries(files).tried) {
+      Napi::Object entry = Napi::Object::New(info.Env());
+      entry.Set("file", library.file);
+      entry.Set("problem", library.problem);
+      list.Set(list.Length(), entry);
+    }
+    return list;
+  });
 }
 
 Napi::Value open_device(const Napi::CallbackInfo& info) {
@@ -126,7 +132,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     instance->file = Napi::Persistent(FileObject::define(env));
     instance->program = Napi::Persistent(ProgramObject::define(env));
     exports.Set("operators", operator_table(env));
-    exports.Set("libraries", backend_library_list(env));
+    exports.Set("openLibraries", Napi::Function::New<open_backend_libraries>(env, "openLibraries"));
     exports.Set("listDevices", Napi::Function::New<list_devices>(env, "listDevices"));
     exports.Set("openDevice", Napi::Function::New<open_device>(env, "openDevice"));
     exports.Set("makeErrorsWith", Napi::Function::New<make_errors_with>(env, "makeErrorsWith"));

@@ -3,22 +3,10 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
-#include <cstdlib>
-#include <cstring>
+#include <atomic>
 
 namespace sana {
 namespace {
-
-constexpr const char* kMajorVersions[] = {"13", "12"};  // the newest first: an old driver refuses it
-
-// The folder that this addon was loaded from, with a slash at its end.
-std::string own_folder() {
-  Dl_info info;
-  if (!dladdr(reinterpret_cast<const void*>(&backend_libraries), &info) || !info.dli_fname) return "./";
-  const std::string file = info.dli_fname;
-  const size_t slash = file.rfind('/');
-  return slash == std::string::npos ? "./" : file.substr(0, slash + 1);
-}
 
 // The backend of a library, or null and why.
 const SanaBackend* open(const std::string& file, std::string& problem) {
@@ -54,23 +42,8 @@ const SanaBackend* open(const std::string& file, std::string& problem) {
   return nullptr;
 }
 
-BackendLibraries open_libraries() {
-  const char* const given = std::getenv("SANA_NATIVE_CUDA");
-  const std::string choice = given ? given : "";
+BackendLibraries open_all(const std::vector<std::string>& files) {
   BackendLibraries libraries;
-  std::vector<std::string> files;
-  if (choice.find('/') != std::string::npos) {
-    files.push_back(choice);
-  } else {
-    for (const char* major : kMajorVersions) {
-      const std::string file = own_folder() + "libsana_cuda" + major + ".so";
-      if (choice.empty() || choice == major) {
-        files.push_back(file);
-      } else {
-        libraries.tried.push_back({file, "SANA_NATIVE_CUDA=" + choice + " excludes it"});
-      }
-    }
-  }
   for (const std::string& file : files) {
     BackendLibrary library = {file, ""};
     if (libraries.backend) {
@@ -83,11 +56,20 @@ BackendLibraries open_libraries() {
   return libraries;
 }
 
+std::atomic<const BackendLibraries*> opened = nullptr;
+
 }  // namespace
 
-const BackendLibraries& backend_libraries() {
-  static const BackendLibraries libraries = open_libraries();
+const BackendLibraries& open_libraries(const std::vector<std::string>& files) {
+  static const BackendLibraries libraries = open_all(files);
+  opened = &libraries;
   return libraries;
+}
+
+const BackendLibraries& backend_libraries() {
+  static const BackendLibraries none;
+  const BackendLibraries* libraries = opened;
+  return libraries ? *libraries : none;
 }
 
 }  // namespace sana

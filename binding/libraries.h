@@ -1,5 +1,6 @@
-// The backends that live in libraries of their own, beside the addon: one per CUDA major version. The first one that
-// can be opened and has a device is used; of every other it is known why not.
+// The backends that live in libraries of their own: one per CUDA major version. The first one that can be opened and
+// has a device is used; of every other it is known why not. Which files are tried is decided in
+// lib/addon/cuda-libraries.ts.
 
 #pragma once
 
@@ -20,7 +21,10 @@ struct BackendLibraries {
   std::vector<BackendLibrary> tried;
 };
 
-// Opened once a process, at the first call. SANA_NATIVE_CUDA chooses: `off`, a major version, or the path of a library.
+// Opens them in order. Once a process: later calls, as those of worker threads, get what the first one found.
+const BackendLibraries& open_libraries(const std::vector<std::string>& files);
+
+// What has been opened so far.
 const BackendLibraries& backend_libraries();
 
 }  // namespace sana

@@ -7,9 +7,12 @@
  */
 
 import { createRequire } from 'node:module';
-import { dirname } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { nativeError, SanaError } from './errors.ts';
+import { addonCandidates } from './addon/candidates.ts';
+import { cudaLibraries } from './addon/cuda-libraries.ts';
+import { type FailedCandidate, loadError, reasonOf } from './addon/load-error.ts';
+import { nativeError } from './errors.ts';
+
+export { packageRoot } from './addon/candidates.ts';
 
 export type DType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u8';
 export type Layout = 'dense' | 'linear' | 'gatedLinear' | 'conv2d' | 'upsampleConv2d' | 'depthwise';
@@ -140,8 +143,8 @@ export interface Addon {
   /** Errors are made by this function from here on. */
   makeErrorsWith(makeError: (code: string, message: string) => Error): void;
   readonly operators: readonly OperatorTableEntry[];
-  /** Every library that was tried, in order. SANA_NATIVE_CUDA chooses: `off`, a major version, or a path. */
-  readonly libraries: readonly NativeLibrary[];
+  /** Opens libraries in order until one can be used. Once a process: later calls give what the first one found. */
+  openLibraries(files: readonly string[]): NativeLibrary[];
   listDevices(): NativeDeviceInfo[];
   openDevice(options: { backend: string; index: number; threads: number; path?: string }): NativeDevice;
   openFile(path: string): NativeFile; // ERR_SANA_FILE: not there, not a regular file, not readable
@@ -149,33 +152,47 @@ export interface Addon {
 
 const require = createRequire(import.meta.url);
 
-/** The package's root: lib/ and dist/ both lie directly below it. */
-export const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
-
-let loaded: Addon | undefined;
+let loaded: { readonly addon: Addon; readonly file: string; readonly libraries: readonly NativeLibrary[] } | undefined;
 
 /**
- * Loads the addon once: a prebuilt binary when one fits, else the local build. SANA_NATIVE_ADDON names another file to
- * load, as `npm run sanitize` does.
+ * Loads the addon once: what was built here, else the prebuilt binary. SANA_NATIVE_ADDON names another file. The CUDA
+ * libraries are opened with it, after a child process has opened them without harm: see lib/addon/.
  *
- * @throws SanaError ERR_SANA_ADDON when none can be loaded.
+ * @throws SanaError ERR_SANA_ADDON that lists what was tried, why each failed, and what to do.
  */
 export function addon(): Addon {
+  return load().addon;
+}
+
+/** The file that the addon was loaded from. */
+export function addonFile(): string {
+  return load().file;
+}
+
+/** Every CUDA library that was looked for, in order. */
+export function nativeLibraries(): readonly NativeLibrary[] {
+  return load().libraries;
+}
+
+function load(): NonNullable<typeof loaded> {
   if (loaded !== undefined) return loaded;
-  const file = process.env.SANA_NATIVE_ADDON;
-  try {
-    loaded = (file ? require(file) : require('node-gyp-build')(packageRoot)) as Addon;
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new SanaError(
-      'ERR_SANA_ADDON',
-      `The native addon could not be loaded${file ? ` from ${file}` : ''}: ${reason}`,
-      {
-        hint: 'Build it with `npm run build` in the package (needs CMake and a C++20 compiler).',
-        cause,
-      },
-    );
+  const failed: FailedCandidate[] = [];
+  let cause: unknown;
+  for (const file of addonCandidates()) {
+    try {
+      const native = require(file) as Addon;
+      native.makeErrorsWith(nativeError);
+      const wanted = cudaLibraries(file);
+      const opened = native.openLibraries(
+        wanted.filter(({ problem }) => problem === '').map((library) => library.file),
+      );
+      const libraries = wanted.map((library) => opened.find((other) => other.file === library.file) ?? library);
+      loaded = { addon: native, file, libraries };
+      return loaded;
+    } catch (error) {
+      cause ??= error;
+      failed.push({ file, reason: reasonOf(error, file) });
+    }
   }
-  loaded.makeErrorsWith(nativeError);
-  return loaded;
+  throw loadError(failed, cause);
 }

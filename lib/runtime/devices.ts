@@ -2,7 +2,7 @@
 
 import { basename } from 'node:path';
 import { argumentError, SanaError } from '../errors.ts';
-import { addon, type NativeDevice, type NativeDeviceInfo } from '../native.ts';
+import { addon, type NativeDevice, type NativeDeviceInfo, nativeLibraries } from '../native.ts';
 
 /** A device this machine has. */
 export interface DeviceInfo {
@@ -28,7 +28,7 @@ export interface LibraryInfo {
 
 /** The CUDA libraries that were looked for, in order. SANA_NATIVE_CUDA chooses: `off`, `13`, `12`, or a library's path. */
 export function listLibraries(): LibraryInfo[] {
-  return addon().libraries.map(({ file, problem }) => ({ file, ...(problem !== '' && { problem }) }));
+  return nativeLibraries().map(({ file, problem }) => ({ file, ...(problem !== '' && { problem }) }));
 }
 
 /** The devices of this machine, the CPU last. */

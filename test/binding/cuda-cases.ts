@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { pathToFileURL } from 'node:url';
-import { addon, type NativeBuffer, type NativeDevice, type NativeProgram } from '../../lib/native.ts';
+import { addon, type NativeBuffer, type NativeDevice, type NativeProgram, nativeLibraries } from '../../lib/native.ts';
 import { bytesOf, float32, openCpu, tensor } from './support.ts';
 
 const openCuda = (index = 0): NativeDevice => addon().openDevice({ backend: 'cuda', index, threads: 0 });
@@ -67,7 +67,7 @@ async function assertWorks(device: NativeDevice): Promise<void> {
   for (const one of [chain.program, chain.buffer, arena]) one.dispose();
 }
 
-const problems = () => addon().libraries.map(({ problem }) => problem);
+const problems = () => nativeLibraries().map(({ problem }) => problem);
 const backends = () =>
   addon()
     .listDevices()
@@ -83,7 +83,7 @@ async function assertOnlyCpu(): Promise<void> {
 export const cases: Readonly<Record<string, () => Promise<void>>> = {
   async 'lists three devices that work, and the library that they come from'() {
     assert.deepEqual(problems(), ['']);
-    assert.equal(addon().libraries[0]?.file, process.env.SANA_NATIVE_CUDA);
+    assert.equal(nativeLibraries()[0]?.file, process.env.SANA_NATIVE_CUDA);
     assert.deepEqual(backends(), ['cuda', 'cuda', 'cuda', 'cpu']);
     for (const { backend, problem, path, freeBytes, totalBytes } of addon().listDevices()) {
       if (backend !== 'cuda') continue;
@@ -123,7 +123,7 @@ export const cases: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   async 'tries only the major version that SANA_NATIVE_CUDA names'() {
-    const [thirteen, twelve] = addon().libraries;
+    const [thirteen, twelve] = nativeLibraries();
     assert.match(String(thirteen?.file), /libsana_cuda13\.so$/);
     assert.equal(thirteen?.problem, 'SANA_NATIVE_CUDA=12 excludes it');
     assert.match(String(twelve?.file), /libsana_cuda12\.so$/);

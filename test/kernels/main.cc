@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <limits>
 
 #include "binding/error.h"
@@ -35,15 +36,12 @@ constexpr const char* kUsage = R"(kernels test|bench [options] CASES...
   std::exit(2);
 }
 
-// Opened before anything else asks for it.
 std::shared_ptr<Device> open_device(const std::string& library, uint32_t index, const std::string& variant) {
   const SanaDeviceOptions options = {0, variant.empty() ? nullptr : variant.c_str()};
   if (library == "cpu") return std::make_shared<Device>("cpu", index, options);
-  if (!library.empty()) {
-    const std::string path = library.find('/') == std::string::npos ? "./" + library : library;
-    setenv("SANA_NATIVE_CUDA", path.c_str(), 1);
-  }
-  if (!backend_libraries().backend) {
+  const std::string beside = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "libsana_cuda";
+  const std::string given = library.find('/') == std::string::npos ? "./" + library : library;
+  if (!open_libraries(library.empty() ? std::vector{beside + "13.so", beside + "12.so"} : std::vector{given}).backend) {
     std::string why = "no library can be used";
     for (const auto& [file, problem] : backend_libraries().tried) why += "\n" + file + ": " + problem;
     throw Error("ERR_SANA_DEVICE", "%s", why.c_str());

@@ -1,0 +1,46 @@
+/** The NVIDIA driver of this machine, as far as files tell: nothing of it is run. */
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { join } from 'node:path';
+
+export interface Driver {
+  /** `580.65.06`; absent where the system does not say, as under WSL. */
+  readonly version?: string;
+  /** Names of the cards that the driver lists. */
+  readonly cards: readonly string[];
+  /** All that may decide whether the driver works: what a verdict on it is kept under. */
+  readonly identity: string;
+}
+
+const FOLDER = '/proc/driver/nvidia';
+/** Of the driver proper, and of WSL's. */
+const DEVICES = ['/dev/nvidiactl', '/dev/dxg'];
+
+/** The driver, or undefined where there is none. */
+export function findDriver(): Driver | undefined {
+  if (!DEVICES.some((device) => existsSync(device))) return undefined;
+  const text = read(join(FOLDER, 'version'));
+  const version = /Kernel Module[^\n]*?\s(\d+(?:\.\d+)+)\s/.exec(text)?.[1];
+  const information = list(join(FOLDER, 'gpus')).map((card) => read(join(FOLDER, 'gpus', card, 'information')));
+  const cards = information.map((card) => /^Model:\s*(.+)$/m.exec(card)?.[1]?.trim() ?? 'unknown');
+  const { CUDA_VISIBLE_DEVICES = '', NVIDIA_VISIBLE_DEVICES = '', LD_LIBRARY_PATH = '' } = process.env;
+  const identity = [text, ...information, release(), CUDA_VISIBLE_DEVICES, NVIDIA_VISIBLE_DEVICES, LD_LIBRARY_PATH];
+  return { ...(version !== undefined && { version }), cards, identity: identity.join('\n') };
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function list(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * What probing found, kept from process to process: a small JSON file, `probes.json`, in `$XDG_CACHE_HOME/sana-native`
+ * (`~/.cache/sana-native`). It only saves time: where it cannot be read or written, libraries are probed again.
+ */
+
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { isJsonObject, type JsonValue } from '../runtime/json.ts';
+
+const KEPT = 32;
+const PROBLEM_LENGTH = 2000;
+
+const folder = () => join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'sana-native');
+const file = () => join(folder(), 'probes.json');
+
+/** Why opening a library crashes, '' where it does not; undefined where it is not known. */
+export function findVerdict(key: string): string | undefined {
+  return all().get(key);
+}
+
+export function keepVerdict(key: string, problem: string): void {
+  const verdicts = all();
+  verdicts.delete(key);
+  verdicts.set(key, problem.slice(0, PROBLEM_LENGTH));
+  const partial = join(folder(), `.probes.${process.pid}.json`);
+  try {
+    mkdirSync(folder(), { recursive: true });
+    writeFileSync(partial, `${JSON.stringify(Object.fromEntries([...verdicts].slice(-KEPT)), null, 1)}\n`);
+    renameSync(partial, file());
+  } catch {
+    // Then it is found out again.
+    if (existsSync(partial)) rmSync(partial);
+  }
+}
+
+function all(): Map<string, string> {
+  try {
+    const json: JsonValue = JSON.parse(readFileSync(file(), 'utf8'));
+    if (!isJsonObject(json)) return new Map();
+    return new Map(Object.entries(json).flatMap(([key, value]) => (typeof value === 'string' ? [[key, value]] : [])));
+  } catch {
+    return new Map();
+  }
+}
