@@ -92,20 +92,20 @@ void Executor::submit(std::unique_ptr<Job> job) {
   if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
   queue_.push_back(std::move(job));
   completions_.expect();
-  wake_.notify_one();
+  wake();
 }
 
 void Executor::finish() {
   std::lock_guard lock(mutex_);
   finishing_ = true;
-  wake_.notify_one();
+  wake();
 }
 
 void Executor::stop() {
   std::lock_guard lock(mutex_);
   finishing_ = stopping_ = true;
   if (at_work_) at_work_->raise();
-  wake_.notify_one();
+  wake();
 }
 
 bool Executor::retired() {
@@ -117,11 +117,21 @@ void Executor::join() {
   if (thread_.joinable()) thread_.join();
 }
 
+void Executor::wake() {
+  changes_.fetch_add(1);
+  changes_.notify_one();
+}
+
 void Executor::run() {
   pthread_setname_np(pthread_self(), thread_name_);
   std::unique_lock lock(mutex_);
   for (;;) {
-    wake_.wait(lock, [this] { return finishing_ || !queue_.empty(); });
+    while (!finishing_ && queue_.empty()) {
+      const uint32_t seen = changes_;
+      lock.unlock();
+      changes_.wait(seen);
+      lock.lock();
+    }
     if (queue_.empty()) break;
     std::unique_ptr<Job> job = std::move(queue_.front());
     queue_.pop_front();

@@ -5,7 +5,7 @@
 
 #include <node_api.h>
 
-#include <condition_variable>
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -77,11 +77,14 @@ class Executor {
 
  private:
   void run();
+  void wake();
 
   Completions& completions_;
   const char* const thread_name_;
   std::mutex mutex_;
-  std::condition_variable wake_;
+  // Counts what may end the thread's sleep. No std::condition_variable: GCC 12's would ask for a C++ library that is
+  // newer than RHEL 9's.
+  std::atomic<uint32_t> changes_ = 0;
   std::deque<std::unique_ptr<Job>> queue_;
   std::shared_ptr<CancelFlag> at_work_;
   bool finishing_ = false, stopping_ = false, ended_ = false;

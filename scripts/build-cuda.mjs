@@ -1,7 +1,7 @@
 // Builds the CUDA backend with every nvcc named (default: CUDACXX, else /usr/local/cuda/bin/nvcc) and puts the libraries
 // beside the addon, build/Release/libsana_cuda<major>.so:
 //
-//   npm run build:cuda -- [--architectures "80-real;90a-real" | native] [nvcc ...]
+//   npm run build:cuda -- [--architectures "80-real;90a-real" | native] [--into FOLDER] [nvcc ...]
 //
 // Without --architectures: every one that the toolkit can build for, some minutes on a few cores.
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -11,10 +11,10 @@ import { parseArgs } from 'node:util';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { architectures: { type: 'string', default: '' } },
+  options: { architectures: { type: 'string', default: '' }, into: { type: 'string', default: 'build/Release' } },
 });
 const compilers = positionals.length > 0 ? positionals : [process.env.CUDACXX ?? '/usr/local/cuda/bin/nvcc'];
-const release = 'build/Release';
+const release = values.into;
 
 const run = (command, args) => {
   const { status, error } = spawnSync(command, args, { stdio: 'inherit' });
