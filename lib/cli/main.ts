@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { editDistance } from '../text/edit-distance.ts';
 import { version } from '../version.ts';
 import { benchCommand } from './bench.ts';
+import { buildCommand } from './build.ts';
 import { convertCommand } from './convert.ts';
 import { EXIT } from './exit-codes.ts';
 import { explainCommand } from './explain.ts';
@@ -32,6 +33,7 @@ for (const command of [
   benchCommand(),
   convertCommand(),
   pullCommand(),
+  buildCommand(),
 ]) {
   program.addCommand(command.copyInheritedSettings(program));
 }
