@@ -44,6 +44,7 @@ Napi::Value open_backend_libraries(const Napi::CallbackInfo& info) {
       Napi::Object entry = Napi::Object::New(info.Env());
       entry.Set("file", library.file);
       entry.Set("problem", library.problem);
+      entry.Set("toolkit", library.toolkit);
       list.Set(list.Length(), entry);
     }
     return list;

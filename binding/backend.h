@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-enum { kSanaBackendVersion = 1 };
+enum { kSanaBackendVersion = 2 };
 enum { kSanaMaxOperands = 8, kSanaMaxAttributes = 8, kSanaMaxRank = 4, kSanaMaxList = 4096 };
 
 typedef enum SanaDType { kSanaF32, kSanaBF16, kSanaF16, kSanaI32, kSanaU8 } SanaDType;
@@ -86,6 +86,7 @@ typedef struct SanaProgram SanaProgram;
 typedef struct SanaBackend {
   uint32_t version;
   const char* name;  // "cpu", "cuda"
+  uint32_t toolkit;  // the CUDA version it was built with, 1000 * major + 10 * minor; 0: none
 
   int (*device_count)(uint32_t* count, SanaFailure*);
   int (*device_info)(uint32_t index, SanaDeviceInfo*, SanaFailure*);

@@ -9,7 +9,8 @@ namespace sana {
 namespace {
 
 // The backend of a library, or null and why.
-const SanaBackend* open(const std::string& file, std::string& problem) {
+const SanaBackend* open(BackendLibrary& candidate) {
+  auto& [file, problem, toolkit] = candidate;
   if (access(file.c_str(), F_OK) != 0) {
     problem = "it is not there";
     return nullptr;
@@ -28,6 +29,7 @@ const SanaBackend* open(const std::string& file, std::string& problem) {
     problem = "it was built for another version of sana-native: backend version " + std::to_string(backend->version) +
               ", expected " + std::to_string(kSanaBackendVersion);
   } else {
+    toolkit = backend->toolkit;
     uint32_t count = 0;
     SanaFailure failure;
     if (backend->device_count(&count, &failure) != 0) {
@@ -49,7 +51,7 @@ BackendLibraries open_all(const std::vector<std::string>& files) {
     if (libraries.backend) {
       library.problem = "another one is used";
     } else {
-      libraries.backend = open(file, library.problem);
+      libraries.backend = open(library);
     }
     libraries.tried.push_back(std::move(library));
   }

@@ -13,7 +13,8 @@ namespace sana {
 
 struct BackendLibrary {
   std::string file;
-  std::string problem;  // empty: it is used
+  std::string problem;   // empty: it is used
+  uint32_t toolkit = 0;  // the CUDA version it was built with, as in SanaBackend; 0 where it cannot be asked
 };
 
 struct BackendLibraries {

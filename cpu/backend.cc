@@ -227,9 +227,12 @@ void program_destroy(SanaDevice*, SanaProgram* program) {
 }  // namespace
 
 const SanaBackend kBackend = {
-    kSanaBackendVersion, "cpu",        device_count,    device_info, device_open,     device_describe,
-    device_ceilings,     device_close, memory_allocate, memory_free, memory_write,    memory_read,
-    tensor_bytes,        pack,         program_create,  program_run, program_destroy,
+    kSanaBackendVersion, "cpu",           0,
+    device_count,        device_info,     device_open,
+    device_describe,     device_ceilings, device_close,
+    memory_allocate,     memory_free,     memory_write,
+    memory_read,         tensor_bytes,    pack,
+    program_create,      program_run,     program_destroy,
 };
 
 }  // namespace sana::cpu

@@ -114,9 +114,9 @@ void program_destroy(SanaDevice* device, SanaProgram* program) {
 }
 
 constexpr SanaBackend kBackend = {
-    kSanaBackendVersion, "cuda",       device_count,    device_info, device_open,     device_describe,
-    device_ceilings,     device_close, memory_allocate, memory_free, memory_write,    memory_read,
-    tensor_bytes,        pack,         program_create,  program_run, program_destroy,
+    kSanaBackendVersion, "cuda",          CUDART_VERSION, device_count,    device_info, device_open,
+    device_describe,     device_ceilings, device_close,   memory_allocate, memory_free, memory_write,
+    memory_read,         tensor_bytes,    pack,           program_create,  program_run, program_destroy,
 };
 
 }  // namespace

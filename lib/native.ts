@@ -137,6 +137,7 @@ export interface OperatorTableEntry {
 export interface NativeLibrary {
   readonly file: string;
   readonly problem: string; // empty: it is used
+  readonly toolkit: number; // the CUDA version it was built with, 1000 * major + 10 * minor; 0: it was not opened
 }
 
 export interface Addon {

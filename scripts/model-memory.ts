@@ -3,14 +3,18 @@
  * is downloaded, allocated or run.
  *
  *     npx tsx scripts/model-memory.ts [--dtype f32]
+ *     npx tsx scripts/model-memory.ts --write        # lib/runtime/released-memory.ts, which `sana-native info` reads
  *
  * The memory is that of one picture of the default prompt with the default request, as `explain` predicts it, but for
  * the device's own scratch memory. `bands` is with the least memory that decoding can do with, and not with what
  * happens to be free.
  */
 
-import { dirname } from 'node:path';
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { Command, Option } from 'commander';
+import { packageRoot } from '../lib/addon/candidates.ts';
 import { SanaTransformer } from '../lib/models/sana-transformer.ts';
 import { Autoencoder } from '../lib/pipeline/autoencoder.ts';
 import { Engine } from '../lib/pipeline/engine.ts';
@@ -72,11 +76,59 @@ export async function modelTables(
   }
 }
 
+/** lib/runtime/released-memory.ts: the least that each model needs at the size it was trained at. */
+export async function memoryModule(): Promise<string> {
+  const engine = new Engine(openDevice('cpu'));
+  const tokenizer = await Tokenizer.load(dirname(gemmaTokenizerFile()));
+  try {
+    const planner = new Planner(engine, tokenizer);
+    const rows: string[] = [];
+    const keyOf = ({ model, size }: Release) => `${model} ${size}`;
+    for (const key of new Set(releases.map(keyOf))) {
+      const same = releases.filter((release) => keyOf(release) === key);
+      const [release] = same;
+      if (release === undefined) throw new Error(`no release of ${key}`);
+      const peaks = async (dtype: DType) => {
+        const [, none, , sequential] = await planner.peaks(release, release.size, dtype);
+        const [a, b] = [none, sequential].map((value) => Number(value?.toFixed(2)));
+        return `{ none: ${a}, sequential: ${b} }`;
+      };
+      const repositories = same.filter(({ controlnet }) => !controlnet).map(({ repository }) => `'${repository}'`);
+      rows.push(
+        `  {\n    repositories: [${repositories.join(', ')}],\n    size: ${release.size},\n` +
+          `    bfloat16: ${await peaks('bf16')},\n    float32: ${await peaks('f32')},\n  },\n`,
+      );
+    }
+    return kModule.replace('ROWS', rows.join(''));
+  } finally {
+    tokenizer.dispose();
+    engine.dispose();
+  }
+}
+
+const kModule = `/**
+ * The least memory that the released models need for one picture of the size they were trained at, in GB (1e9 bytes):
+ * with bands where decoding all at once needs more, beside Node. Written by \`npx tsx scripts/model-memory.ts --write\`.
+ */
+
+export interface ReleasedMemory {
+  readonly repositories: readonly string[];
+  /** Pixels of a side. */
+  readonly size: number;
+  /** By dtype and \`offload\`. */
+  readonly bfloat16: { readonly none: number; readonly sequential: number };
+  readonly float32: { readonly none: number; readonly sequential: number };
+}
+
+export const RELEASED_MEMORY: readonly ReleasedMemory[] = [
+ROWS];
+`;
+
 class Planner {
   readonly #engine: Engine;
   readonly #tokenizer: Tokenizer;
   /** Rows that several repositories have in common: they hold the same model. */
-  readonly #rows = new Map<string, Promise<string[]>>();
+  readonly #rows = new Map<string, Promise<number[]>>();
 
   constructor(engine: Engine, tokenizer: Tokenizer) {
     this.#engine = engine;
@@ -110,12 +162,14 @@ class Planner {
   /** The peak of drawing one picture, in the four ways there are. */
   async memoryRow(release: Release, size: number, dtype: DType): Promise<string[]> {
     const key = `${release.model} ${release.size} ${size}`;
-    const known = this.#rows.get(key) ?? this.#peaks(release, size, dtype);
+    const known = this.#rows.get(key) ?? this.peaks(release, size, dtype);
     this.#rows.set(key, known);
-    return [release.repository, kindOf(release), `${size} x ${size}`, ...(await known)];
+    const peaks = (await known).map((value) => `${value.toFixed(2)} GB`);
+    return [release.repository, kindOf(release), `${size} x ${size}`, ...peaks];
   }
 
-  async #peaks(release: Release, size: number, dtype: DType): Promise<string[]> {
+  /** In GB: offload 'none', the same in bands, 'sequential', the same in bands. */
+  async peaks(release: Release, size: number, dtype: DType): Promise<number[]> {
     const configs = parsedConfigs(release.model, release.size);
     const transformer = new SanaTransformer(this.#engine.device, configs.transformer, dtype);
     const textEncoder = new TextEncoder(this.#engine, withoutWeights(configs.textEncoder), dtype);
@@ -151,7 +205,9 @@ class Planner {
         dtype: dtype === 'f32' ? 'float32' : 'bfloat16',
       }).memory.peakBytes;
     const all = Number.POSITIVE_INFINITY;
-    return [peak('none', all), peak('none', 0), peak('sequential', all), peak('sequential', 0)].map(gigabytes);
+    return [peak('none', all), peak('none', 0), peak('sequential', all), peak('sequential', 0)].map(
+      (bytes) => bytes / 1e9,
+    );
   }
 
   /** The weights that are the same everywhere. */
@@ -197,9 +253,13 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const { dtype } = new Command('model-memory')
+  const { dtype, write } = new Command('model-memory')
     .addOption(new Option('--dtype <type>', 'of the memory table').choices(['bf16', 'f32']).default('bf16'))
+    .option('--write', 'write lib/runtime/released-memory.ts instead')
     .parse()
-    .opts<{ dtype: DType }>();
-  process.stdout.write(await modelTables(dtype));
+    .opts<{ dtype: DType; write?: boolean }>();
+  if (write === true) {
+    writeFileSync(join(packageRoot, 'lib', 'runtime', 'released-memory.ts'), await memoryModule());
+    execFileSync('npx', ['biome', 'check', '--write', 'lib/runtime/released-memory.ts'], { cwd: packageRoot });
+  } else process.stdout.write(await modelTables(dtype));
 }

@@ -19,12 +19,13 @@ export function cudaLibraries(addonFile: string): NativeLibrary[] {
   // Without a driver there is nothing that could crash, but in a library of one's own.
   const checked = (file: string, own: boolean): NativeLibrary => {
     const problem = existsSync(file) && (own || driver !== undefined) ? probe(addonFile, file, driver) : undefined;
-    return { file, problem: problem ?? '' };
+    return { file, problem: problem ?? '', toolkit: 0 };
   };
   if (choice.includes('/')) return [checked(choice, true)];
   return MAJOR_VERSIONS.map((major) => {
     const file = libraryFile(dirname(addonFile), major);
-    if (choice !== '' && choice !== major) return { file, problem: `SANA_NATIVE_CUDA=${choice} excludes it` };
+    if (choice !== '' && choice !== major)
+      return { file, problem: `SANA_NATIVE_CUDA=${choice} excludes it`, toolkit: 0 };
     return checked(file, false);
   });
 }

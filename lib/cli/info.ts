@@ -1,21 +1,33 @@
-/** `sana-native info`: the package, the machine, and the devices that can be used. */
+/** `sana-native info`: the package, the machine, what can compute on it, and which models fit there. */
 
 import { arch, cpus, platform, release, totalmem } from 'node:os';
 import { Command } from 'commander';
-import { type DeviceInfo, listDevices, listLibraries, SanaError } from '../index.ts';
+import { findDriver } from '../addon/driver.ts';
+import { type DeviceInfo, type LibraryInfo, listDevices, listLibraries, SanaError } from '../index.ts';
+import { addonFile } from '../native.ts';
+import { type Fit, fitsOf } from '../runtime/fitting.ts';
+import { processorFeatures } from '../runtime/processor.ts';
 import { version } from '../version.ts';
 import { EXIT } from './exit-codes.ts';
 import { printJson, printLines } from './output.ts';
 
 export function infoCommand(): Command {
   return new Command('info')
-    .description('print the package, the machine, and the devices that can be used')
+    .description('print the package, the machine, what can compute on it, and which models fit there')
     .option('--json', 'print one JSON object on standard output')
     .action(info);
 }
 
+interface Found {
+  readonly addon: string | null;
+  readonly devices: readonly (DeviceInfo & { readonly fits: readonly Fit[] })[];
+  readonly libraries: readonly LibraryInfo[];
+  readonly error?: { readonly code: string; readonly message: string; readonly hint: string };
+}
+
 async function info({ json }: { json?: boolean }): Promise<void> {
-  const { devices, error } = findDevices();
+  const { addon, devices, libraries, error } = find();
+  const driver = findDriver();
   const facts = {
     version,
     node: process.version,
@@ -23,41 +35,74 @@ async function info({ json }: { json?: boolean }): Promise<void> {
     system: release(),
     libc: libc(),
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cpuFeatures: processorFeatures(),
     cores: cpus().length,
     memoryBytes: totalmem(),
+    addon,
+    driver: driver === undefined ? null : { version: driver.version ?? 'unknown', cards: driver.cards },
+    libraries,
     devices,
-    libraries: error === undefined ? listLibraries() : [],
+    used: devices.find(({ problem }) => problem === undefined)?.id ?? null,
+    settings: Object.fromEntries(Object.entries(process.env).filter(([name]) => name.startsWith('SANA_NATIVE_'))),
     ...(error !== undefined && { error }),
   };
   if (json === true) await printJson(facts);
   else {
+    const line = (name: string, text: string) => `${name.padEnd(13)}${text}`;
     await printLines([
-      `sana-native  ${version}`,
-      `node         ${facts.node}, ${facts.platform}, ${facts.libc}`,
-      `system       ${facts.system}`,
-      `cpu          ${facts.cpu}, ${facts.cores} cores, ${gigabytes(facts.memoryBytes)}`,
-      ...devices.map(({ id, name, path, units, freeBytes, totalBytes, problem }) => {
-        const memory = `${gigabytes(freeBytes)} of ${gigabytes(totalBytes)} free`;
-        const usable = problem === undefined ? memory : `cannot be used: ${problem}`;
-        return `${id.padEnd(12)} ${name}, ${path}, ${units} ${id === 'cpu' ? 'threads' : 'units'}, ${usable}`;
-      }),
-      ...facts.libraries.map(({ file, problem }) => `${'cuda library'.padEnd(12)} ${file}: ${problem ?? 'in use'}`),
+      line('sana-native', version),
+      line('node', `${facts.node}, ${facts.platform}, ${facts.libc}`),
+      line('system', facts.system),
+      line('cpu', `${facts.cpu}, ${facts.cores} cores, ${gigabytes(facts.memoryBytes)}`),
+      line('', facts.cpuFeatures.join(' ')),
+      line('addon', addon ?? 'none'),
+      line(
+        'driver',
+        driver === undefined ? 'no NVIDIA driver' : `NVIDIA ${facts.driver?.version}, ${driver.cards.join(', ')}`,
+      ),
+      ...libraries.map(({ file, cuda, problem }) =>
+        line('cuda library', `${file}${cuda === undefined ? '' : ` (CUDA ${cuda})`}: ${problem ?? 'in use'}`),
+      ),
+      ...Object.entries(facts.settings).map(([name, value]) => line('setting', `${name}=${value}`)),
+      ...devices.map(deviceLine).map((text, i) => line(devices[i]?.id ?? '', text)),
+      ...(facts.used === null ? [] : [line("'auto'", `takes ${facts.used}`)]),
+      ...devices.filter(({ problem }) => problem === undefined).flatMap(fitLines),
       ...(error === undefined ? [] : ['no device', `  ${error.message}`, `  ${error.hint}`]),
     ]);
   }
   if (devices.length === 0) process.exitCode = EXIT.device;
 }
 
-/** The devices, or why there is none: the addon cannot be loaded. */
-function findDevices(): { devices: DeviceInfo[]; error?: { code: string; message: string; hint: string } } {
+function deviceLine({ id, name, path, units, dtype, freeBytes, totalBytes, problem }: DeviceInfo): string {
+  const memory = `${gigabytes(freeBytes)} of ${gigabytes(totalBytes)} free, dtype 'auto' is ${dtype}`;
+  return `${name}, ${path}, ${units} ${id === 'cpu' ? 'threads' : 'multiprocessors'}, ${problem === undefined ? memory : `cannot be used: ${problem}`}`;
+}
+
+/** What fits into the memory that is free now. */
+function fitLines({ id, dtype, fits }: Found['devices'][number]): string[] {
+  const how = ({ offload, gigabytes: needed }: Fit) =>
+    offload === null
+      ? `does not fit: ${needed.toFixed(1)} GB are needed with offload 'sequential'`
+      : `fits${offload === 'none' ? '' : " with offload 'sequential'"}: ${needed.toFixed(1)} GB`;
+  return [
+    '',
+    `One picture on ${id} in ${dtype}, of what is free now:`,
+    ...fits.map((fit) => `  ${fit.repositories[0]?.padEnd(34)} ${`${fit.size} x ${fit.size}`.padEnd(12)} ${how(fit)}`),
+  ];
+}
+
+/** The devices, or why there are none. */
+function find(): Found {
   try {
-    return { devices: listDevices() };
+    const devices = listDevices().map((device) => ({ ...device, fits: fitsOf(device) }));
+    return { addon: addonFile(), devices, libraries: listLibraries() };
   } catch (error) {
+    const none = { addon: null, devices: [], libraries: [] };
     if (error instanceof SanaError) {
-      return { devices: [], error: { code: error.code, message: error.message, hint: error.hint } };
+      return { ...none, error: { code: error.code, message: error.message, hint: error.hint } };
     }
     const message = error instanceof Error ? error.message : String(error);
-    return { devices: [], error: { code: 'ERR_SANA_ADDON', message, hint: 'Install the package again.' } };
+    return { ...none, error: { code: 'ERR_SANA_ADDON', message, hint: 'Install the package again.' } };
   }
 }
 

@@ -339,7 +339,7 @@ function either(one: AbortSignal, other: AbortSignal | undefined): AbortSignal {
 }
 
 function computeDtype(dtype: CheckedLoadOptions['dtype'], engine: Engine): ComputeDtype {
-  if (dtype === 'auto') return defaultDtype(engine.device);
+  if (dtype === 'auto') return defaultDtype(engine.device.info);
   if (dtype === 'float32') return 'f32';
   if (dtype === 'bfloat16') return 'bf16';
   if (engine.deviceId !== 'cpu') return 'f16';

@@ -15,6 +15,8 @@ export interface DeviceInfo {
   readonly freeBytes: number;
   /** Threads or multiprocessors. */
   readonly units: number;
+  /** What `dtype: 'auto'` means there. */
+  readonly dtype: 'float32' | 'bfloat16';
   /** Why the device cannot be used; absent when it can. */
   readonly problem?: string;
 }
@@ -22,13 +24,19 @@ export interface DeviceInfo {
 /** A library with the kernels of one CUDA version. */
 export interface LibraryInfo {
   readonly file: string;
+  /** The CUDA version it was built with, `13.0`; absent where it could not be opened. */
+  readonly cuda?: string;
   /** Why it is not used: not there, no driver, a driver that is too old; absent for the one that is. */
   readonly problem?: string;
 }
 
 /** The CUDA libraries that were looked for, in order. SANA_NATIVE_CUDA chooses: `off`, `13`, `12`, or a library's path. */
 export function listLibraries(): LibraryInfo[] {
-  return nativeLibraries().map(({ file, problem }) => ({ file, ...(problem !== '' && { problem }) }));
+  return nativeLibraries().map(({ file, problem, toolkit }) => ({
+    file,
+    ...(toolkit > 0 && { cuda: `${Math.floor(toolkit / 1000)}.${(toolkit % 1000) / 10}` }),
+    ...(problem !== '' && { problem }),
+  }));
 }
 
 /** The devices of this machine, the CPU last. */
@@ -42,7 +50,8 @@ export function listDevices(): DeviceInfo[] {
 function publicInfo(info: NativeDeviceInfo): DeviceInfo {
   const { backend, index, name, path, totalBytes, freeBytes, units, problem } = info;
   const id = backend === 'cpu' ? 'cpu' : `${backend}:${index}`;
-  return { id, name, path, totalBytes, freeBytes, units, ...(problem !== '' && { problem }) };
+  const dtype = defaultDtype(info) === 'f32' ? 'float32' : 'bfloat16';
+  return { id, name, path, totalBytes, freeBytes, units, dtype, ...(problem !== '' && { problem }) };
 }
 
 /** A device in use. Pipelines that ask for the same one share it, and with it its threads. */
@@ -128,6 +137,6 @@ function whyNoGpu(): string[] {
 }
 
 /** The dtype that `auto` means on a device: bf16 where it computes that natively, else f32. */
-export function defaultDtype(device: NativeDevice): 'f32' | 'bf16' {
-  return device.info.backend !== 'cpu' || device.info.path === 'avx512-bf16' ? 'bf16' : 'f32';
+export function defaultDtype({ backend, path }: Pick<NativeDeviceInfo, 'backend' | 'path'>): 'f32' | 'bf16' {
+  return backend !== 'cpu' || path === 'avx512-bf16' ? 'bf16' : 'f32';
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { addonFile } from '../../lib/native.ts';
 import { PARAMETERS, sampleImage } from '../image/sample.ts';
 import { type CliResult, sanaNative } from '../support/cli.ts';
 
@@ -151,16 +152,33 @@ describe('sana-native', () => {
     assert.equal(facts.platform, `${process.platform}-${process.arch}`);
     assert.match(facts.libc, /^(glibc \d|musl|system)/);
     assert.equal(stderr, '');
-    if (facts.devices.length === 0) {
-      assert.equal(code, 3);
-      assert.notEqual(facts.error.message, '');
-    } else {
-      assert.equal(code, 0);
-      assert.ok(facts.devices.some(({ id, path }: { id: string; path: string }) => id === 'cpu' && path !== ''));
+    assert.equal(code, 0);
+    assert.equal(facts.addon, addonFile());
+    const cpu = facts.devices.at(-1);
+    assert.deepEqual([cpu.id, cpu.problem], ['cpu', undefined]);
+    // What is chosen is what the processor can do.
+    const features = new Set(facts.cpuFeatures);
+    const paths = { 'avx512-bf16': 'avx512_bf16', avx512: 'avx512f', avx2: 'avx2' };
+    if (process.arch === 'x64' && process.platform === 'linux' && !process.env.SANA_NATIVE_CPU_PATH) {
+      const best = Object.entries(paths).find(([, feature]) => features.has(feature))?.[0] ?? 'portable';
+      assert.equal(cpu.path, best);
+    }
+    assert.equal(facts.used, facts.devices.find(({ problem }: { problem?: string }) => problem === undefined).id);
+    if (facts.used === 'cpu') {
+      // Then it says why, of each library.
+      assert.ok(facts.libraries.length >= 1);
+      assert.ok(facts.libraries.every(({ problem }: { problem?: string }) => problem !== undefined));
+    }
+    for (const { offload, gigabytes } of cpu.fits) {
+      assert.ok([null, 'none', 'sequential'].includes(offload));
+      assert.equal(offload !== null, gigabytes * 1e9 <= cpu.freeBytes);
     }
     const text = await sanaNative(['info']);
     assert.equal(text.code, code);
-    assert.match(text.stdout.toString(), /^sana-native {2}\d/);
+    assert.match(
+      text.stdout.toString(),
+      /^sana-native {2}\d[\s\S]*'auto' +takes [\s\S]*Sana_1600M_4Kpx_BF16_diffusers +4096 x 4096/,
+    );
   });
 
   it('prints what an image was made from, exact as JSON', async () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { packageRoot } from '../../lib/native.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
 import { openDevice } from '../../lib/runtime/devices.ts';
-import { modelTables } from '../../scripts/model-memory.ts';
+import { memoryModule, modelTables } from '../../scripts/model-memory.ts';
 import { tokenizerFrom, writeRandomCheckpoint } from '../../scripts/random-checkpoint/checkpoint.ts';
 import { releasedConfigs } from '../../scripts/random-checkpoint/configs.ts';
 import { testDevice } from '../support/device.ts';
@@ -19,6 +19,12 @@ describe('the tables of the released models', () => {
     const tables = (await modelTables('bf16')).trim().split('\n\n');
     assert.equal(tables.length, 3);
     for (const table of tables) assert.ok(page.includes(`\n\n${table}\n\n`), table.split('\n', 1)[0]);
+  });
+
+  it('are those that `sana-native info` reads: if not, run scripts/model-memory.ts --write', async () => {
+    const written = readFileSync(join(packageRoot, 'lib/runtime/released-memory.ts'), 'utf8');
+    const plain = (text: string) => text.replaceAll(/\s|,(?=\s*[\]}])/g, '');
+    assert.equal(plain(written), plain(await memoryModule()));
   });
 
   it('say what explain says of a checkpoint, with all the memory there could be and with the least', async function () {

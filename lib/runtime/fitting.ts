@@ -1,0 +1,22 @@
+/** Which of the released models a device can hold. */
+
+import type { DeviceInfo } from './devices.ts';
+import { RELEASED_MEMORY } from './released-memory.ts';
+
+export interface Fit {
+  /** Repositories that hold models of these dimensions. */
+  readonly repositories: readonly string[];
+  /** Pixels of a side: what they were trained at. */
+  readonly size: number;
+  /** The first value of `offload` with which one picture fits into what is free; null: it does not. */
+  readonly offload: 'none' | 'sequential' | null;
+  /** GB that it then needs, or would need. */
+  readonly gigabytes: number;
+}
+
+export function fitsOf(device: DeviceInfo): Fit[] {
+  return RELEASED_MEMORY.map(({ repositories, size, [device.dtype]: needed }) => {
+    const offload = (['none', 'sequential'] as const).find((way) => needed[way] * 1e9 <= device.freeBytes) ?? null;
+    return { repositories, size, offload, gigabytes: needed[offload ?? 'sequential'] };
+  });
+}
