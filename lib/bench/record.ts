@@ -4,8 +4,10 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, realpathSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { packageRoot } from '../addon/candidates.ts';
+import { version } from '../version.ts';
 import { summarize, type TimeSummary } from './statistics.ts';
 
 export type Implementation =
@@ -69,7 +71,7 @@ export interface Pairing {
 export interface BenchmarkRecord {
   readonly schema: 1;
   readonly when: string; // ISO 8601
-  readonly commit: string; // with '+' when the tree has changes
+  readonly commit: string; // with '+' when the tree has changes; of a release its version, v1.2.3
   readonly machine: Machine;
   readonly case: BenchmarkCase;
   readonly impl: Implementation;
@@ -140,13 +142,16 @@ export function describeMachine(known: Partial<Machine> = {}): Machine {
   return { cpu: list[0]?.model.trim() ?? 'unknown', cores: list.length, node: process.versions.node, ...known };
 }
 
-/** The short commit of the working tree, with '+' when files differ from it; 'unknown' outside a repository. */
+/** The short commit of the working tree, with '+' when files differ from it; outside it, the version: v1.2.3. */
 export function describeCommit(): string {
+  const git = (...args: string[]): string =>
+    execFileSync('git', args, { encoding: 'utf8', stdio: 'pipe', cwd: packageRoot }).trim();
   try {
-    const git = (...args: string[]): string => execFileSync('git', args, { encoding: 'utf8', stdio: 'pipe' }).trim();
+    // An installed package may lie in the repository of whoever installed it.
+    if (realpathSync(git('rev-parse', '--show-toplevel')) !== realpathSync(packageRoot)) return `v${version}`;
     const commit = git('rev-parse', '--short=12', 'HEAD');
     return git('status', '--porcelain') === '' ? commit : `${commit}+`;
   } catch {
-    return 'unknown';
+    return `v${version}`;
   }
 }

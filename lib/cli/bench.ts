@@ -2,6 +2,7 @@
 
 import { Command } from 'commander';
 import { describeCommit, describeMachine, makeRecord, writeRecords } from '../bench/record.ts';
+import { BENCHMARK_SCHEMA } from '../bench/schema.ts';
 import { benchRequest, emptyTimes, measureCeilings, stageNames, timeGeneration, workOf } from '../bench/stages.ts';
 import { SanaPipeline } from '../index.ts';
 import { addModelFlags, integer, type ModelFlags, modelOf } from './flags.ts';
@@ -15,6 +16,7 @@ type Flags = ModelFlags & {
   readonly runs: number;
   readonly output?: string;
   readonly json?: boolean;
+  readonly schema?: boolean;
 };
 
 export function benchCommand(): Command {
@@ -25,10 +27,12 @@ export function benchCommand(): Command {
     .option('--runs <count>', 'timed runs, after one that is not', integer(1, 100), 3)
     .option('--output <file>', 'append the results to a file, one JSON object a line')
     .option('--json', 'print one JSON object on standard output')
+    .option('--schema', 'print the JSON Schema of a result, and do nothing else')
     .action(bench);
 }
 
 async function bench(flags: Flags): Promise<void> {
+  if (flags.schema === true) return await printJson(BENCHMARK_SCHEMA);
   const { model, options } = modelOf(flags);
   const progress = progressBar();
   const records = await interruptible(async (signal) => {
