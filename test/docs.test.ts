@@ -360,9 +360,13 @@ describe('the pages of the documentation', () => {
     );
   });
 
-  it('docs/README.md lists every page', () => {
+  it('docs/README.md lists every page, and the site has them in its order', () => {
     const listed = linksOf(pageOf('README.md')).map((link) => link.split('#')[0]);
     const there = pages(join(root, 'docs')).map((page) => relative(join(root, 'docs'), page));
     assert.deepEqual([...new Set(listed)].sort(), there.filter((name) => name !== 'README.md').sort());
+    // The site's pages are in that order.
+    const numbered = [...pageOf('README.md').matchAll(/^\d+\. \[[^\]]+\]\(([^)]+)\)/gm)].map(([, page]) => page);
+    const site = JSON.parse(readFileSync(join(root, 'docs/typedoc.json'), 'utf8'));
+    assert.deepEqual(site.projectDocuments, numbered);
   });
 });
