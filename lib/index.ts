@@ -1,7 +1,7 @@
 /**
  * SANA text-to-image for Node: no Python.
  *
- * @packageDocumentation
+ * @module sana-native
  */
 
 export { SanaError, type SanaErrorCode } from './errors.ts';

@@ -1,16 +1,19 @@
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import sharp from 'sharp';
+import { EXIT, exitCodeOf } from '../lib/cli/exit-codes.ts';
 import { openCheckpoint } from '../lib/runtime/checkpoint.ts';
 import { readTensors, writeSafetensors } from '../lib/runtime/tensor-file.ts';
+import { examplesOf, Project } from './support/doc-examples.ts';
 import { FakeHub } from './support/fake-hub.ts';
-import { openFile } from './support/files.ts';
+import { openFile, temporaryFolder } from './support/files.ts';
+import { anchorsOf, headingsOf, linksOf } from './support/markdown.ts';
 import { officialAutoencoder, officialTransformer, type Values } from './support/official-names.ts';
 import { layOver } from './support/pipelines.ts';
 import { torchFile } from './support/torch-writer.ts';
@@ -206,5 +209,164 @@ describe('the examples of the documentation', () => {
     } finally {
       await hub.stop();
     }
+  });
+});
+
+/** Every Markdown page of the repository, by its path. */
+function pages(folder = root): string[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    if (entry.isFile()) return entry.name.endsWith('.md') ? [path] : [];
+    return !entry.isDirectory() || /^(\..*|node_modules|build.*|dist|site)$/.test(entry.name) ? [] : pages(path);
+  });
+}
+
+const pageOf = (name: string) => readFileSync(join(root, 'docs', name), 'utf8');
+
+describe('the pages of the documentation', () => {
+  /** Those whose examples run as they stand, in the order of a page, in a project that has the package. */
+  const runnable = [
+    'getting-started.md',
+    'options.md',
+    'memory.md',
+    'gpus.md',
+    'errors.md',
+    'docker.md',
+    'bundlers.md',
+    'electron.md',
+    'workers.md',
+  ];
+  const folder = temporaryFolder();
+  let project: Project;
+  before(() => {
+    project = new Project(folder.path);
+  });
+
+  for (const name of runnable) {
+    it(`${name}: every example runs, or says why not`, () => {
+      const examples = examplesOf(pageOf(name));
+      assert.equal(examples.length, pageOf(name).match(/^```\w/gm)?.length);
+      for (const example of examples) project.run(example);
+    });
+  }
+
+  it('the types of every TypeScript example are right', () => {
+    const typed = [...runnable, 'models.md', 'models-and-cache.md', 'lora.md', 'controlnet.md', '../README.md'];
+    const examples = typed.flatMap((name) => examplesOf(pageOf(name)));
+    project.checkTypes(examples.filter(({ language }) => language === 'ts').map(({ code }) => code));
+  });
+
+  it('errors.md has a heading for every code, and for nothing else', () => {
+    const source = readFileSync(join(root, 'lib/errors.ts'), 'utf8');
+    const codes = [...source.matchAll(/^ {2}\| '(ERR_SANA_\w+)'/gm)].map(([, code]) => code);
+    assert.ok(codes.length > 10);
+    const titles = headingsOf(pageOf('errors.md'), 2).filter((title) => title !== 'Exit codes');
+    assert.deepEqual(titles.sort(), codes.sort());
+  });
+
+  it('errors.md has every exit code, with the errors that lead to it', () => {
+    const rows = [...pageOf('errors.md').matchAll(/^\| (\d+) \| [^|]+ \|([^|]*)\|$/gm)];
+    assert.deepEqual(
+      rows.map(([, code]) => Number(code)),
+      Object.values(EXIT),
+    );
+    const listed = rows.flatMap(([, exit, errors = '']) =>
+      [...errors.matchAll(/ERR_SANA_\w+/g)].map(([code]) => [code, Number(exit)]),
+    );
+    for (const [code, exit] of listed) assert.equal(exitCodeOf(String(code)), exit, String(code));
+    assert.deepEqual(
+      listed.map(([code]) => code).sort(),
+      headingsOf(pageOf('errors.md'), 2)
+        .filter((title) => title.startsWith('ERR_'))
+        .sort(),
+    );
+  });
+
+  it('options.md has every option, and no other', () => {
+    const types = readFileSync(join(root, 'lib/pipeline/types.ts'), 'utf8');
+    const image = readFileSync(join(root, 'lib/image/image.ts'), 'utf8');
+    const sections = new Map(
+      pageOf('options.md')
+        .split(/^## /m)
+        .map((section) => [section.split('\n', 1)[0] ?? '', section]),
+    );
+    for (const [title, source, type] of [
+      ['fromPretrained', types, 'LoadOptions'],
+      ['generate', types, 'GenerateRequest'],
+      ['loadLora', types, 'LoraOptions'],
+      ['Saving', image, 'EncodeOptions'],
+    ] as const) {
+      const [, body = assert.fail()] = new RegExp(`interface ${type} {\n([\\s\\S]*?)\n}`).exec(source) ?? [];
+      const fields = [...body.matchAll(/^ {2}readonly (\w+)/gm)].map(([, name]) => name);
+      const rows = [...(sections.get(title) ?? '').matchAll(/^\| (`[^|]+`) \|/gm)];
+      const names = rows.flatMap(([, names = '']) => [...names.matchAll(/`(\w+)`/g)].map(([, name]) => name));
+      assert.deepEqual(names.sort(), fields.sort(), type);
+    }
+  });
+
+  it('messages that the pages quote are in the sources', () => {
+    const sources = ['lib', 'binding', 'cuda', 'cpu'].flatMap((place) =>
+      readdirSync(join(root, place), { recursive: true, encoding: 'utf8' })
+        .filter((name) => /\.(ts|cc|h)$/.test(name))
+        .map((name) => readFileSync(join(root, place, name), 'utf8')),
+    );
+    const source = sources.join('\n').replaceAll(/\\(['"`])/g, '$1');
+    // What stands for a value: numbers, quoted names, paths, units.
+    const value = /`[^`]*`|'[^']*'|"[^"]*"|\([^)]*\)|\.\.\.|\S*[./\d]\S*|\b(GB|cpu)\b|=/;
+    /** Half of the words in a row are enough: the others may be values, too. */
+    const quoted = (words: string[]) => {
+      const half = Math.ceil(words.length / 2);
+      return words.some((_, i) => i + half <= words.length && source.includes(words.slice(i, i + half).join(' ')));
+    };
+    const messages = [
+      ...headingsOf(pageOf('gpus.md'), 3),
+      ...[...pageOf('errors.md').matchAll(/^- (?:`` ?(.+?) ?``|`([^`]+)`)[:\n]/gm)].map(
+        ([, double, single]) => double ?? single ?? '',
+      ),
+    ];
+    assert.ok(messages.length > 25);
+    for (const message of messages) {
+      for (const part of message.split(value)) {
+        assert.ok(quoted((part ?? '').trim().split(' ')), `${message}: '${part}'`);
+      }
+    }
+  });
+
+  it('every link of every page leads somewhere', () => {
+    const broken = pages().flatMap((page) => {
+      const text = readFileSync(page, 'utf8');
+      return linksOf(text).flatMap((link) => {
+        if (/^[a-z]+:/.test(link)) return [];
+        const [path = '', anchor] = link.split('#');
+        const target = path === '' ? page : resolve(dirname(page), decodeURIComponent(path));
+        const there = existsSync(target) && !relative(root, target).startsWith('..');
+        const found = there && (anchor === undefined || anchorsOf(readFileSync(target, 'utf8')).has(anchor));
+        return found ? [] : [`${relative(root, page)}: ${link}`];
+      });
+    });
+    assert.deepEqual(broken, []);
+  });
+
+  it('sources and tests that pages name are there', () => {
+    const named = pages().flatMap((page) =>
+      [...readFileSync(page, 'utf8').matchAll(/`((?:lib|binding|cpu|cuda|test|scripts)\/[\w./-]+)`/g)].map(
+        ([, name]) => name,
+      ),
+    );
+    assert.ok(named.length > 50);
+    assert.deepEqual(
+      named.filter((name) => !existsSync(join(root, String(name)))),
+      [],
+    );
+  });
+
+  it('docs/README.md lists every page, and the site has them in its order', () => {
+    const listed = linksOf(pageOf('README.md')).map((link) => link.split('#')[0]);
+    const there = pages(join(root, 'docs')).map((page) => relative(join(root, 'docs'), page));
+    assert.deepEqual([...new Set(listed)].sort(), there.filter((name) => name !== 'README.md').sort());
+    // The site's pages are in that order.
+    const numbered = [...pageOf('README.md').matchAll(/^\d+\. \[[^\]]+\]\(([^)]+)\)/gm)].map(([, page]) => page);
+    const site = JSON.parse(readFileSync(join(root, 'docs/typedoc.json'), 'utf8'));
+    assert.deepEqual(site.projectDocuments, numbered);
   });
 });

@@ -5,9 +5,18 @@ import { SanaError } from '../index.ts';
 import { EXIT, exitCodeOf } from './exit-codes.ts';
 import { Interrupted } from './interrupt.ts';
 
-/** Text from outside without control characters, which could drive the terminal; line breaks and tabs stay. */
+/** What could drive a terminal: control characters but line breaks and tabs, and marks that turn the direction. */
+const CONTROLS = /[^\P{Cc}\n\t]|[\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+
+/** Text from outside, safe to print. */
 export function printable(text: string): string {
-  return text.replaceAll(/[^\P{Cc}\n\t]|[\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '');
+  return text.replaceAll(CONTROLS, '');
+}
+
+/** JSON that means the same and is safe to print: `JSON.stringify` escapes the first 32 control characters only. */
+export function printableJson(value: unknown): string {
+  const json = JSON.stringify(value, (_, field) => (typeof field === 'bigint' ? String(field) : field), 2);
+  return json.replaceAll(CONTROLS, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 /** Settles once the bytes are handed over, so that a large image is not cut off by the end of the process. */
@@ -20,7 +29,7 @@ export async function printLines(lines: readonly string[]): Promise<void> {
 }
 
 export async function printJson(value: unknown): Promise<void> {
-  await writeOutput(`${JSON.stringify(value, (_, field) => (typeof field === 'bigint' ? String(field) : field), 2)}\n`);
+  await writeOutput(`${printableJson(value)}\n`);
 }
 
 /** A remark that is no error. */

@@ -1,5 +1,7 @@
 /**
- * `sana-native/ops`: record a graph of operators and run it on a device.
+ * Record a graph of operators and run it on a device.
+ *
+ * @module sana-native/ops
  *
  * @example
  * const device = openDevice('cpu');

@@ -1,6 +1,8 @@
 /**
  * Samplers as plain arithmetic: which noise levels to visit, and the coefficients of each update.
  *
+ * @module sana-native/schedulers
+ *
  * @example
  * const schedule = schedulerFor(checkpoint.scheduler)(20);
  * for (let step = 0; step < schedule.steps; step++) {

@@ -4,7 +4,7 @@ import { imagePaths } from '../../lib/cli/destination.ts';
 import { exitCodeOf } from '../../lib/cli/exit-codes.ts';
 import { explanationLines } from '../../lib/cli/explain.ts';
 import { loras, requestOf } from '../../lib/cli/flags.ts';
-import { printable } from '../../lib/cli/output.ts';
+import { printable, printableJson } from '../../lib/cli/output.ts';
 import { duration, progressBar } from '../../lib/cli/progress.ts';
 import { differences } from '../../lib/cli/repeat.ts';
 import { PARAMETERS, sampleImage } from '../image/sample.ts';
@@ -133,6 +133,14 @@ describe('printed text', () => {
   it('has no control characters, and no marks that turn the direction of writing', () => {
     assert.equal(printable('a\x00\x1b[0m\x7f\x9b\u202eb\u2066\tc\nd'), 'a[0mb\tc\nd');
     assert.equal(printable('žluťoučký 雪 🦊 👩‍👩‍👧 مرحبا'), 'žluťoučký 雪 🦊 👩‍👩‍👧 مرحبا');
+  });
+
+  it('has none as JSON either, and means the same', () => {
+    const value = { text: 'a\x00\x1b[0m\x7f\x9b2J\u202eb\u2066\tc\nd 雪 🦊', seed: 7n };
+    const json = printableJson(value);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: that is the point
+    assert.doesNotMatch(json, /[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2066]/);
+    assert.deepEqual(JSON.parse(json), { ...value, seed: '7' });
   });
 });
 

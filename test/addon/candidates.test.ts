@@ -1,0 +1,18 @@
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { packageRoot, unpacked } from '../../lib/addon/candidates.ts';
+import { temporaryFolder } from '../support/files.ts';
+
+describe('addon/candidates', () => {
+  const folder = temporaryFolder();
+
+  it('a package in an archive of Electron is where it was unpacked', () => {
+    const inside = join('node_modules', 'sana-native');
+    const archived = join(folder.path, 'app.asar', inside);
+    assert.equal(unpacked(archived), archived); // not unpacked
+    mkdirSync(join(folder.path, 'app.asar.unpacked', inside), { recursive: true });
+    assert.equal(unpacked(archived), join(folder.path, 'app.asar.unpacked', inside));
+    assert.equal(unpacked(packageRoot), packageRoot);
+  });
+});
