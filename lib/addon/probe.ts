@@ -22,11 +22,12 @@ const PROGRAM = `
 
 /**
  * Why `library` must not be opened in this process, or undefined. SANA_NATIVE_PROBE is 'off', to open it without a
- * probe, or 'always', to probe whatever is known.
+ * probe, or 'always', to probe whatever is known, and under Electron.
  */
 export function probe(addonFile: string, library: string, driver: Driver | undefined): string | undefined {
   const when = process.env.SANA_NATIVE_PROBE ?? '';
-  if (when === 'off') return undefined;
+  // An Electron application may have been built so that it cannot run as Node: it would start once more.
+  if (when === 'off' || (process.versions.electron !== undefined && when !== 'always')) return undefined;
   const key = keyOf(addonFile, library, driver);
   const known = key === undefined || when === 'always' ? undefined : findVerdict(key);
   if (known !== undefined) return known === '' ? undefined : known;

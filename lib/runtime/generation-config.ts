@@ -1,5 +1,6 @@
 /** `generation_config.json`, a file that a checkpoint folder may hold: how its model is best asked. */
 
+import { MAX_STEPS } from '../schedulers/schedule.ts';
 import { ConfigReader } from './config-reader.ts';
 import type { JsonObject } from './json.ts';
 
@@ -11,7 +12,6 @@ export interface GenerationConfig {
   readonly complexHumanInstruction?: readonly string[] | null;
 }
 
-export const MAX_DEFAULT_STEPS = 1000;
 const MAX_LINES = 1000;
 
 export function parseGenerationConfig(json: JsonObject, file: string): GenerationConfig {
@@ -19,7 +19,7 @@ export function parseGenerationConfig(json: JsonObject, file: string): Generatio
   const has = (key: string) => Object.hasOwn(json, key);
   return {
     ...(has('num_inference_steps') && {
-      numInferenceSteps: read.integer('num_inference_steps', undefined, 1, MAX_DEFAULT_STEPS),
+      numInferenceSteps: read.integer('num_inference_steps', undefined, 1, MAX_STEPS),
     }),
     ...(has('guidance_scale') && { guidanceScale: read.number('guidance_scale', undefined, 0, 1000) }),
     ...(has('complex_human_instruction') && {

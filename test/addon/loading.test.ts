@@ -75,7 +75,7 @@ describe('loading the addon', function () {
 
 describe('probing a CUDA library', function () {
   this.timeout(120_000);
-  const loads = join(folder.path, 'loads');
+  let loads = '';
   let library = '';
 
   /** A library whose backend does that when it is asked for; each time it is opened it adds a line to a file. */
@@ -100,6 +100,9 @@ const void* sana_backend(void) { ${body} }\n`,
     return { problem: String(libraries[0]?.problem), opened };
   }
 
+  before(() => {
+    loads = join(folder.path, 'loads');
+  });
   beforeEach(() => rmSync(join(folder.path, 'cache'), { recursive: true, force: true }));
 
   it('spares this process a crash, says so, and remembers it', () => {
