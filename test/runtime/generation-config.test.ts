@@ -20,8 +20,8 @@ describe('generation_config.json', () => {
   });
 
   for (const [object, message] of [
-    [{ num_inference_steps: 0 }, /`num_inference_steps` to be an integer from 1 to 1000, found 0/],
-    [{ num_inference_steps: 1e9 }, /an integer from 1 to 1000/],
+    [{ num_inference_steps: 0 }, /`num_inference_steps` to be an integer from 1 to 500, found 0/],
+    [{ num_inference_steps: 1e9 }, /an integer from 1 to 500/],
     [{ guidance_scale: '4' }, /`guidance_scale` to be a number/],
     [{ complex_human_instruction: 'Draw: ' }, /`complex_human_instruction` to be a list/],
     [{ complex_human_instruction: [1] }, /`complex_human_instruction.0` to be a string/],
