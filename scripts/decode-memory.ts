@@ -1,13 +1,21 @@
 /**
  * Prints what decoding takes beside the weights, and in which bands, as planned for the released autoencoder: the table
- * of docs/large-pictures.md. Runs nothing.
+ * of docs/large-pictures.md.
  *
  *     npx tsx scripts/decode-memory.ts
+ *
+ * With a checkpoint it decodes random latents, all at once and in every height of bands there is, and compares: the
+ * bytes of the pictures, and the memory with what was planned.
+ *
+ *     npx tsx scripts/decode-memory.ts --run FOLDER [--variant bf16] [--size 512] [--dtype bf16] [--device cpu]
  */
 
+import { parseArgs } from 'node:util';
 import { costs } from '../lib/graph/program.ts';
 import { Autoencoder } from '../lib/pipeline/autoencoder.ts';
 import { Engine } from '../lib/pipeline/engine.ts';
+import { TorchGenerator } from '../lib/pipeline/noise.ts';
+import { openCheckpoint } from '../lib/runtime/checkpoint.ts';
 import { openDevice } from '../lib/runtime/devices.ts';
 import { releasedAutoencoder, withoutWeights } from './random-checkpoint/released.ts';
 
@@ -27,16 +35,63 @@ function plans(autoencoder: Autoencoder, size: number) {
   }
 }
 
-const engine = new Engine(openDevice('cpu'));
-console.log('| picture | dtype | rows at a time | memory | work |\n|---|---|---|---|---|');
-for (const size of [1024, 2048, 4096]) {
-  for (const dtype of ['bf16', 'f32'] as const) {
-    const all = plans(new Autoencoder(engine, withoutWeights(releasedAutoencoder()), dtype), size);
-    for (const { rows, bytes, flops } of all) {
-      const memory = `${(bytes / 1e9).toFixed(2)} GB`;
-      const work = `${(flops / (all[0]?.flops ?? flops)).toFixed(2)}`;
-      console.log(`| ${size} x ${size} | ${dtype} | ${rows === size ? 'all' : rows} | ${memory} | ${work} |`);
+async function decodeAll(folder: string, variant: string, size: number, dtype: 'bf16' | 'f32', device: string) {
+  const checkpoint = await openCheckpoint(folder, variant === '' ? {} : { variant });
+  const engine = new Engine(openDevice(device));
+  const autoencoder = new Autoencoder(engine, checkpoint.vae, dtype);
+  await autoencoder.load();
+  const side = size / 32;
+  const latents = new Float32Array(await new TorchGenerator(7n).draw(side * side * autoencoder.config.latentChannels));
+  let whole: Uint8Array | undefined;
+  for (const { rows, bytes } of plans(autoencoder, size)) {
+    Object.defineProperty(engine, 'spareBytes', { configurable: true, get: () => Math.ceil((8 / 7) * bytes) });
+    engine.device.resetPeak();
+    const before = engine.device.memory().bytes;
+    const started = performance.now();
+    const picture = await autoencoder.decodeRgb(latents, side, side, { height: size, width: size });
+    const seconds = (performance.now() - started) / 1000;
+    whole ??= picture;
+    const taken = engine.device.memory().peakBytes - before;
+    const same = Buffer.compare(whole, picture) === 0 ? 'the same bytes' : 'OTHER BYTES';
+    console.log(`${rows} rows at a time: ${taken} bytes taken, ${bytes} planned, ${seconds.toFixed(1)} s, ${same}`);
+    engine.arena.dispose();
+  }
+  autoencoder.dispose();
+  engine.dispose();
+  checkpoint.close();
+}
+
+function printPlans(): void {
+  const engine = new Engine(openDevice('cpu'));
+  console.log('| picture | dtype | rows at a time | memory | work |\n|---|---|---|---|---|');
+  for (const size of [1024, 2048, 4096]) {
+    for (const dtype of ['bf16', 'f32'] as const) {
+      const all = plans(new Autoencoder(engine, withoutWeights(releasedAutoencoder()), dtype), size);
+      for (const { rows, bytes, flops } of all) {
+        const memory = `${(bytes / 1e9).toFixed(2)} GB`;
+        const work = `${(flops / (all[0]?.flops ?? flops)).toFixed(2)}`;
+        console.log(`| ${size} x ${size} | ${dtype} | ${rows === size ? 'all' : rows} | ${memory} | ${work} |`);
+      }
     }
   }
+  engine.dispose();
 }
-engine.dispose();
+
+const { values } = parseArgs({
+  options: {
+    run: { type: 'string' },
+    variant: { type: 'string', default: '' },
+    size: { type: 'string', default: '512' },
+    dtype: { type: 'string', default: 'bf16' },
+    device: { type: 'string', default: 'cpu' },
+  },
+});
+if (values.run === undefined) printPlans();
+else
+  await decodeAll(
+    values.run,
+    values.variant,
+    Number(values.size),
+    values.dtype === 'f32' ? 'f32' : 'bf16',
+    values.device,
+  );
