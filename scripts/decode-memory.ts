@@ -2,7 +2,7 @@
  * Prints what decoding takes beside the weights, and in which bands, as planned for the released autoencoder: the table
  * of docs/large-pictures.md.
  *
- *     npx tsx scripts/decode-memory.ts
+ *     npx tsx scripts/decode-memory.ts [--device cuda]
  *
  * With a checkpoint it decodes random latents, all at once and in every height of bands there is, and compares: the
  * bytes of the pictures, and the memory with what was planned.
@@ -61,8 +61,8 @@ async function decodeAll(folder: string, variant: string, size: number, dtype: '
   checkpoint.close();
 }
 
-function printPlans(): void {
-  const engine = new Engine(openDevice('cpu'));
+function printPlans(device: string): void {
+  const engine = new Engine(openDevice(device));
   console.log('| picture | dtype | rows at a time | memory | work |\n|---|---|---|---|---|');
   for (const size of [1024, 2048, 4096]) {
     for (const dtype of ['bf16', 'f32'] as const) {
@@ -86,7 +86,7 @@ const { values } = parseArgs({
     device: { type: 'string', default: 'cpu' },
   },
 });
-if (values.run === undefined) printPlans();
+if (values.run === undefined) printPlans(values.device);
 else
   await decodeAll(
     values.run,
