@@ -4,15 +4,14 @@
  */
 
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { cacheFolder } from '../runtime/cache-folder.ts';
 import { isJsonObject, type JsonValue } from '../runtime/json.ts';
 
 const KEPT = 32;
 const PROBLEM_LENGTH = 2000;
 
-const folder = () => join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'sana-native');
-const file = () => join(folder(), 'probes.json');
+const file = () => join(cacheFolder(), 'probes.json');
 
 /** Why opening a library crashes, '' where it does not; undefined where it is not known. */
 export function findVerdict(key: string): string | undefined {
@@ -23,9 +22,9 @@ export function keepVerdict(key: string, problem: string): void {
   const verdicts = all();
   verdicts.delete(key);
   verdicts.set(key, problem.slice(0, PROBLEM_LENGTH));
-  const partial = join(folder(), `.probes.${process.pid}.json`);
+  const partial = join(cacheFolder(), `.probes.${process.pid}.json`);
   try {
-    mkdirSync(folder(), { recursive: true });
+    mkdirSync(cacheFolder(), { recursive: true });
     writeFileSync(partial, `${JSON.stringify(Object.fromEntries([...verdicts].slice(-KEPT)), null, 1)}\n`);
     renameSync(partial, file());
   } catch {

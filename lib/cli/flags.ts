@@ -23,6 +23,7 @@ export interface ModelFlags {
   readonly threads?: number;
   readonly offload?: NonNullable<LoadOptions['offload']>;
   readonly controlnet?: string;
+  readonly instructionCache?: string | false;
 }
 
 /** What the request flags give: fields of a request as they are, but for the files and the instruction. */
@@ -51,6 +52,8 @@ export function addModelFlags(command: Command): Command {
     .option('--revision <name>', 'of a hub repository: branch, tag or commit (default: main)')
     .option('--cache-dir <folder>', "where repositories are kept (default: Python's cache, HF_HUB_CACHE)")
     .option('--local-files-only', 'take a repository from the cache, and ask nothing of the network')
+    .option('--instruction-cache <folder>', 'where computed instructions are kept (default: ~/.cache/sana-native)')
+    .option('--no-instruction-cache', 'keep none, and read none')
     .option('--threads <count>', 'threads of the CPU (default: one per core)', integer(1, 1024))
     .addOption(
       new Option('--offload <what>', 'what leaves memory while it is not needed').choices([
@@ -138,7 +141,11 @@ export function modelOf(flags: ModelFlags): { model: string; options: LoadOption
   const { model = BUILT_IN_MODEL, device, dtype, variant, threads, offload, controlnet } = flags;
   const { revision, cacheDir, localFilesOnly } = flags;
   const source = { revision, cacheDir, localFilesOnly };
-  return { model, options: defined({ device, dtype, variant, ...source, threads, offload, controlnet }) };
+  const instructionCache = flags.instructionCache === false ? null : flags.instructionCache;
+  return {
+    model,
+    options: defined({ device, dtype, variant, ...source, threads, offload, controlnet, instructionCache }),
+  };
 }
 
 /** The fields of a request that flags gave. */

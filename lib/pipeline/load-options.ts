@@ -16,6 +16,7 @@ const KNOWN = [
   'threads',
   'offload',
   'controlnet',
+  'instructionCache',
   'onProgress',
   'signal',
 ] as const satisfies readonly (keyof LoadOptions)[];
@@ -32,6 +33,7 @@ export interface CheckedLoadOptions {
   readonly threads: number; // 0: one per core
   readonly offload: NonNullable<LoadOptions['offload']>;
   readonly controlnet: string | null; // null: the checkpoint's own, if it has one
+  readonly instructionCache: string | null | undefined; // undefined: where it is worth it
   readonly onProgress: NonNullable<LoadOptions['onProgress']> | undefined;
   readonly signal: AbortSignal | undefined;
 }
@@ -39,7 +41,7 @@ export interface CheckedLoadOptions {
 export function checkLoadOptions(options: LoadOptions = {}): CheckedLoadOptions {
   checkKeys('options', options, KNOWN, {});
   const { device = 'auto', dtype = 'auto', variant, threads, offload = 'none', controlnet } = options;
-  const { onProgress, signal } = options;
+  const { instructionCache, onProgress, signal } = options;
   if (typeof device !== 'string' || !/^(auto|cpu|cuda(:\d{1,3})?)$/.test(device)) {
     throw argumentError('device', "'auto', 'cpu', 'cuda' or 'cuda:0'", device);
   }
@@ -64,6 +66,7 @@ export function checkLoadOptions(options: LoadOptions = {}): CheckedLoadOptions 
     threads: threads === undefined ? 0 : checkInteger('threads', threads, 1, 1024),
     offload: checkChoice('offload', offload, ['none', 'text-encoder', 'sequential']),
     controlnet: controlnet ?? null,
+    instructionCache: instructionCache == null ? instructionCache : checkName('instructionCache', instructionCache),
     onProgress: onProgress === undefined ? undefined : checkFunction('onProgress', onProgress),
     signal: signal === undefined ? undefined : checkSignal('signal', signal),
   };

@@ -1,10 +1,14 @@
 /** The models of a pipeline: where they compute, which of them are in memory, and what they make of a request. */
 
+import { join } from 'node:path';
+import { cacheFolder } from '../runtime/cache-folder.ts';
 import type { Checkpoint } from '../runtime/checkpoint.ts';
 import { SCHEDULERS_OF } from '../schedulers/index.ts';
+import { version } from '../version.ts';
 import { Autoencoder } from './autoencoder.ts';
 import { ControlNetPart } from './controlnet.ts';
 import { type ComputeDtype, type Engine, formatBytes } from './engine.ts';
+import { InstructionCache } from './instruction-cache.ts';
 import type { CheckedLoadOptions } from './load-options.ts';
 import type { CheckedRequest, ModelTraits } from './request.ts';
 import { binResolution } from './resolution.ts';
@@ -15,6 +19,27 @@ import type { DecodeTiling } from './types.ts';
 
 /** Sizes of latents (pixels / 32) for which there is a table of resolutions. */
 const binnedSampleSizes = [16, 32, 64, 128];
+
+/** Bytes of a text encoder that computes an instruction about as fast as it is read. */
+const SMALL_ENCODER = 256e6;
+
+/** Where instructions are kept on disk: in the folder that is asked for, and without one where it is worth it. */
+function instructionsOf(
+  { textEncoder: { files } }: Checkpoint,
+  { device }: Engine,
+  dtype: ComputeDtype,
+  asked: CheckedLoadOptions['instructionCache'],
+): InstructionCache | undefined {
+  const worth = files.reduce((sum, { bytes }) => sum + bytes, 0) >= SMALL_ENCODER;
+  const folder = asked ?? (asked === undefined && worth ? join(cacheFolder(), 'instructions') : undefined);
+  if (folder === undefined) return undefined;
+  const computed = [version, device.info.backend, device.info.path, dtype].join(' ');
+  return new InstructionCache(
+    folder,
+    files.map(({ path }) => path),
+    computed,
+  );
+}
 
 export class Parts {
   readonly engine: Engine;
@@ -33,6 +58,7 @@ export class Parts {
     dtype: ComputeDtype,
     offload: CheckedLoadOptions['offload'],
     trainedInFp16: { readonly transformer: boolean; readonly controlnet: boolean },
+    instructionCache: CheckedLoadOptions['instructionCache'],
   ) {
     this.engine = engine;
     this.checkpoint = checkpoint;
@@ -40,7 +66,12 @@ export class Parts {
     this.offload = offload;
     // Gemma-2 and DC-AE leave the range of f16, as the released models' own instructions have it: bf16 for them.
     const others = dtype === 'f16' ? 'bf16' : dtype;
-    this.textEncoder = new TextEncoder(engine, checkpoint.textEncoder, others);
+    this.textEncoder = new TextEncoder(
+      engine,
+      checkpoint.textEncoder,
+      others,
+      instructionsOf(checkpoint, engine, others, instructionCache),
+    );
     const { transformer, controlnet } = checkpoint;
     this.controlnet =
       controlnet && new ControlNetPart(engine, controlnet, transformer.config, dtype, trainedInFp16.controlnet);

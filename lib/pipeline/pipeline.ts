@@ -131,7 +131,7 @@ export class SanaPipeline {
         transformer: await wasTrainedInFp16(checkpoint.transformer),
         controlnet: checkpoint.controlnet !== undefined && (await wasTrainedInFp16(checkpoint.controlnet)),
       };
-      const parts = new Parts(engine, checkpoint, dtype, offload, trainedInFp16);
+      const parts = new Parts(engine, checkpoint, dtype, offload, trainedInFp16, options.instructionCache);
       parts.check();
       const pipeline = new SanaPipeline(parts);
       pipeline.#tokenizing = Tokenizer.load(checkpoint.tokenizerFolder, {

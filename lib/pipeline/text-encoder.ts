@@ -15,6 +15,7 @@ import type { Component } from '../runtime/checkpoint.ts';
 import type { Gemma2Config } from '../runtime/configs.ts';
 import type { TextSelection } from '../text/selection.ts';
 import type { ComputeDtype, Engine } from './engine.ts';
+import type { InstructionCache } from './instruction-cache.ts';
 import { PromptCache } from './prompt-cache.ts';
 
 /** Read row by row when a prompt needs it, or not at all. */
@@ -51,10 +52,18 @@ export class TextEncoder {
   readonly #engine: Engine;
   readonly #component: Component<Gemma2Config>;
   readonly #dtype: ComputeDtype;
+  readonly #instructions: InstructionCache | undefined;
   #model: Gemma2;
   #prefix: Prefix | undefined;
 
-  constructor(engine: Engine, component: Component<Gemma2Config>, dtype: ComputeDtype) {
+  /** `instructions`: where those of other processes are kept, and this one's for them. */
+  constructor(
+    engine: Engine,
+    component: Component<Gemma2Config>,
+    dtype: ComputeDtype,
+    instructions?: InstructionCache,
+  ) {
+    this.#instructions = instructions;
     this.#engine = engine;
     this.#component = component;
     this.#dtype = dtype;
@@ -204,13 +213,37 @@ export class TextEncoder {
     const keysValues = this.#reservePrefix(block, ids.length);
     block.allocate();
     try {
-      const hidden = await this.#run([ids], [ids.map((_, i) => i)], { capture: keysValues }, signal);
-      this.#prefix = { ids, block, keysValues, first: hidden.slice(0, this.config.hiddenSize) };
+      const first =
+        (await this.#findInstruction(ids, block)) ?? (await this.#computeInstruction(ids, block, keysValues, signal));
+      this.#prefix = { ids, block, keysValues, first };
       return this.#prefix;
     } catch (error) {
       block.dispose();
       throw error;
     }
+  }
+
+  /** Fills the memory of an instruction with what another process computed; the hidden state of its first token. */
+  async #findInstruction(ids: readonly number[], block: Block): Promise<Float32Array | undefined> {
+    const kept = await this.#instructions?.find(ids, block.bytes, this.config.hiddenSize);
+    if (kept === undefined) return undefined;
+    await this.#engine.device.write(block.buffer, 0, kept.keysValues);
+    return kept.first;
+  }
+
+  async #computeInstruction(
+    ids: readonly number[],
+    block: Block,
+    capture: readonly Tensor[],
+    signal: AbortSignal | undefined,
+  ): Promise<Float32Array> {
+    const hidden = await this.#run([ids], [ids.map((_, i) => i)], { capture }, signal);
+    const first = hidden.slice(0, this.config.hiddenSize);
+    if (this.#instructions !== undefined) {
+      const keysValues = new Uint8Array(await this.#engine.device.read(block.buffer, 0, block.bytes));
+      await this.#instructions.keep(ids, { keysValues, first });
+    }
+    return first;
   }
 
   #reservePrefix(block: Block, tokens: number): Tensor[] {
