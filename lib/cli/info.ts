@@ -3,7 +3,7 @@
 import { arch, cpus, platform, release, totalmem } from 'node:os';
 import { Command } from 'commander';
 import { type DeviceInfo, listDevices, listLibraries, SanaError } from '../index.ts';
-import { version } from '../version.ts';
+import { version } from '../package.ts';
 import { EXIT } from './exit-codes.ts';
 import { printJson, printLines } from './output.ts';
 
