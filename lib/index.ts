@@ -4,6 +4,8 @@
  * @module sana-native
  */
 
+import './package.ts';
+
 export { SanaError, type SanaErrorCode } from './errors.ts';
 export { type EncodedFormat, type EncodeOptions, SanaImage } from './image/image.ts';
 export { type ImageMetadata, readGenerationMetadata } from './image/metadata.ts';

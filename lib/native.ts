@@ -12,8 +12,6 @@ import { cudaLibraries } from './addon/cuda-libraries.ts';
 import { type FailedCandidate, loadError, reasonOf } from './addon/load-error.ts';
 import { nativeError } from './errors.ts';
 
-export { packageRoot } from './addon/candidates.ts';
-
 export type DType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u8';
 export type Layout = 'dense' | 'linear' | 'gatedLinear' | 'conv2d' | 'upsampleConv2d' | 'depthwise';
 

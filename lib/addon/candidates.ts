@@ -3,13 +3,10 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { arch, platform } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { packageRoot } from '../package.ts';
 
 const require = createRequire(import.meta.url);
-
-/** The package's root: two folders above this one, in lib/ as in dist/. */
-export const packageRoot = unpacked(dirname(dirname(dirname(fileURLToPath(import.meta.url)))));
 
 /** Binaries that came with the package: the addon, and a library for each CUDA version. */
 export const prebuiltFolder = join(packageRoot, 'prebuilds', `${platform()}-${arch()}`);
@@ -34,13 +31,4 @@ export function addonCandidates(): string[] {
     found.push(...prebuilt.map((name) => join(prebuiltFolder, name)));
   }
   return [...new Set(found)];
-}
-
-/**
- * A folder in an Electron application's archive, as native code sees it: what is in `app.asar` only JavaScript can read,
- * and what was unpacked lies in `app.asar.unpacked`.
- */
-export function unpacked(folder: string): string {
-  const beside = folder.replace(/\.asar(?=[\\/])/, '.asar.unpacked');
-  return existsSync(beside) ? beside : folder;
 }

@@ -3,7 +3,8 @@
 import { arch, platform } from 'node:os';
 import { basename, relative } from 'node:path';
 import { SanaError } from '../errors.ts';
-import { packageRoot, prebuiltFolder } from './candidates.ts';
+import { packageRoot } from '../package.ts';
+import { prebuiltFolder } from './candidates.ts';
 
 export interface FailedCandidate {
   readonly file: string;

@@ -9,7 +9,8 @@ import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { delimiter, dirname, isAbsolute, join } from 'node:path';
 import { SanaError } from '../errors.ts';
-import { builtFolder, packageRoot } from './candidates.ts';
+import { packageRoot } from '../package.ts';
+import { builtFolder } from './candidates.ts';
 import { findDriver } from './driver.ts';
 
 export interface BuildOptions {

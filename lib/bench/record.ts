@@ -6,8 +6,8 @@
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, realpathSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { packageRoot } from '../addon/candidates.ts';
-import { version } from '../version.ts';
+
+import { packageRoot, version } from '../package.ts';
 import { summarize, type TimeSummary } from './statistics.ts';
 
 export type Implementation =

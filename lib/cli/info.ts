@@ -5,9 +5,9 @@ import { Command } from 'commander';
 import { findDriver } from '../addon/driver.ts';
 import { type DeviceInfo, type LibraryInfo, listDevices, listLibraries, SanaError } from '../index.ts';
 import { addonFile } from '../native.ts';
+import { version } from '../package.ts';
 import { type Fit, fitsOf } from '../runtime/fitting.ts';
 import { processorFeatures } from '../runtime/processor.ts';
-import { version } from '../version.ts';
 import { EXIT } from './exit-codes.ts';
 import { printJson, printLines } from './output.ts';
 

@@ -2,8 +2,8 @@
 /** The command line: `sana-native COMMAND`. Exit codes are in exit-codes.ts. */
 
 import { Command, CommanderError } from 'commander';
+import { version } from '../package.ts';
 import { editDistance } from '../text/edit-distance.ts';
-import { version } from '../version.ts';
 import { benchCommand } from './bench.ts';
 import { buildCommand } from './build.ts';
 import { convertCommand } from './convert.ts';

@@ -17,6 +17,8 @@
  * new Float32Array(await read(device.native, y));
  */
 
+import '../package.ts';
+
 export { openDevice } from '../runtime/devices.ts';
 export { type Call, Graph, type Result } from './graph.ts';
 export { type Activation, type OperatorName, type OperatorSpec, operators } from './operators.ts';

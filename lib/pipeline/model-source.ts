@@ -4,12 +4,12 @@ import { stat } from 'node:fs/promises';
 import { argumentError, SanaError } from '../errors.ts';
 import { isRepositoryId } from '../hub/repository.ts';
 import { openSnapshot, type RemoteSnapshot, type Snapshot } from '../hub/snapshot.ts';
+import { version } from '../package.ts';
 import { BUILT_IN_MODEL, modelFolder } from '../runtime/built-in.ts';
 import { checkpointFiles, controlNetFiles } from '../runtime/checkpoint-files.ts';
 import { ModelFolder } from '../runtime/model-folder.ts';
 import type { FolderView } from '../runtime/weight-files.ts';
 import { editDistance } from '../text/edit-distance.ts';
-import { version } from '../version.ts';
 import type { CheckedLoadOptions } from './load-options.ts';
 
 export type SourceOptions = Pick<

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { basename, resolve } from 'node:path';
 import { repositoryOfSnapshot } from '../hub/repository.ts';
-import { version } from '../version.ts';
+import { version } from '../package.ts';
 import type { ComputeDtype } from './engine.ts';
 import type { Parts } from './parts.ts';
 import type { CheckedRequest } from './request.ts';

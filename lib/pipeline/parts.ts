@@ -1,10 +1,10 @@
 /** The models of a pipeline: where they compute, which of them are in memory, and what they make of a request. */
 
 import { join } from 'node:path';
+import { version } from '../package.ts';
 import { cacheFolder } from '../runtime/cache-folder.ts';
 import type { Checkpoint } from '../runtime/checkpoint.ts';
 import { SCHEDULERS_OF } from '../schedulers/index.ts';
-import { version } from '../version.ts';
 import { Autoencoder } from './autoencoder.ts';
 import { ControlNetPart } from './controlnet.ts';
 import { type ComputeDtype, type Engine, formatBytes } from './engine.ts';

@@ -1,7 +1,7 @@
 /** The models that the package itself holds, by the names they are asked for with. */
 
 import { join } from 'node:path';
-import { packageRoot } from '../native.ts';
+import { packageRoot } from '../package.ts';
 
 export const BUILT_IN_MODEL = 'sana-tiny';
 

@@ -13,7 +13,7 @@ import type { Plan } from '../../lib/graph/planner.ts';
 import { costs } from '../../lib/graph/program.ts';
 import { alignment, bytesPerElement, isContiguous, type Tensor } from '../../lib/graph/tensor.ts';
 import { SanaTransformer } from '../../lib/models/sana-transformer.ts';
-import { packageRoot } from '../../lib/native.ts';
+import { packageRoot } from '../../lib/package.ts';
 import { Autoencoder } from '../../lib/pipeline/autoencoder.ts';
 import { Engine } from '../../lib/pipeline/engine.ts';
 import { TextEncoder } from '../../lib/pipeline/text-encoder.ts';

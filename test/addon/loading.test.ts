@@ -3,7 +3,8 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { arch, platform } from 'node:os';
 import { join } from 'node:path';
-import { addonFile, packageRoot } from '../../lib/native.ts';
+import { addonFile } from '../../lib/native.ts';
+import { packageRoot } from '../../lib/package.ts';
 import { temporaryFolder } from '../support/files.ts';
 
 const folder = temporaryFolder();

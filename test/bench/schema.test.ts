@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describeMachine, makeRecord } from '../../lib/bench/record.ts';
 import { BENCHMARK_SCHEMA } from '../../lib/bench/schema.ts';
-import { packageRoot } from '../../lib/native.ts';
+import { packageRoot } from '../../lib/package.ts';
 import { sanaNative } from '../support/cli.ts';
 
 describe('the schema of benchmark records', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { packageRoot } from '../../lib/native.ts';
+import { packageRoot } from '../../lib/package.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
 import { openDevice } from '../../lib/runtime/devices.ts';
 import { memoryModule, modelTables } from '../../scripts/model-memory.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { packageRoot, unpacked } from '../../lib/addon/candidates.ts';
-import { temporaryFolder } from '../support/files.ts';
+import { packageRoot, unpacked } from '../lib/package.ts';
+import { temporaryFolder } from './support/files.ts';
 
 describe('addon/candidates', () => {
   const folder = temporaryFolder();

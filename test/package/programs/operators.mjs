@@ -1,0 +1,3 @@
+import { openDevice } from 'sana-native/ops';
+
+console.log(openDevice('cpu').native.info.backend);
