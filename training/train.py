@@ -13,7 +13,7 @@ import sys
 # Allocations are kept instead of given back and faulted in again: some per cent of a CPU's time.
 MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "1000000000"}
 
-STAGES = ["tokenizer", "autoencoder", "score", "latents", "decoder", "dit", "export", "draw"]
+STAGES = ["tokenizer", "autoencoder", "score", "latents", "dit", "export", "draw"]
 
 
 def main():

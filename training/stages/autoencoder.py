@@ -26,16 +26,7 @@ EVALUATED = 48
 
 
 def train(options):
-    torch.manual_seed(0)
-    model = Autoencoder()
-    if options.start is not None:
-        model.load_state_dict(read_weights(options.start, "vae"))
-    fit(options, "autoencoder", model, model)
-
-
-def fit(options, stage, model, part):
-    """Trains a part of the model, or all of it."""
-    run = Run(options.run, stage, options.minutes, options.until)
+    run = Run(options.run, "autoencoder", options.minutes, options.until)
     torch.manual_seed(0)
     random = np.random.default_rng(1)
     pictures = Pictures(options.data, run.device)
@@ -48,11 +39,13 @@ def fit(options, stage, model, part):
         "trained": pictures.varied(evaluation, EVALUATED, trained, WHOLE),
     }
 
+    model = Autoencoder()
+    if options.start is not None:
+        model.load_state_dict(read_weights(options.start, "vae"))
     model.to(run.device, memory_format=torch.channels_last)
     optimisation = Optimisation(
-        part, options.dtype, rate=options.rate, betas=(0.9, 0.99), muon_decay=0.1, smallest_matrix=16
+        model, options.dtype, rate=options.rate, betas=(0.9, 0.99), muon_decay=0.1, smallest_matrix=16
     )
-    model.to(options.dtype)  # what is not trained, too
     saved = run.state()
     if saved is not None:
         optimisation.restore(saved["optimisation"])

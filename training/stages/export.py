@@ -20,12 +20,7 @@ def train(options):
     latents = load(options.run, "latents")
     scaling = 1.0 if latents is None else round(1 / latents["rms"].square().mean().sqrt().item(), 5)
     if autoencoder is not None:
-        weights = autoencoder["optimisation"]["averaged"]
-        decoder = load(options.run, "decoder")
-        if decoder is not None:
-            later = decoder["optimisation"]["averaged"]
-            weights = {**weights, **{f"decoder.{name}": weight for name, weight in later.items()}}
-        write(folder, "vae", {**autoencoder["config"], "scaling_factor": scaling}, weights)
+        write(folder, "vae", {**autoencoder["config"], "scaling_factor": scaling}, autoencoder["optimisation"]["averaged"])
     dit = load(options.run, "dit")
     if dit is not None:
         weights = dit["optimisation"]["averaged"]
