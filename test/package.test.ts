@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { packageRoot, unpacked } from '../lib/package.ts';
 import { temporaryFolder } from './support/files.ts';
 
-describe('addon/candidates', () => {
+describe('package', () => {
   const folder = temporaryFolder();
 
   it('a package in an archive of Electron is where it was unpacked', () => {

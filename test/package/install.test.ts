@@ -1,10 +1,20 @@
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import sharp from 'sharp';
 import { BUDGET } from './budget.ts';
-import { fetching, freshFolder, npmProgram, pack, project, root, run, succeed } from './support.ts';
+import {
+  environmentWithTools,
+  fetching,
+  freshFolder,
+  npmProgram,
+  pack,
+  project,
+  root,
+  run,
+  succeed,
+} from './support.ts';
 
 const node = process.execPath;
 const QUIET = ['--prefer-offline', '--no-audit', '--no-fund'];
@@ -168,6 +178,30 @@ describe('the package, installed by npm with scripts blocked', function () {
       const options = ['--module', 'esnext', '--moduleResolution', 'bundler'];
       assert.deepEqual(await check('consumer.ts', ...options), { code: 0, stdout: '', stderr: '' });
     });
+  });
+});
+
+describe('the package, built from its own sources', function () {
+  this.timeout(30 * 60_000);
+
+  it('says how where there is no binary, builds, and draws the same', async function () {
+    if (!process.env.SANA_TEST_SOURCE_BUILD) {
+      console.log('    skipped: it compiles for minutes; SANA_TEST_SOURCE_BUILD=1 runs it, as CI does');
+      this.skip();
+    }
+    const { tarball } = await pack();
+    const folder = project('source');
+    await fetching(this, folder, node, [npmProgram(), 'install', '--ignore-scripts', ...QUIET, tarball]);
+    rmSync(join(folder, 'node_modules/sana-native/prebuilds'), { recursive: true });
+    const none = await run(folder, node, ['esm.mjs', 'fox.png']);
+    assert.equal(none.code, 1);
+    assert.match(none.stderr, /There is no native addon .*npx sana-native build/s);
+    const build = [npmProgram('npx'), '--no-install', 'sana-native', 'build', '--cuda', 'off', '--json'];
+    const { stdout } = await succeed(folder, node, build, environmentWithTools);
+    const { files, devices } = JSON.parse(stdout);
+    assert.deepEqual(files, [join(folder, 'node_modules/sana-native/build/Release/sana_native.node')]);
+    assert.equal(devices.at(-1).id, 'cpu');
+    await draw(folder, 'esm.mjs');
   });
 });
 
