@@ -54,7 +54,7 @@ export interface LoadOptions {
   readonly controlnet?: string;
   /**
    * Folder in which the keys and values of instructions are kept, so that each is computed once and not once a process;
-   * null: none. Default: `~/.cache/sana-native/instructions` (`XDG_CACHE_HOME`), 27 MB for a released model's in
+   * null: none. Default: `~/.cache/sana-native/instructions` (`XDG_CACHE_HOME`), 22 MB for a released model's in
    * bfloat16, at most 512 MB in all; not for models whose text encoder is small.
    */
   readonly instructionCache?: string | null;
