@@ -16,6 +16,7 @@ describe('the options of loading', () => {
       threads: 0,
       offload: 'none',
       controlnet: null,
+      instructionCache: undefined,
       onProgress: undefined,
       signal: undefined,
     });
@@ -33,6 +34,7 @@ describe('the options of loading', () => {
       threads: 3,
       offload: 'sequential',
       controlnet: 'path/to/controlnet',
+      instructionCache: 'kept/here',
       onProgress: () => {},
       signal: new AbortController().signal,
     } as const;
@@ -52,6 +54,8 @@ describe('the options of loading', () => {
     [{ onProgress: true }, /`onProgress` to be a function/],
     [{ signal: 'abort' }, /`signal` to be an AbortSignal/],
     [{ controlnet: '' }, /`controlnet` to be the path of a folder/],
+    [{ instructionCache: '' }, /`instructionCache`/],
+    [{ instructionCache: 7 }, /`instructionCache`/],
     [{ controlnet: 7 }, /`controlnet`/],
     [{ token: ['secret'] }, /`token` to be a string/],
     [{ revision: '../main' }, /`revision` to be a branch, tag or commit/],
