@@ -83,9 +83,8 @@ describe('sana-tiny, the model inside the package', function () {
     ]);
   });
 
-  // The weights have not had all the training they need: most things are drawn so that they are known again, not all.
-  // Raise these when there are better ones; docs/sana-tiny.md says what is aimed at.
-  it('draws the background that a prompt names, and most often the thing and the style', async () => {
+  // All 24 were right when this was written; another code path may tip one that is close.
+  it('draws the background, the thing and the style that a prompt names', async () => {
     const names = Object.keys(COLOURS) as Colour[];
     let things = 0;
     let both = 0;
@@ -99,8 +98,8 @@ describe('sana-tiny, the model inside the package', function () {
       if (found.startsWith(`${name.replaceAll(' ', '-')}.`)) things++;
       if (found === file) both++;
     }
-    assert.ok(things >= 20, `${things} of ${icons.length} things, ${both} of them in the style asked for`);
-    assert.ok(both >= 13, `${both} of ${icons.length} things in the style asked for`);
+    assert.ok(things >= 23, `${things} of ${icons.length} things, ${both} of them in the style asked for`);
+    assert.ok(both >= 22, `${both} of ${icons.length} things in the style asked for`);
   });
 
   it('takes white where a prompt names no background, and knows other wordings', async () => {
