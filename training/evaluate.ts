@@ -57,7 +57,7 @@ for (const task of tasks) report({ task: task.name, ...(await measure(task, {}))
 const [unseen] = tasks;
 if (unseen !== undefined) {
   for (const numInferenceSteps of [20, 10, 5]) {
-    for (const guidanceScale of [1, 1.7, 4.5]) {
+    for (const guidanceScale of [1, 1.7, 3, 4.5]) {
       const settings = { numInferenceSteps, guidanceScale };
       report({ task: unseen.name, ...settings, ...(await measure(unseen, settings)) });
     }
