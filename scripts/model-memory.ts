@@ -111,14 +111,7 @@ const kModule = `/**
  * with bands where decoding all at once needs more, beside Node. Written by \`npx tsx scripts/model-memory.ts --write\`.
  */
 
-export interface ReleasedMemory {
-  readonly repositories: readonly string[];
-  /** Pixels of a side. */
-  readonly size: number;
-  /** By dtype and \`offload\`. */
-  readonly bfloat16: { readonly none: number; readonly sequential: number };
-  readonly float32: { readonly none: number; readonly sequential: number };
-}
+import type { ReleasedMemory } from './fitting.ts';
 
 export const RELEASED_MEMORY: readonly ReleasedMemory[] = [
 ROWS];

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import type { NativeLibrary } from '../native.ts';
 import { prebuiltFolder } from './candidates.ts';
 import { findDriver } from './driver.ts';
-import { probe } from './probe.ts';
+import { probe, USABLE } from './probe.ts';
 
 const MAJOR_VERSIONS = ['13', '12'];
 
@@ -16,10 +16,13 @@ const MAJOR_VERSIONS = ['13', '12'];
 export function cudaLibraries(addonFile: string): NativeLibrary[] {
   const choice = process.env.SANA_NATIVE_CUDA ?? '';
   const driver = findDriver();
-  // Without a driver there is nothing that could crash, but in a library of one's own.
+  let usable = false;
+  // Without a driver there is nothing that could crash, but in a library of one's own; behind one that works none is
+  // opened.
   const checked = (file: string, own: boolean): NativeLibrary => {
-    const problem = existsSync(file) && (own || driver !== undefined) ? probe(addonFile, file, driver) : undefined;
-    return { file, problem: problem ?? '', toolkit: 0 };
+    const verdict = !usable && existsSync(file) && (own || driver !== undefined) ? probe(addonFile, file, driver) : '';
+    usable ||= verdict === USABLE;
+    return { file, problem: verdict === USABLE ? '' : verdict, toolkit: 0 };
   };
   if (choice.includes('/')) return [checked(choice, true)];
   return MAJOR_VERSIONS.map((major) => {

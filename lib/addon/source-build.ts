@@ -4,7 +4,7 @@
  */
 
 import { spawn, spawnSync } from 'node:child_process';
-import { accessSync, constants, copyFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { accessSync, constants, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { delimiter, dirname, isAbsolute, join } from 'node:path';
@@ -71,6 +71,7 @@ export async function buildFromSource(options: BuildOptions): Promise<BuildResul
       `-DSANA_CUDA_ARCHITECTURES=${architectures}`,
     );
     for (const name of readdirSync(folder).filter((file) => /^libsana_cuda\d+\.so$/.test(file))) {
+      rmSync(join(builtFolder, name), { force: true }); // a process that has it open keeps what it has
       copyFileSync(join(folder, name), join(builtFolder, name));
     }
   }

@@ -9,19 +9,19 @@ import { cacheFolder } from '../runtime/cache-folder.ts';
 import { isJsonObject, type JsonValue } from '../runtime/json.ts';
 
 const KEPT = 32;
-const PROBLEM_LENGTH = 2000;
+const VERDICT_LENGTH = 2000;
 
 const file = () => join(cacheFolder(), 'probes.json');
 
-/** Why opening a library crashes, '' where it does not; undefined where it is not known. */
+/** The verdict of probe.ts; undefined where there is none. */
 export function findVerdict(key: string): string | undefined {
   return all().get(key);
 }
 
-export function keepVerdict(key: string, problem: string): void {
+export function keepVerdict(key: string, verdict: string): void {
   const verdicts = all();
   verdicts.delete(key);
-  verdicts.set(key, problem.slice(0, PROBLEM_LENGTH));
+  verdicts.set(key, verdict.slice(0, VERDICT_LENGTH));
   const partial = join(cacheFolder(), `.probes.${process.pid}.json`);
   try {
     mkdirSync(cacheFolder(), { recursive: true });

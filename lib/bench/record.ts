@@ -10,14 +10,16 @@ import { cpus } from 'node:os';
 import { packageRoot, version } from '../package.ts';
 import { summarize, type TimeSummary } from './statistics.ts';
 
-export type Implementation =
-  | 'sana-native'
-  | 'torch-eager' // scripts/bench/peer.py: what diffusers does by default
-  | 'torch-compiled' // the same through torch.compile
-  | 'diffusers-eager'
-  | 'diffusers-compiled'
-  | 'torch-best'
-  | 'openvino';
+export const IMPLEMENTATIONS = [
+  'sana-native',
+  'torch-eager', // scripts/bench/peer.py: what diffusers does by default
+  'torch-compiled', // the same through torch.compile
+  'diffusers-eager',
+  'diffusers-compiled',
+  'torch-best',
+  'openvino',
+] as const;
+export type Implementation = (typeof IMPLEMENTATIONS)[number];
 
 /** What is timed: a part of a generation, or one operator by its name in the operator table. */
 export type Stage = 'text_encode' | 'denoise_step' | 'decode' | 'generate' | `op:${string}`;

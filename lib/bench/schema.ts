@@ -1,5 +1,7 @@
 /** The JSON Schema of a benchmark's record, one line of what `sana-native bench --output` writes (record.ts types it). */
 
+import { IMPLEMENTATIONS } from './record.ts';
+
 const text = { type: 'string', minLength: 1 } as const;
 const count = { type: 'integer', minimum: 1 } as const;
 const amount = { type: 'number', minimum: 0 } as const;
@@ -56,17 +58,7 @@ export const BENCHMARK_SCHEMA = {
           shape: described("an operator's sizes", { type: 'object', additionalProperties: count }),
         },
       ),
-      impl: {
-        enum: [
-          'sana-native',
-          'torch-eager',
-          'torch-compiled',
-          'diffusers-eager',
-          'diffusers-compiled',
-          'torch-best',
-          'openvino',
-        ],
-      },
+      impl: { enum: IMPLEMENTATIONS },
       runs: count,
       warmup: described('runs before, which are not timed', { type: 'integer', minimum: 0 }),
       ms: object({ median: positive, min: positive, p90: positive }, {}, 'milliseconds of a run'),
@@ -78,7 +70,7 @@ export const BENCHMARK_SCHEMA = {
       achieved: object({ tflops: amount, gbps: amount, pct_floor: amount }),
       error: object({ ref: text, rel_l2: amount, max_abs: amount, cos: { type: 'number', minimum: -1, maximum: 1 } }),
       pair: object(
-        { with: text, ratio: positive, ratio_p10: positive, ratio_p90: positive },
+        { with: { enum: IMPLEMENTATIONS }, ratio: positive, ratio_p10: positive, ratio_p90: positive },
         {},
         "the other's time over ours, of runs that alternated: above 1, ours is faster",
       ),

@@ -3,6 +3,15 @@
 import type { DeviceInfo } from './devices.ts';
 import { RELEASED_MEMORY } from './released-memory.ts';
 
+/** GB that the models of these repositories need for a picture of their size, by dtype and `offload`. */
+export interface ReleasedMemory {
+  readonly repositories: readonly string[];
+  /** Pixels of a side. */
+  readonly size: number;
+  readonly bfloat16: { readonly none: number; readonly sequential: number };
+  readonly float32: { readonly none: number; readonly sequential: number };
+}
+
 export interface Fit {
   /** Repositories that hold models of these dimensions. */
   readonly repositories: readonly string[];
