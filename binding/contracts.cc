@@ -16,6 +16,7 @@ constexpr int64_t kMostHeadDim = 256;
 constexpr int64_t kMostKeys = 8192;  // of one sequence, and of a prefix
 constexpr int64_t kMostSide = 16384;
 constexpr int64_t kMostLinearSize = 1 << 20;
+constexpr int64_t kMostQuantizedInputs = 1 << 17;  // as many products of two i8 as an i32 holds
 constexpr int64_t kMostKernelSize = 15;
 
 // An operand by name. Absent ones are false.
@@ -145,7 +146,12 @@ void linear(const Contract& c) {
   c.most(weight, n, kMostLinearSize, "rows");
   c.most(weight, weight[1], kMostLinearSize, "columns");
   c.demand(x.columns() == weight[1], "x must have the weight's columns");
-  c.same_dtype(x, weight);
+  if (weight.dtype() == kSanaI8) {
+    c.demand(!gated, "a gatedLinear weight cannot be i8");
+    c.most(weight, weight[1], kMostQuantizedInputs, "columns of i8");
+  } else {
+    c.same_dtype(x, weight);
+  }
   c.demand(out.columns() == (gated ? n / 2 : n),
            "out must have a column per row of the weight, or per two of a gated one");
   c.demand(out.rows() == x.rows(), "out must have the rows of x");

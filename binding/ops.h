@@ -25,6 +25,7 @@ enum DTypes : uint32_t {
   kDTypeF16 = 4,
   kDTypeI32 = 8,
   kDTypeU8 = 16,
+  kDTypeI8 = 32,
   kDTypeActivation = kDTypeF32 | kDTypeBF16 | kDTypeF16,
 };
 
@@ -56,9 +57,13 @@ inline constexpr OperatorSpec kOperators[] = {
     // x [..., K], weight [N, K], bias [N], gate [B, N] (row m of M takes gate m / (M / B)), residual and out [..., N].
     // clip limits to [-clip, clip] when > 0. With a gatedLinear weight there is neither bias, gate nor residual and
     // out [..., N/2] = activation(gate half) * other half.
+    // An i8 weight (linear only, K up to 131072) is symmetric per row, w = s_n q with s_n = max |w_n| / 127, and x is
+    // made
+    // so per row as it is read, t_m = max |x_m| / 127, both rounded to the nearest even: the product is t_m s_n times a
+    // sum of integers, which is exact. A row of x with a NaN or an infinity gives NaN.
     {"linear",
      {{"x", "in", kDTypeActivation, "pitched"},
-      {"weight", "in", kDTypeActivation, "linear|gatedLinear"},
+      {"weight", "in", kDTypeActivation | kDTypeI8, "linear|gatedLinear"},
       {"bias", "in?", kDTypeF32, "dense"},
       {"gate", "in?", kDTypeF32, "dense"},
       {"residual", "in?", kDTypeActivation, "pitched"},
@@ -255,7 +260,7 @@ inline constexpr OperatorSpec kOperators[] = {
 inline constexpr uint32_t kOperatorCount = sizeof kOperators / sizeof kOperators[0];
 
 // Names of the dtypes and layouts, in the order of their enums in backend.h.
-inline constexpr const char* kDTypeNames[] = {"f32", "bf16", "f16", "i32", "u8"};
+inline constexpr const char* kDTypeNames[] = {"f32", "bf16", "f16", "i32", "u8", "i8"};
 inline constexpr const char* kLayoutNames[] = {"dense",  "linear",         "gatedLinear",
                                                "conv2d", "upsampleConv2d", "depthwise"};
 

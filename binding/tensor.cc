@@ -75,6 +75,7 @@ uint64_t element_bytes(uint32_t dtype) {
     case kSanaI32:
       return 4;
     case kSanaU8:
+    case kSanaI8:
       return 1;
     default:
       return 2;

@@ -34,6 +34,8 @@ uint32_t dtype_mask(uint32_t dtype) {
       return kDTypeI32;
     case kSanaU8:
       return kDTypeU8;
+    case kSanaI8:
+      return kDTypeI8;
     default:
       return 0;
   }

@@ -13,7 +13,7 @@ namespace {
 constexpr int kThreads = 256;
 
 int64_t element_bytes(DType dtype) {
-  return dtype == DType::kF32 || dtype == DType::kI32 ? 4 : dtype == DType::kU8 ? 1 : 2;
+  return dtype == DType::kF32 || dtype == DType::kI32 ? 4 : dtype == DType::kU8 || dtype == DType::kI8 ? 1 : 2;
 }
 
 int64_t padded(int64_t inputs) {

@@ -33,6 +33,7 @@ export interface OperatorSpec {
 
 const activation: readonly DType[] = ['f32', 'bf16', 'f16'];
 const vector: readonly DType[] = ['f32'];
+const matrix: readonly DType[] = [...activation, 'i8'];
 
 const input = (name: string, dtypes = activation, layout = 'dense'): OperandSpec => ({
   name,
@@ -101,7 +102,7 @@ export const operators = {
   linear: {
     operands: [
       input('x', activation, 'pitched'),
-      input('weight', activation, 'linear|gatedLinear'),
+      input('weight', matrix, 'linear|gatedLinear'),
       optional('bias', vector),
       optional('gate', vector),
       optional('residual', activation, 'pitched'),
@@ -114,8 +115,12 @@ export const operators = {
       const weight = at(operands, 'weight');
       const [n = 0, k = 0] = weight.shape;
       demand(columnsOf(x) === k, operands, `x must have the weight's ${k} columns`);
-      demand(x.dtype === weight.dtype, operands, 'x and weight must have one dtype');
       const gated = weight.layout === 'gatedLinear';
+      demand(
+        weight.dtype === x.dtype || (weight.dtype === 'i8' && !gated),
+        operands,
+        'x and weight must have one dtype, or the weight be a linear one of i8',
+      );
       demand(!gated || n % 2 === 0, operands, 'a gated weight must have an even number of rows');
       demand(
         !gated || (!operands.bias && !operands.gate && !operands.residual),

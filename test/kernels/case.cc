@@ -158,7 +158,7 @@ SanaCall Case::in_f32() const {
   SanaCall wide = call;
   wide.list = list.data();
   for (SanaTensor& tensor : wide.operands) {
-    if (tensor.dtype != kSanaI32 && tensor.dtype != kSanaU8) tensor.dtype = kSanaF32;
+    if (tensor.dtype != kSanaI32 && tensor.dtype != kSanaU8 && tensor.dtype != kSanaI8) tensor.dtype = kSanaF32;
     tensor.offset *= element_bytes(tensor.dtype);
   }
   return wide;
