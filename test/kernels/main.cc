@@ -43,7 +43,7 @@ std::shared_ptr<Device> open_device(const std::string& library, uint32_t index, 
   const std::string given = library.find('/') == std::string::npos ? "./" + library : library;
   if (!open_libraries(library.empty() ? std::vector{beside + "13.so", beside + "12.so"} : std::vector{given}).backend) {
     std::string why = "no library can be used";
-    for (const auto& [file, problem] : backend_libraries().tried) why += "\n" + file + ": " + problem;
+    for (const auto& one : backend_libraries().tried) why += "\n" + one.file + ": " + one.problem;
     throw Error("ERR_SANA_DEVICE", "%s", why.c_str());
   }
   return std::make_shared<Device>(backend_libraries().backend->name, index, options);
