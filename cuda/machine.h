@@ -1,5 +1,6 @@
-// What only the machine can do: launching, dynamic shared memory, asynchronous copies, tensor-core instructions. The
-// one header with PTX in it, and the one that the emulation of test/simt replaces by its own of the same name.
+// What only the machine can do: launching, dynamic shared memory, asynchronous copies, tensor-core instructions. With
+// machine_hopper.h the only place with PTX in it; the emulation of test/simt replaces both by its own of the same
+// names.
 
 #pragma once
 

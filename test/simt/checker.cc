@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "test/simt/async_checks.h"
 #include "test/simt/scheduler.h"
 #include "test/simt/shadow.h"
 #include "test/simt/source.h"
@@ -53,7 +54,7 @@ __attribute__((noinline)) void found(const char* what, const void* code, const W
                   {code, what, what + (line.empty() ? "" : " at " + line) + ": " + whom(), 1});
 }
 
-std::string tell() {
+std::string tell_all() {
   std::string text;
   for (const Finding& finding : findings) {
     text += (text.empty() ? "" : "; ") + finding.text;
@@ -67,7 +68,7 @@ std::string tell() {
 template <class Whom>
 [[noreturn]] void fatal(const char* what, const void* code, const Whom& whom) {
   found(what, code, whom, true);
-  abandon_launch(tell());
+  abandon_launch(tell_all());
 }
 
 // ---- memory ---------------------------------------------------------------------------------------------------------
@@ -218,13 +219,25 @@ __attribute__((noinline)) void race(const char* what, Between relation, uint32_t
   });
 }
 
+bool is_start(Access access) {
+  return access == Access::kCopyStarted || access == Access::kTensorStarted;
+}
+bool is_landing(Access access) {
+  return access == Access::kCopyLanded || access == Access::kTensorLanded;
+}
+bool is_tensor_copy(Access access) {
+  return access == Access::kTensorStarted || access == Access::kTensorLanded;
+}
+
 inline void read(Cell& cell, const Self& self, unsigned bytes, const void* code) {
   if (cell.write_bytes & bytes) {
     if (cell.write_in_flight && cell.write_epoch >= self.block_epoch) {
       found("a read while a copy is under way", code,
             [&] { return here() + ", copied by thread " + std::to_string(cell.writer); });
     }
-    const Between relation = between(self, cell.write_epoch, cell.writer, cell.write_warp_epoch);
+    const Between relation = cell.write_by_tensor_copy
+                                 ? Between::kNothing
+                                 : between(self, cell.write_epoch, cell.writer, cell.write_warp_epoch);
     if (relation != Between::kNothing) race("a read of another's write", relation, cell.write_epoch, cell.writer, code);
   }
   const bool in_block = cell.read_epoch >= self.block_epoch;
@@ -246,12 +259,13 @@ inline void read(Cell& cell, const Self& self, unsigned bytes, const void* code)
 inline void write(Cell& cell, const Self& self, unsigned bytes, Access access, const void* code) {
   const bool atomic = access == Access::kAtomic;
   if (cell.write_bytes & bytes) {
-    if (cell.write_in_flight && cell.write_epoch >= self.block_epoch && access != Access::kCopyLanded) {
+    if (cell.write_in_flight && cell.write_epoch >= self.block_epoch && !is_landing(access)) {
       found("a write while a copy is under way", code,
             [&] { return here() + ", copied by thread " + std::to_string(cell.writer); });
     }
+    const bool known = (atomic && cell.write_atomic) || (is_tensor_copy(access) && cell.write_by_tensor_copy);
     const Between relation = between(self, cell.write_epoch, cell.writer, cell.write_warp_epoch);
-    if (relation != Between::kNothing && !(atomic && cell.write_atomic)) {
+    if (relation != Between::kNothing && !known) {
       race("a write over another's write", relation, cell.write_epoch, cell.writer, code);
     }
   }
@@ -268,7 +282,8 @@ inline void write(Cell& cell, const Self& self, unsigned bytes, Access access, c
   const bool again = cell.writer == self.thread && cell.write_epoch == self.epoch;
   cell.write_bytes = again ? cell.write_bytes | bytes : bytes;
   cell.write_atomic = atomic;
-  cell.write_in_flight = access == Access::kCopyStarted;
+  cell.write_in_flight = is_start(access);
+  cell.write_by_tensor_copy = is_tensor_copy(access);
   cell.writer = self.thread;
   cell.write_epoch = self.epoch;
   cell.write_warp_epoch = self.warp_epoch;
@@ -282,9 +297,11 @@ inline void use(const Shadow& shadow, uintptr_t address, size_t bytes, Access ac
   for (uintptr_t at = address & ~uintptr_t(1); at < end; at += 2) {
     const unsigned touched = (at >= address ? 1u : 0u) | (at + 1 < end ? 2u : 0u);
     Cell& cell = shadow.cell(at);
-    if (shared && (access == Access::kRead || access == Access::kAtomic) && cell.write_epoch < self.block_epoch) {
+    const bool reads = access == Access::kRead || access == Access::kAtomic || access == Access::kProductRead;
+    if (shared && reads && cell.write_epoch < self.block_epoch) {
       found("a read of shared memory that nobody wrote", code, here);
     }
+    if (access == Access::kProductRead) continue;
     if (access == Access::kRead) {
       read(cell, self, touched, code);
     } else {
@@ -320,6 +337,7 @@ inline void look(const void* pointer, size_t bytes, Access access, const void* c
   ++access_count;
   const SharedMemory& shared = *shared_memory;
   if (shared.dynamic.holds(address)) {
+    if (access == Access::kRead) async_checks::thread_reads(address, bytes, code);
     if (address - shared.dynamic.begin + bytes > context.dynamic_shared_bytes) {
       fatal("an access beyond the dynamic shared memory", code, [&] {
         return here() + ", byte " + std::to_string(address - shared.dynamic.begin) + " of " +
@@ -364,6 +382,10 @@ void fence() {
   fenced = true;
 }
 
+void tell(const char* what, const void* code, const std::string& whom) {
+  found(what, code ? code : context.kernel, [&] { return here() + whom; });
+}
+
 void missing_lane(unsigned lane) {
   found("a shuffle from a lane that takes no part", context.kernel,
         [&] { return here() + " from lane " + std::to_string(lane); });
@@ -388,7 +410,7 @@ void block_begins() {
 }
 
 std::string launch_ends() {
-  return tell();
+  return tell_all();
 }
 
 void allocated(const void* address, size_t bytes) {

@@ -8,6 +8,7 @@
 //   alignment   an access that is no multiple of its size away from zero; this ends the launch
 //   contents    memory is read that nobody ever wrote, shared memory that nobody wrote in this block
 //   lanes       a shuffle takes the value of a lane that gave none
+//   asynchrony  async_checks.h
 //
 // Kernels are compiled for a thread sanitizer that is not linked: the calls that the compiler puts before every access
 // come here. In the other builds all of this is empty.
@@ -19,7 +20,9 @@
 
 namespace simt::checker {
 
-enum class Access { kRead, kWrite, kAtomic, kCopyStarted, kCopyLanded };
+// Tensor copies, and products that read what they wrote, are ordered by barriers: async_checks.h judges what comes
+// before and after them.
+enum class Access { kRead, kWrite, kAtomic, kCopyStarted, kCopyLanded, kTensorStarted, kTensorLanded, kProductRead };
 
 #if defined(SIMT_CHECKED)
 
@@ -27,6 +30,8 @@ enum class Access { kRead, kWrite, kAtomic, kCopyStarted, kCopyLanded };
 void note(const void* address, size_t bytes, Access);
 void fence();
 void missing_lane(unsigned lane);
+// A finding of others: by the calling thread, at `code` or, when null, somewhere in the kernel.
+void tell(const char* what, const void* code, const std::string& whom);
 
 void launch_begins();
 void block_begins();

@@ -1,8 +1,5 @@
 #include "test/simt/collectives.h"
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
 #include <cstring>
 
 namespace simt {
@@ -32,6 +29,14 @@ void load(unsigned lanes, Slots& slots) {
   }
 }
 
+// The lower or the upper element of a pair.
+template <class T>
+float element(uint32_t pair, int which) {
+  return to_float(static_cast<uint16_t>(which ? pair >> 16 : pair), T());
+}
+
+}  // namespace
+
 float to_float(uint16_t bits, __nv_bfloat16) {
   const uint32_t wide = uint32_t{bits} << 16;
   float x;
@@ -42,14 +47,6 @@ float to_float(uint16_t bits, __half x) {
   std::memcpy(static_cast<void*>(&x), &bits, sizeof x);
   return __half2float(x);
 }
-
-// The lower or the upper element of a pair.
-template <class T>
-float element(uint32_t pair, int which) {
-  return to_float(static_cast<uint16_t>(which ? pair >> 16 : pair), T());
-}
-
-}  // namespace
 
 void sync_warp(unsigned, Slots&) {
   ++context.fiber->warp->epoch;

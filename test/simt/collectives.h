@@ -2,6 +2,9 @@
 
 #pragma once
 
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
 #include <cstdint>
 
 #include "test/simt/scheduler.h"
@@ -12,6 +15,10 @@ void sync_warp(unsigned lanes, Slots&);
 void ballot(unsigned lanes, Slots&);         // int predicates in, the votes out
 void load_matrices(unsigned lanes, Slots&);  // addresses of rows in, uint32_t[4] out
 void load_matrices_transposed(unsigned lanes, Slots&);
+
+// The number that 16 bits of a type are.
+float to_float(uint16_t bits, __nv_bfloat16);
+float to_float(uint16_t bits, __half);
 
 struct MmaOperands {
   float c[4];

@@ -48,6 +48,7 @@ constexpr simt::Order kOrders[kDevices] = {simt::Order::kForward, simt::Order::k
 constexpr const char* kOrderNames[kDevices] = {"forward", "reverse", "random"};
 constexpr size_t kMemoryBytes = size_t(4) << 30;  // of each device
 constexpr int kSharedBytes = 99 * 1024;           // what the smallest supported devices give a block
+constexpr int kHopperSharedBytes = 227 * 1024;    // and those of compute capability 9.0
 constexpr int kMultiprocessors = 4;
 #if defined(__SANITIZE_ADDRESS__)
 constexpr size_t kGuardBytes = 0;  // the sanitizer has its own
@@ -89,6 +90,14 @@ cudaError_t fault() {
 
 int device_count() {
   return static_cast<int>(std::min<size_t>(setting("SIMT_DEVICES", kDevices), kDevices));
+}
+
+int capability() {
+  return static_cast<int>(setting("SIMT_CAPABILITY", 80));
+}
+
+int shared_bytes_of_a_block() {
+  return capability() == 90 ? kHopperSharedBytes : kSharedBytes;
 }
 
 size_t memory_bytes() {
@@ -179,7 +188,7 @@ cudaError_t queue_launch(cudaStream_t stream, const Grid& launch, Work body) {
   const bool legal = threads >= 1 && threads <= 1024 && block.z <= 64 && grid.x >= 1 && grid.x <= 0x7fffffff &&
                      grid.y >= 1 && grid.y <= 65535 && grid.z >= 1 && grid.z <= 65535;
   if (!legal) return fail(cudaErrorInvalidConfiguration);
-  if (shared_bytes > kSharedBytes) return fail(cudaErrorInvalidValue);
+  if (shared_bytes > static_cast<size_t>(shared_bytes_of_a_block())) return fail(cudaErrorInvalidValue);
   if (should_fail("launch")) return fail(cudaErrorLaunchOutOfResources);
   const Lock lock(mutex);
   if (!is_stream(stream)) return fail(cudaErrorInvalidResourceHandle);
@@ -220,21 +229,30 @@ cudaError_t cudaGetDevice(int* device) {
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device < 0 || device >= device_count()) return fail(cudaErrorInvalidDevice);
-  const int capability = static_cast<int>(setting("SIMT_CAPABILITY", 80));
   std::memset(static_cast<void*>(properties), 0, sizeof *properties);
   std::snprintf(properties->name, sizeof properties->name, "SIMT emulation, threads in %s order", kOrderNames[device]);
-  properties->major = capability / 10;
-  properties->minor = capability % 10;
+  properties->major = capability() / 10;
+  properties->minor = capability() % 10;
   properties->multiProcessorCount = kMultiprocessors;
   properties->totalGlobalMem = memory_bytes();
-  properties->sharedMemPerBlockOptin = kSharedBytes;
+  properties->sharedMemPerBlockOptin = static_cast<size_t>(shared_bytes_of_a_block());
   return cudaSuccess;
 }
 
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  if (attribute != cudaDevAttrMaxSharedMemoryPerBlockOptin) return fail(cudaErrorInvalidValue);
-  *value = kSharedBytes;
-  return cudaSuccess;
+  switch (attribute) {
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = shared_bytes_of_a_block();
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = capability() / 10;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = capability() % 10;
+      return cudaSuccess;
+    default:
+      return fail(cudaErrorInvalidValue);
+  }
 }
 
 // Memory and streams go with the device.

@@ -19,9 +19,13 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
+#include "test/simt/async_checks.h"
+#include "test/simt/barriers.h"
 #include "test/simt/checker.h"
 #include "test/simt/source.h"
+#include "test/simt/tensor_copies.h"
 #include "test/simt/traps.h"
+#include "test/simt/warpgroups.h"
 
 namespace simt {
 
@@ -103,6 +107,7 @@ void open_barrier() {
   scheduler.at_barrier = 0;
   scheduler.barrier_generation++;
   context.epoch++;
+  async_checks::block_synchronised();
 }
 
 Group* find_group(Warp* warp, unsigned mask) {
@@ -169,10 +174,12 @@ void prepare(Fiber* fiber, unsigned i) {
 }
 
 [[noreturn]] void report_deadlock(const std::vector<unsigned>& waiting) {
+  constexpr const char* kPlaces[] = {"", " at __syncthreads", " in a warp's collective", " for a phase of a barrier",
+                                     " for products of its warpgroup"};
   const Fiber& first = *scheduler.fibers[waiting[0]];
   throw std::runtime_error("deadlock in block " + std::to_string(context.block_linear) + ": " +
                            std::to_string(waiting.size()) + " threads wait, thread " + std::to_string(waiting[0]) +
-                           (first.state == Fiber::kAtBarrier ? " at __syncthreads" : " in a warp's collective"));
+                           kPlaces[first.state]);
 }
 
 void run_block(unsigned threads, Order order, std::mt19937& random, const std::vector<unsigned>& sequence) {
@@ -196,14 +203,21 @@ void run_block(unsigned threads, Order order, std::mt19937& random, const std::v
     fiber->stack = map_pages(kStackBytes);
     scheduler.fibers.push_back(std::move(fiber));
   }
+  forget_barriers();
+  forget_copies();
+  forget_products(threads);
   checker::block_begins();
+  async_checks::block_begins(threads);
   for (unsigned i = 0; i < threads; ++i) prepare(scheduler.fibers[i].get(), i);
 
   std::vector<unsigned> waiting(sequence), next;
   while (!waiting.empty()) {
     bool progress = false;
     next.clear();
-    if (order == Order::kRandom) std::shuffle(waiting.begin(), waiting.end(), random);
+    if (order == Order::kRandom) {
+      std::shuffle(waiting.begin(), waiting.end(), random);
+      if (random() % 2) land_a_copy(&random);
+    }
     for (const unsigned i : waiting) {
       Fiber* const fiber = scheduler.fibers[i].get();
       if (fiber->state != Fiber::kRunning && *fiber->awaited == fiber->awaited_value) {
@@ -215,8 +229,12 @@ void run_block(unsigned threads, Order order, std::mt19937& random, const std::v
       if (!scheduler.failure.empty()) throw std::runtime_error(std::exchange(scheduler.failure, {}));
       if (!fiber->exited) next.push_back(i);
     }
-    if (!progress) report_deadlock(next);
+    if (!progress && !land_a_copy(order == Order::kRandom ? &random : nullptr)) report_deadlock(next);
     waiting.swap(next);
+  }
+  if (copies_under_way()) {
+    throw std::runtime_error("block " + std::to_string(context.block_linear) +
+                             " ended while a tensor copy was under way");
   }
 }
 
@@ -238,11 +256,20 @@ void block_barrier(int line) {
                    ", others in line " + std::to_string(scheduler.barrier_line));
   }
   if (scheduler.at_barrier == scheduler.live) return open_barrier();
-  fiber->awaited = &scheduler.barrier_generation;
-  fiber->awaited_value = generation;
-  fiber->state = Fiber::kAtBarrier;
+  wait_while(scheduler.barrier_generation, generation, Fiber::kAtBarrier);
+}
+
+void wait_while(const unsigned& counter, unsigned value, Fiber::State state) {
+  Fiber* const fiber = context.fiber;
+  fiber->awaited = &counter;
+  fiber->awaited_value = value;
+  fiber->state = state;
   to_scheduler(fiber);
   fiber->state = Fiber::kRunning;
+}
+
+void yield() {
+  to_scheduler(context.fiber);
 }
 
 Meeting meet(unsigned mask, const void* in, size_t in_bytes, Compute compute) {
@@ -260,11 +287,7 @@ Meeting meet(unsigned mask, const void* in, size_t in_bytes, Compute compute) {
   if (group->arrived == (mask & fiber->warp->live)) {
     complete(group);
   } else {
-    fiber->awaited = &group->generation;
-    fiber->awaited_value = generation;
-    fiber->state = Fiber::kInCollective;
-    to_scheduler(fiber);
-    fiber->state = Fiber::kRunning;
+    wait_while(group->generation, generation, Fiber::kInCollective);
   }
   return {group, which};
 }
@@ -285,6 +308,7 @@ void run_grid(const Grid& launch, Order order, const std::function<void()>& body
   context.grid_size = grid;
   context.dynamic_shared_bytes = launch.shared_bytes;
   context.kernel = launch.kernel;
+  context.order = order;
   context.launch_epoch = ++context.epoch;
   checker::launch_begins();
   std::mt19937 random(1);
@@ -301,7 +325,9 @@ void run_grid(const Grid& launch, Order order, const std::function<void()>& body
       run_block(threads, order, random, sequence);
     }
   } catch (const std::runtime_error& error) {
-    throw std::runtime_error(name_of(launch.kernel) + ": " + error.what());
+    std::string why = error.what();  // and what was found before
+    if (const std::string found = checker::launch_ends(); !found.empty() && found != why) why += "; " + found;
+    throw std::runtime_error(name_of(launch.kernel) + ": " + why);
   }
   if (const std::string found = checker::launch_ends(); !found.empty()) {
     throw std::runtime_error(name_of(launch.kernel) + ": " + found);

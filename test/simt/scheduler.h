@@ -54,7 +54,8 @@ struct Fiber {
   uint3 thread_index{};
   Warp* warp = nullptr;
   bool exited = true;
-  enum { kRunning, kAtBarrier, kInCollective } state = kRunning;
+  enum State { kRunning, kAtBarrier, kInCollective, kAtPhase, kAtProduct };
+  State state = kRunning;
   const unsigned* awaited = nullptr;  // waits until this counter is no longer...
   unsigned awaited_value = 0;         // ...this value
   AsyncCopy copies[kMostCopies];
@@ -75,6 +76,8 @@ struct Grid {
   const void* kernel;  // its code, to name it by
 };
 
+enum class Order { kForward, kReverse, kRandom };
+
 // Where the kernel is. One launch at a time. Epochs count the barriers of all blocks that ever ran, so that any two
 // moments with a barrier between them, or of different blocks, differ.
 struct Context {
@@ -90,10 +93,9 @@ struct Context {
   size_t call_bytes = 0;
   const std::function<void()>* body = nullptr;
   const void* kernel = nullptr;
+  Order order = Order::kForward;
 };
 extern Context context;
-
-enum class Order { kForward, kReverse, kRandom };
 
 // Runs `body` once for every thread of the grid, blocks and threads in the order given. Throws std::runtime_error
 // telling what was wrong: threads wait for each other for ever, or what the checked build found.
@@ -103,6 +105,10 @@ void run_grid(const Grid&, Order, const std::function<void()>& body);
 [[noreturn]] SIMT_RUNTIME void abandon_launch(std::string why);
 
 SIMT_RUNTIME void block_barrier(int line);
+
+// Lets others run while the counter has this value.
+SIMT_RUNTIME void wait_while(const unsigned& counter, unsigned value, Fiber::State);
+SIMT_RUNTIME void yield();
 
 // Every lane of `mask` that has not exited gives `in`; the last one computes for all of them (null: nothing to
 // compute). Returns the group and which of its slots.

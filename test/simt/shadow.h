@@ -11,7 +11,7 @@ namespace simt::checker {
 // have read since the last barrier it knows only that they were several.
 struct Cell {
   uint32_t write_epoch, read_epoch;
-  uint16_t writer : 10, write_bytes : 2, write_atomic : 1, write_in_flight : 1;
+  uint16_t writer : 10, write_bytes : 2, write_atomic : 1, write_in_flight : 1, write_by_tensor_copy : 1;
   uint16_t reader : 10, read_bytes : 2, read_by_warp : 1, read_by_block : 1, read_by_grid : 1;
   uint16_t write_warp_epoch, read_warp_epoch;
 };

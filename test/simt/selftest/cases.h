@@ -43,13 +43,13 @@ struct Planted {
   const char* checked;  // what the checked build says, or null: nothing
   bool sanitized;       // the sanitizers end the process
 };
-extern const std::vector<Planted> kPlanted;
+extern const std::vector<Planted> kPlanted, kHopperPlanted;
 
 struct Instruction {
   const char* name;
   bool (*run)(cudaStream_t);
 };
-extern const std::vector<Instruction> kInstructions;
+extern const std::vector<Instruction> kInstructions, kHopperInstructions;
 
 // About this many accesses to memory by one kernel; for measuring.
 void run_many_accesses(size_t accesses, cudaStream_t);

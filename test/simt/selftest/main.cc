@@ -123,14 +123,21 @@ void measure() {
 
 int run() {
   setenv("SIMT_QUIET", "1", 1);
-  for (const Instruction& instruction : kInstructions) {
-    for (int device = 0; device < kOrders; ++device) {
-      check_clean(instruction.name, device, in_a_process(device, instruction.run));
+  size_t instructions = 0, bugs = 0;
+  for (const auto* list : {&kInstructions, &kHopperInstructions}) {
+    for (const Instruction& instruction : *list) {
+      for (int device = 0; device < kOrders; ++device) {
+        check_clean(instruction.name, device, in_a_process(device, instruction.run));
+      }
     }
+    instructions += list->size();
   }
-  for (const Planted& planted : kPlanted) check_planted(planted);
+  for (const auto* list : {&kPlanted, &kHopperPlanted}) {
+    for (const Planted& planted : *list) check_planted(planted);
+    bugs += list->size();
+  }
   if (kChecked) measure();
-  std::printf("%zu instructions, %zu planted bugs: %d failures\n", kInstructions.size(), kPlanted.size(), failures);
+  std::printf("%zu instructions, %zu planted bugs: %d failures\n", instructions, bugs, failures);
   return failures ? 1 : 0;
 }
 
