@@ -1,6 +1,7 @@
 // The CUDA backend's table, the one symbol that its library exports.
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 #include "binding/attempt.h"
@@ -33,6 +34,7 @@ int device_describe(SanaDevice* device, SanaDeviceInfo* info, SanaFailure* failu
     describe(device->index, info);
     info->free_bytes += device->freed_bytes();
     info->workspace_bytes = kWorkspaceBytes;
+    if (device->stream.tensor_maps) std::snprintf(info->path, sizeof info->path, "%s", kHopperPath);
   });
 }
 

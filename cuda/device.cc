@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <map>
 #include <memory>
 
@@ -110,12 +112,15 @@ InUse::~InUse() {
 using sana::Error;
 using sana::cuda::check;
 
-SanaDevice::SanaDevice(int index, const char* variant) : index(index), variant(variant ? variant : ""), in_use_(index) {
+SanaDevice::SanaDevice(int index, const char* path) : index(index), in_use_(index) {
   SanaDeviceInfo info;
   sana::cuda::describe(index, &info);
   if (info.problem[0]) throw Error("ERR_SANA_DEVICE", "%s: %s", info.name, info.problem);
   select();
-  stream.variant = this->variant.c_str();
+  if (!path) path = std::getenv("SANA_NATIVE_CUDA_PATH");
+  variant = path ? path : "";
+  if (variant.starts_with(sana::cuda::kHopperPath)) take_hopper_path();
+  stream.variant = variant.c_str();
   stream.multiprocessors = static_cast<int>(info.units);
   stream.workspace_bytes = sana::cuda::kWorkspaceBytes;
   SANA_CUDA(cudaDeviceGetAttribute(&stream.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
@@ -126,6 +131,23 @@ SanaDevice::SanaDevice(int index, const char* variant) : index(index), variant(v
     if (stream.handle) cudaStreamDestroy(stream.handle);
     throw;
   }
+}
+
+void SanaDevice::take_hopper_path() {
+  using sana::cuda::kHopperPath;
+  int major = 0, minor = 0;
+  SANA_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
+  SANA_CUDA(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
+  if (major != 9 || minor != 0) {
+    throw Error("ERR_SANA_DEVICE", "the path %s is for compute capability 9.0, cuda:%d has %d.%d", kHopperPath, index,
+                major, minor);
+  }
+#if !defined(SANA_SM_90A)
+  throw Error("ERR_SANA_DEVICE", "the path %s is not in this library: it was not built for sm_90a", kHopperPath);
+#endif
+  variant.erase(0, std::strlen(kHopperPath));
+  if (variant.starts_with(':')) variant.erase(0, 1);
+  stream.tensor_maps = &tensor_maps_.emplace();
 }
 
 SanaDevice::~SanaDevice() {

@@ -7,12 +7,14 @@
 #pragma once
 
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "binding/backend.h"
 #include "cuda/kernel.h"
 #include "cuda/staging.h"
+#include "cuda/tensor_maps.h"
 
 struct SanaMemory {
   char* data;
@@ -37,7 +39,9 @@ class InUse {
 }  // namespace sana::cuda
 
 struct SanaDevice {
-  SanaDevice(int index, const char* variant);
+  // `path`: a variant of kernels/tiles.h, kHopperPath, or both as in "sm_90a-wgmma:128x144". Null: what the environment
+  // variable SANA_NATIVE_CUDA_PATH says, else the portable path.
+  SanaDevice(int index, const char* path);
   ~SanaDevice();
   SanaDevice(const SanaDevice&) = delete;
   SanaDevice& operator=(const SanaDevice&) = delete;
@@ -58,14 +62,17 @@ struct SanaDevice {
   void wait();
 
   const int index;
-  const std::string variant;
+  std::string variant;
   sana::cuda::Stream stream = {};
   sana::cuda::Staging staging;
 
  private:
   void release_freed();  // mutex_ is held
 
+  void take_hopper_path();  // throws where it cannot be
+
   const sana::cuda::InUse in_use_;
+  std::optional<sana::cuda::TensorMaps> tensor_maps_;
   std::mutex mutex_;
   std::vector<SanaMemory*> unzeroed_, freed_;
 };
@@ -73,6 +80,9 @@ struct SanaDevice {
 namespace sana::cuda {
 
 inline constexpr int kLeastCapability = 80;  // bf16 tensor cores and asynchronous copies: Ampere
+
+// Matrix products by kernels/matrix_hopper.cuh, on devices of compute capability 9.0 only.
+inline constexpr const char* kHopperPath = "sm_90a-wgmma";
 
 // Fills in all but workspace_bytes. A device that cannot be used says why in `problem`.
 void describe(int index, SanaDeviceInfo*);

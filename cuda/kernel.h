@@ -10,14 +10,17 @@
 
 namespace sana::cuda {
 
+class TensorMaps;
+
 // A stream of one device, and what kernels are chosen by.
 struct Stream {
   cudaStream_t handle;
   int multiprocessors;
-  int shared_bytes;        // the most that one block may have
-  char* workspace;         // scratch memory of one operator at a time, 256-byte aligned, its contents undefined
-  size_t workspace_bytes;  // kWorkspaceBytes
-  const char* variant;     // "" or the variant that matrix products are to take, see kernels/tiles.h
+  int shared_bytes;               // the most that one block may have
+  char* workspace;                // scratch memory of one operator at a time, 256-byte aligned, its contents undefined
+  size_t workspace_bytes;         // kWorkspaceBytes
+  const char* variant;            // "" or the variant that matrix products are to take, see kernels/tiles.h
+  const TensorMaps* tensor_maps;  // where matrix products take the path of sm_90a; else null
 };
 
 // Held by every open device: room for split sums and partial states.

@@ -5,7 +5,10 @@
 //   2. test/kernels: awkward shapes against the CPU backend
 //   3. compute-sanitizer's four tools on the smallest of them, where it is installed
 //
-//   npm run test:gpu -- [--only tests | kernels | sanitizer]
+//   npm run test:gpu -- [--only tests | kernels | sanitizer | sm_90a]
+//
+// sm_90a, which has to be named: test/kernels by the path that only compute capability 9.0 has, with a library that was
+// built for 90a-real.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -44,7 +47,7 @@ if (wanted('tests')) {
   );
 }
 
-if (wanted('kernels') || wanted('sanitizer')) {
+if (wanted('kernels') || wanted('sanitizer') || values.only === 'sm_90a') {
   const folder = readdirSync('.').find((name) => /^build-cuda\d+$/.test(name)) ?? 'build-cuda';
   const configured = ['-S', 'cuda', '-B', folder, '-G', 'Ninja', '-DSANA_CUDA_KERNELS=ON'];
   const built =
@@ -52,6 +55,18 @@ if (wanted('kernels') || wanted('sanitizer')) {
   const kernels = join(folder, 'kernels');
   const test = ['test', '--library', library, 'test/kernels/awkward.txt'];
   if (built && wanted('kernels')) run('kernels against the CPU', kernels, test);
+  if (built && values.only === 'sm_90a') {
+    for (const tile of ['128x144', '256x144']) {
+      const path = `sm_90a-wgmma:${tile}`;
+      run(`kernels of sm_90a, ${tile}`, kernels, [
+        ...test,
+        '--only',
+        'linear,conv2d,upsampleConv2d',
+        '--variant',
+        path,
+      ]);
+    }
+  }
   const sanitizer = ['/usr/local/cuda/bin/compute-sanitizer', '/usr/bin/compute-sanitizer'].find(existsSync);
   if (built && wanted('sanitizer')) {
     if (sanitizer === undefined) console.log('\n== compute-sanitizer is not installed: skipped');

@@ -7,6 +7,8 @@
 //
 //   node scripts/simt.mjs [--build fast|checked|sanitized]... [tests and options of mocha]
 //
+// Each build runs the matrix products twice, the second time by the instructions of sm_90a.
+//
 // Tests named as arguments, or chosen with -g, replace the usual ones in every build.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
@@ -25,6 +27,9 @@ if (!headers.some((folder) => existsSync(join(folder, 'cuda_runtime_api.h')))) {
 
 const flops = process.env.SANA_TEST_FLOPS ?? '5e5';
 const operators = ['test/operators/*.test.ts'];
+const products = ['linear', 'convolutions'].map((name) => `test/operators/${name}.test.ts`);
+// A tile of two products per warpgroup and a width that is no multiple of 32: forced, so that small shapes take it too.
+const hopper = { SIMT_CAPABILITY: '90', SANA_NATIVE_CUDA_PATH: 'sm_90a-wgmma:256x144' };
 const pictures = ['golden', 'cuda', 'other-checkpoints', 'sprint'].map((name) => `test/pipeline/${name}.test.ts`);
 // The runtimes must be there before the process starts: node itself is built without them.
 const runtime = (name) => execFileSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).trim();
@@ -89,16 +94,15 @@ for (const name of built ? names : []) {
   const { suffix, tests, env } = builds[name];
   if (env.SIMT_TRACE) rmSync(env.SIMT_TRACE, { force: true }); // addresses of an earlier build
   step(`${name}: self-test`, resolve(`build-simt/simt_selftest${suffix}`), []);
-  step(
-    `${name}: tests`,
-    join('node_modules', '.bin', 'mocha'),
-    ['--timeout', '900000', ...(namesTests ? [] : tests), ...given],
-    {
+  const mocha = (what, files, more = {}) =>
+    step(`${name}: ${what}`, join('node_modules', '.bin', 'mocha'), ['--timeout', '900000', ...files, ...given], {
       SANA_NATIVE_CUDA: resolve(`build-simt/libsana_simt${suffix}.so`),
       SANA_TEST_DEVICE: 'cuda',
       ...env,
-    },
-  );
+      ...more,
+    });
+  mocha('tests', namesTests ? [] : tests);
+  if (!namesTests) mocha('tests, sm_90a', products, hopper);
 }
 
 console.log('\n');

@@ -25,6 +25,33 @@ Source source_of(const Product& p, DType x) {
   return !copies ? Source::kGeneral : p.is_matrix() ? Source::kMatrix : Source::kImage;
 }
 
+// Products of fewer rows leave warpgroups more than half idle, and are bound by reading the weights: smaller tiles
+// spread that over the chip.
+constexpr int64_t kLeastHopperRows = 65;
+constexpr int kMostMappedStride = 8;  // that a tensor map of pixels can have
+
+Unit unit_of(const Product& p, DType x, Source source, const Stream& stream) {
+  if (x == DType::kF32) return Unit::kExact;
+  const bool can = stream.tensor_maps && source != Source::kGeneral && p.channels > 0 &&
+                   p.stride <= kMostMappedStride && aligned(p.weights, 0, 2);
+  const bool forced = stream.variant[0] != 0;
+  return can && (forced || p.rows() >= kLeastHopperRows) ? Unit::kHopper : Unit::kTensor;
+}
+
+// K as the unit multiplies it: in whole steps of each tap where steps do not cross taps.
+int64_t inputs_of(const Product& p, Unit unit) {
+  if (unit != Unit::kHopper) return p.inputs();
+  return int64_t(p.kernel_height) * p.kernel_width * divide_up(p.channels, kHopperStep) * kHopperStep;
+}
+
+template <class T>
+void launch_on(Unit unit, const Product& p, const Cut& cut, Source source, int tile, const Stream& stream) {
+  if constexpr (sizeof(T) == 2) {
+    if (unit == Unit::kHopper) return launch_hopper_product<T>(p, cut, source, tile, stream);
+  }
+  launch_product<T>(p, cut, source, tile, stream);
+}
+
 }  // namespace
 
 void run_product(const Product& given, DType x, const Stream& stream) {
@@ -32,16 +59,17 @@ void run_product(const Product& given, DType x, const Stream& stream) {
   if (p.rows() == 0 || p.epilogue.columns == 0) return;
   p.epilogue.vectors = takes_vectors(p.epilogue);
   const Source source = source_of(p, x);
-  const bool exact = x == DType::kF32;
+  const Unit unit = unit_of(p, x, source, stream);
+  const int64_t inputs = inputs_of(p, unit);
   const Choice choice =
-      choose_tile({p.rows(), p.sums, p.phases, p.inputs(), exact, source == Source::kGeneral}, stream);
-  const Tile& tile = exact ? kExactTiles[choice.tile] : kTensorTiles[choice.tile];
+      choose_tile({p.rows(), p.sums, p.phases, static_cast<int>(inputs), unit, source == Source::kGeneral}, stream);
+  const Tile& tile = tile_of(unit, choice.tile);
 
   const int64_t row_tiles = divide_up(p.rows(), tile.rows);
   const int64_t column_tiles = p.phases * divide_up(p.sums, tile.columns);
   SANA_CHECK(row_tiles <= INT32_MAX / column_tiles, "a matrix product of %lld rows and %lld columns is too large",
              static_cast<long long>(p.rows()), static_cast<long long>(p.sums));
-  const int64_t steps = divide_up(p.inputs(), tile.step);
+  const int64_t steps = divide_up(inputs, tile.step);
   Cut cut = {};
   cut.row_tiles = static_cast<unsigned>(row_tiles);
   cut.column_tiles = static_cast<unsigned>(column_tiles);
@@ -49,7 +77,11 @@ void run_product(const Product& given, DType x, const Stream& stream) {
   cut.splits = steps == 0 ? 1 : static_cast<int>(divide_up(steps, cut.steps));  // none of them empty
   cut.partial = cut.splits > 1 ? reinterpret_cast<float*>(stream.workspace) : nullptr;
   cut.partial_columns = padded_sums(p.sums);
-  with_type(x, [&](auto tag) { launch_product<typename decltype(tag)::Type>(p, cut, source, choice.tile, stream); });
+  with_type(x, [&](auto tag) {
+    using T = typename decltype(tag)::Type;
+    launch_on<T>(unit, p, cut, source, choice.tile, stream);
+    if (cut.partial) launch_combine<T>(p, cut, stream);
+  });
 }
 
 }  // namespace sana::cuda

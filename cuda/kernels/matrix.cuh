@@ -18,8 +18,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "cuda/kernels/matrix.h"
-#include "cuda/kernels/tiles.h"
+#include "cuda/kernels/matrix_finish.cuh"
 
 namespace sana::cuda {
 
@@ -158,33 +157,7 @@ class Pixels {
   int channel_ = 0;
 };
 
-// ---- one tile of the output -----------------------------------------------------------------------------------------
-
-struct Position {
-  int64_t row;  // the tile's first
-  int64_t column;
-  int phase, split;
-};
-
-// Blocks that run at the same time share what they read in L2: they cover a group of row tiles by as many column tiles
-// as there are blocks left, not whole rows of tiles.
-__device__ __forceinline__ Position position(const Product& p, const Cut& cut, const Tile& tile) {
-  constexpr unsigned kGroupRows = 8;
-  const unsigned group = blockIdx.x / (kGroupRows * cut.column_tiles);
-  const unsigned in_group = blockIdx.x % (kGroupRows * cut.column_tiles);
-  const unsigned height = min(cut.row_tiles - group * kGroupRows, kGroupRows);
-  const unsigned columns = cut.column_tiles / p.phases;
-  const unsigned column = in_group / height;
-  return {int64_t(group * kGroupRows + in_group % height) * tile.rows, int64_t(column % columns) * tile.columns,
-          static_cast<int>(column / columns), static_cast<int>(blockIdx.y)};
-}
-
-// The row of out that row `row` of a phase is.
-__device__ __forceinline__ int64_t out_row(const Product& p, int phase, int64_t row) {
-  if (p.phases == 1) return row;
-  const int64_t line = row / p.out_width, x = row - line * p.out_width;
-  return (2 * line + phase / 2) * 2 * p.out_width + 2 * x + phase % 2;
-}
+// ---- multiplying ----------------------------------------------------------------------------------------------------
 
 // A warp's place in its tile.
 template <Tile tile>
@@ -196,35 +169,6 @@ __device__ __forceinline__ int warp_column() {
   return static_cast<int>(threadIdx.x) / 32 % (tile.columns / tile.warp_columns) * tile.warp_columns;
 }
 
-// Finishes `rows` successive rows of a warp's sums, or leaves them in the workspace. They lie in shared memory, staged
-// [rows, staged_pitch]; `row` is the first one's place in the tile.
-template <class T, int rows, Tile tile>
-__device__ __forceinline__ void finish_rows(const Product& p, const Cut& cut, const Position& at, int row,
-                                            const float* staged) {
-  const Epilogue& e = p.epilogue;
-  const int64_t first_row = at.row + row, all_rows = p.rows();
-  const int64_t first_column = at.column + warp_column<tile>();
-  const int group_sums = e.gated && !cut.partial ? 2 * kGroup : kGroup;
-  const int groups = tile.warp_columns / group_sums;
-#pragma unroll 1
-  for (int i = threadIdx.x % 32; i < rows * groups; i += 32) {
-    const int64_t row = first_row + i / groups;
-    const int64_t column = first_column + i % groups * group_sums;
-    if (row >= all_rows || column >= p.sums) continue;
-    const float* group = staged + i / groups * tile.staged_pitch() + i % groups * group_sums;
-    float values[kGroup], others[kGroup];
-    load<kGroup>(group, values);
-    if (cut.partial) {
-      const int64_t part = (int64_t(at.split) * p.phases + at.phase) * all_rows + row;
-      store<kGroup>(cut.partial + part * cut.partial_columns + column, values);
-    } else {
-      if (e.gated) load<kGroup>(group + kGroup, others);
-      finish_group<T>(e, out_row(p, at.phase, row), column / group_sums * kGroup, values, others);
-    }
-  }
-}
-
-// ---- multiplying ----------------------------------------------------------------------------------------------------
 // A warp's sums. A step of K is multiplied part by part: while one part is multiplied, the next is loaded into the
 // other of two sets of registers.
 
@@ -271,7 +215,8 @@ struct Multiplier {
         store<2>(to + j * 8 + 8 * tile.staged_pitch(), {sums[i][j][2], sums[i][j][3]});
       }
       __syncwarp();
-      finish_rows<T, 16, tile>(p, cut, at, warp_row<tile>() + i * 16, staged);
+      finish_rows<T, 16, tile.staged_pitch()>(p, cut, at, warp_row<tile>() + i * 16, warp_column<tile>(),
+                                              tile.warp_columns, staged);
       __syncwarp();
     }
   }
@@ -319,7 +264,8 @@ struct Multiplier<float, tile> {
 #pragma unroll
       for (int j = 0; j < kAcross; ++j) to[j * 8] = sums[i][j];
       __syncwarp();
-      finish_rows<float, 4, tile>(p, cut, at, warp_row<tile>() + i * 4, staged);
+      finish_rows<float, 4, tile.staged_pitch()>(p, cut, at, warp_row<tile>() + i * 4, warp_column<tile>(),
+                                                 tile.warp_columns, staged);
       __syncwarp();
     }
   }
@@ -337,7 +283,7 @@ __global__ void __launch_bounds__(tiles<T>()[index].threads(), tiles<T>()[index]
   using M = Multiplier<T, tile>;
   static_assert(M::kParts % 2 == 0 && tile.stages >= 3);
 
-  const Position at = position(p, cut, tile);
+  const Position at = position(p, cut, tile, blockIdx.x, blockIdx.y);
   const int first_step = at.split * cut.steps, inputs = p.inputs();
   const int steps = min(cut.steps, (inputs + tile.step - 1) / tile.step - first_step);
   const int first_k = first_step * tile.step;
@@ -434,7 +380,10 @@ void launch_product(const Product& p, const Cut& cut, Source source, int index, 
                                                           : product_kernel<T, Source::kGeneral, kGeneralTile<T>>;
   launch(stream.handle, kernel, dim3(cut.row_tiles * cut.column_tiles, cut.splits), tile.threads(),
          shared_bytes(tile, std::is_same_v<T, float>), p, cut);
-  if (!cut.partial) return;
+}
+
+template <class T>
+void launch_combine(const Product& p, const Cut& cut, const Stream& stream) {
   const int64_t work = p.phases * p.rows() * divide_up(p.epilogue.columns, kGroup);
   const int64_t blocks = min(divide_up(work, kCombineThreads), int64_t(stream.multiprocessors) * 8);
   launch(stream.handle, combine_kernel<T>, static_cast<unsigned>(blocks), kCombineThreads, 0, p, cut);

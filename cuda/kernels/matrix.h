@@ -34,7 +34,8 @@ struct Product {
 // Queues the product of an image and weights of dtype x.
 void run_product(const Product&, DType x, const Stream&);
 
-// ---- between matrix.cu, which chooses, and matrix_*.cu, one for each type of x --------------------------------------
+// ---- between matrix.cu, which chooses, and matrix_*.cu, one for each unit and type of x
+// ------------------------------
 
 // How a product is cut.
 struct Cut {
@@ -50,5 +51,13 @@ enum class Source { kMatrix, kImage, kGeneral };
 
 template <class T>
 void launch_product(const Product&, const Cut&, Source, int tile, const Stream&);
+
+// The same on the path of sm_90a, bf16 and f16. Its steps do not cross taps.
+template <class T>
+void launch_hopper_product(const Product&, const Cut&, Source, int tile, const Stream&);
+
+// Adds up and finishes what the splits left.
+template <class T>
+void launch_combine(const Product&, const Cut&, const Stream&);
 
 }  // namespace sana::cuda

@@ -11,11 +11,19 @@
 namespace sana::cuda {
 namespace {
 
-// Cycles of a multiprocessor, roughly those of the A100. Only their proportions matter.
-constexpr double kTensorProducts = 1024;  // per cycle, bf16 and f16
-constexpr double kExactProducts = 128;
-constexpr double kBytes = 40;            // per cycle from L2
-constexpr double kBlockCycles = 2000;    // of a block: its first copies on their way, its sums finished
+// What the time of a product is made of, in cycles of a multiprocessor. Only the proportions within a unit matter.
+struct Costs {
+  double products;  // per cycle
+  double bytes;     // per cycle from L2
+  double block;     // of a tile: its first copies on their way, its sums finished
+  double element_bytes;
+};
+constexpr Costs kCosts[] = {
+    {128, 40, 2000, 4},   // kExact: the A100's, roughly
+    {1024, 40, 2000, 2},  // kTensor: likewise
+    {2048, 40, 3000, 2},  // kHopper: the H100's. The next tile's first copies are already there, but its products are
+                          // not begun before the sums of up to 256 x 160 are finished.
+};
 constexpr double kCombineCycles = 4000;  // of the second kernel
 constexpr int kBusyWarps = 8;            // two per scheduler: fewer leave the arithmetic units waiting
 constexpr int kMostSplits = 32;
@@ -23,59 +31,86 @@ constexpr int kLeastSteps = 4;  // of a split: fewer are all beginning and end
 
 // The time of a product. A multiprocessor computes its blocks one after another, or several as slowly at a time.
 double cycles(const Tile& tile, int splits, const Shape& shape, const Stream& stream) {
+  const Costs& costs = kCosts[static_cast<int>(shape.unit)];
   const int64_t steps = divide_up(divide_up(shape.inputs, tile.step), splits);
   const int64_t blocks = divide_up(shape.rows, tile.rows) * divide_up(shape.sums, tile.columns) * shape.phases * splits;
   const int64_t blocks_each = divide_up(blocks, stream.multiprocessors);
   const double warps = double(min(blocks_each, int64_t(tile.blocks))) * tile.warps();
-  const double rate = (shape.exact ? kExactProducts : kTensorProducts) * min(1.0, warps / kBusyWarps);
+  const double rate = costs.products * min(1.0, warps / kBusyWarps);
   const double products = double(tile.rows) * tile.columns * tile.step / rate;
-  const double bytes = double(tile.rows + tile.columns) * tile.step * (shape.exact ? 4 : 2) / kBytes;
-  const double all = (steps * max(products, bytes) + kBlockCycles) * blocks_each;
+  const double bytes = double(tile.rows + tile.columns) * tile.step * costs.element_bytes / costs.bytes;
+  const double all = (steps * max(products, bytes) + costs.block) * blocks_each;
   if (splits == 1) return all;
   const double partial = double(shape.rows) * shape.sums * shape.phases * 4 * splits;
-  return all + kCombineCycles + 2 * partial / kBytes / stream.multiprocessors;
+  return all + kCombineCycles + 2 * partial / costs.bytes / stream.multiprocessors;
 }
 
-bool named(const Tile& tile, const std::string& name) {
-  return name == std::to_string(tile.rows) + "x" + std::to_string(tile.columns);
-}
+// ---- tables of tiles ------------------------------------------------------------------------------------------------
+
+struct Table {
+  const Tile* tiles;
+  int count;
+  int general;  // for x that cannot be copied 16 bytes at a time, -1: there is no such
+};
 
 template <size_t n>
-std::string names(const Tile (&table)[n]) {
+constexpr Table table(const Tile (&tiles)[n], int general) {
+  return {tiles, static_cast<int>(n), general};
+}
+
+Table table_of(Unit unit) {
+  switch (unit) {
+    case Unit::kExact:
+      return table(kExactTiles, kGeneralTile<float>);
+    case Unit::kTensor:
+      return table(kTensorTiles, kGeneralTile<bf16>);
+    default:
+      return table(kHopperTiles, -1);
+  }
+}
+
+std::string name_of(const Tile& tile) {
+  return std::to_string(tile.rows) + "x" + std::to_string(tile.columns);
+}
+
+std::string names(const Table& table) {
   std::string all;
-  for (const Tile& tile : table) all += " " + std::to_string(tile.rows) + "x" + std::to_string(tile.columns);
+  for (int i = 0; i < table.count; ++i) all += " " + name_of(table.tiles[i]);
   return all;
 }
 
-template <size_t n>
-int find(const Tile (&table)[n], const std::string& name) {
-  for (size_t i = 0; i < n; ++i) {
-    if (named(table[i], name)) return static_cast<int>(i);
+int find(const Table& table, const std::string& name) {
+  for (int i = 0; i < table.count; ++i) {
+    if (name_of(table.tiles[i]) == name) return i;
   }
   return -1;
 }
 
-// What stream.variant says: the index of its tile in each table, and the splits. -1, 0: nothing.
+// ---- choosing -------------------------------------------------------------------------------------------------------
+
+// What stream.variant says for a unit: the index of the tile, -1: any; and the splits, 0: any number.
 struct Variant {
-  int tensor = -1, exact = -1, splits = 0;
+  int tile = -1, splits = 0;
 };
 
-Variant parse(const char* text) {
+Variant parse(const Stream& stream, Unit unit) {
   Variant variant;
+  const char* const text = stream.variant;
   if (text[0] == 0) return variant;
   const char* slash = std::strchr(text, '/');
   const std::string name = slash ? std::string(text, slash) : text;
   char* end = nullptr;
   const long splits = slash ? std::strtol(slash + 1, &end, 10) : 1;
-  variant.tensor = find(kTensorTiles, name);
-  variant.exact = find(kExactTiles, name);
-  if ((variant.tensor < 0 && variant.exact < 0) || (slash && (*end || end == slash + 1)) || splits < 1 ||
-      splits > kMostSplits) {
-    throw Error(
-        "ERR_SANA_DEVICE",
-        "there is no variant \"%s\": tiles are%s, of which f32 has%s, each with up to %d splits as in \"64x64/3\"",
-        text, names(kTensorTiles).c_str(), names(kExactTiles).c_str(), kMostSplits);
+  const Table own = table_of(stream.tensor_maps ? Unit::kHopper : Unit::kTensor), exact = table_of(Unit::kExact);
+  const bool known = find(own, name) >= 0 || (!stream.tensor_maps && find(exact, name) >= 0);
+  if (!known || (slash && (*end || end == slash + 1)) || splits < 1 || splits > kMostSplits) {
+    throw Error("ERR_SANA_DEVICE",
+                "there is no variant \"%s\": tiles are%s, of which f32 has%s, each with up to %d splits as in \"%s/3\"",
+                text, names(own).c_str(), stream.tensor_maps ? " none" : names(exact).c_str(), kMostSplits,
+                name_of(own.tiles[0]).c_str());
   }
+  if (stream.tensor_maps && unit != Unit::kHopper) return variant;
+  variant.tile = find(table_of(unit), name);
   variant.splits = static_cast<int>(splits);
   return variant;
 }
@@ -88,15 +123,19 @@ int most_splits(const Tile& tile, int least_steps, const Shape& shape, const Str
   return static_cast<int>(max(int64_t(1), min(int64_t(kMostSplits), min(by_steps, by_bytes))));
 }
 
-template <size_t n>
-Choice choose(const Tile (&table)[n], int only, int splits, const Shape& shape, const Stream& stream) {
+}  // namespace
+
+Choice choose_tile(const Shape& shape, const Stream& stream) {
+  const Table table = table_of(shape.unit);
+  const auto [forced, splits] = parse(stream, shape.unit);
+  const int only = shape.general ? table.general : forced;
   Choice best = {};
   double least = 0;
-  for (int tile = 0; tile < static_cast<int>(n); ++tile) {
+  for (int tile = 0; tile < table.count; ++tile) {
     if (only >= 0 && tile != only) continue;
-    const int most = most_splits(table[tile], splits ? 1 : kLeastSteps, shape, stream);
+    const int most = most_splits(table.tiles[tile], splits ? 1 : kLeastSteps, shape, stream);
     for (int s = splits ? min(splits, most) : 1; s <= (splits ? min(splits, most) : most); ++s) {
-      const double time = cycles(table[tile], s, shape, stream);
+      const double time = cycles(table.tiles[tile], s, shape, stream);
       if (least > 0 && time >= least) continue;
       least = time;
       best = {tile, s};
@@ -105,14 +144,8 @@ Choice choose(const Tile (&table)[n], int only, int splits, const Shape& shape, 
   return best;
 }
 
-}  // namespace
-
-Choice choose_tile(const Shape& shape, const Stream& stream) {
-  const Variant variant = parse(stream.variant);
-  if (shape.exact) {
-    return choose(kExactTiles, shape.general ? kGeneralTile<float> : variant.exact, variant.splits, shape, stream);
-  }
-  return choose(kTensorTiles, shape.general ? kGeneralTile<bf16> : variant.tensor, variant.splits, shape, stream);
+const Tile& tile_of(Unit unit, int index) {
+  return table_of(unit).tiles[index];
 }
 
 }  // namespace sana::cuda

@@ -1,6 +1,7 @@
 // The tiles of matrix products: what a block of threads computes, and which tile and how many splits of K a shape gets.
 //
-// A variant is forced by name: "128x128", or "64x64/3" for three splits as well.
+// A variant is forced by name: "128x128", or "64x64/3" for three splits as well. On the path of sm_90a the names are
+// those of its own table, and what it cannot multiply is chosen for as always.
 
 #pragma once
 
@@ -48,6 +49,28 @@ inline constexpr Tile kExactTiles[] = {
     {64, 64, 32, 64, 16, 4, 4},
 };
 
+// wgmma of sm_90a, bf16 and f16: eight warps multiply, 16 or 32 rows each, and all columns. The widths are such that
+// most products of the models end with a wave of tiles that nearly fills 132 multiprocessors; taller tiles have fewer
+// bytes from L2 per product, which bounds the narrow ones. As many stages as fit beside the sums that wait to be
+// finished.
+inline constexpr int kHopperStep = 64;  // of K: 128 bytes, which is how wide the swizzle is
+inline constexpr Tile kHopperTiles[] = {
+    {128, 128, 16, 128, 64, 6, 1},
+    {128, 144, 16, 144, 64, 6, 1},
+    {128, 160, 16, 160, 64, 5, 1},
+    {128, 176, 16, 176, 64, 5, 1},
+    {128, 192, 16, 192, 64, 5, 1},
+    {128, 208, 16, 208, 64, 4, 1},
+    {128, 224, 16, 224, 64, 4, 1},
+    {128, 256, 16, 256, 64, 4, 1},
+    // Two products of 64 rows for each warpgroup: more columns than these, and the sums do not fit into registers.
+    {256, 128, 32, 128, 64, 4, 1},
+    {256, 144, 32, 144, 64, 4, 1},
+    {256, 160, 32, 160, 64, 3, 1},
+    // Few columns: the last convolution has three, the last matrix of the transformer 32.
+    {256, 64, 32, 64, 64, 5, 1},
+};
+
 // The table for x of type T, and what x that cannot be copied 16 bytes at a time is multiplied with.
 template <class T>
 __host__ __device__ constexpr const auto& tiles() {
@@ -69,18 +92,21 @@ constexpr int shared_bytes(const Tile& tile, bool exact) {
   return stages > staged ? stages : staged;
 }
 
+// What multiplies, and whose table is chosen from.
+enum class Unit { kExact, kTensor, kHopper };
+
 // What a product's choice depends on.
 struct Shape {
   int64_t rows;  // of the output, per phase
   int64_t sums;  // rows of the weights, per phase
   int phases;
-  int inputs;    // K
-  bool exact;    // f32
+  int inputs;  // K, with what pads it
+  Unit unit;
   bool general;  // x cannot be copied 16 bytes at a time
 };
 
-// A tile by its index in its table, and into how many parts K is split. The parts' sums go to the workspace, where a
-// second kernel adds them up in order.
+// A tile by its index in its unit's table, and into how many parts K is split. The parts' sums go to the workspace,
+// where a second kernel adds them up in order.
 struct Choice {
   int tile;
   int splits;
@@ -93,5 +119,7 @@ constexpr int64_t padded_sums(int64_t sums) {
 
 // The choice for a shape that has any sums at all. Throws when stream.variant is unknown.
 Choice choose_tile(const Shape&, const Stream&);
+
+const Tile& tile_of(Unit, int index);
 
 }  // namespace sana::cuda

@@ -117,7 +117,7 @@ export function openDevice(device: string, threads?: number): DeviceLease {
     throw new SanaError('ERR_SANA_DEVICE', what, { hint: [others, ...whyNoGpu()].join(' ') });
   }
   const [backend = 'cpu', index = '0'] = found.id.split(':');
-  const path = backend === 'cpu' ? process.env.SANA_NATIVE_CPU_PATH : undefined;
+  const path = backend === 'cpu' ? process.env.SANA_NATIVE_CPU_PATH : process.env.SANA_NATIVE_CUDA_PATH;
   const key = [found.id, threads ?? 0, path ?? ''].join(' ');
   let shared = open.get(key);
   if (shared === undefined) {

@@ -117,6 +117,24 @@ export const cases: Readonly<Record<string, () => Promise<void>>> = {
     await assertWorks(openCpu(1));
   },
 
+  async 'takes the path of sm_90a where it is asked for by name'() {
+    const [card] = addon().listDevices();
+    assert.equal(card?.path, 'sm_90');
+    for (const index of [0, 1, 2]) {
+      const device = openCuda(index);
+      assert.equal(device.info.path, 'sm_90a-wgmma');
+      await assertWorks(device);
+    }
+    const other = addon().openDevice({ backend: 'cuda', index: 0, threads: 0, path: '128x128' });
+    assert.equal(other.info.path, 'sm_90');
+  },
+
+  async 'refuses the path of sm_90a to other cards'() {
+    const message = /the path sm_90a-wgmma is for compute capability 9\.0, cuda:0 has 8\.0/;
+    assert.throws(() => openCuda(), { ...deviceError, message });
+    assert.equal(addon().openDevice({ backend: 'cuda', index: 0, threads: 0, path: '' }).info.path, 'sm_80');
+  },
+
   async 'opens no library with SANA_NATIVE_CUDA=off'() {
     assert.deepEqual(problems(), Array(2).fill('SANA_NATIVE_CUDA=off excludes it'));
     await assertOnlyCpu();

@@ -17,6 +17,11 @@ const environment: Readonly<Record<string, () => Record<string, string>>> = {
   'says that the driver is too old, and the CPU works': () => ({ SIMT_DRIVER: 'old' }),
   'says that there is no device, and the CPU works': () => ({ SIMT_DEVICES: '0' }),
   'lists a card that is too old with its problem, and refuses it': () => ({ SIMT_CAPABILITY: '75' }),
+  'takes the path of sm_90a where it is asked for by name': () => ({
+    SIMT_CAPABILITY: '90',
+    SANA_NATIVE_CUDA_PATH: 'sm_90a-wgmma',
+  }),
+  'refuses the path of sm_90a to other cards': () => ({ SANA_NATIVE_CUDA_PATH: 'sm_90a-wgmma' }),
   'opens no library with SANA_NATIVE_CUDA=off': () => ({ SANA_NATIVE_CUDA: 'off' }),
   'tries only the major version that SANA_NATIVE_CUDA names': () => ({ SANA_NATIVE_CUDA: '12' }),
   'says that a library is not there': () => ({ SANA_NATIVE_CUDA: join(packageRoot, 'no-such-library.so') }),
