@@ -1,6 +1,7 @@
 #include "test/simt/collectives.h"
 
 #include <cstring>
+#include <type_traits>
 
 namespace simt {
 namespace {
@@ -29,10 +30,17 @@ void load(unsigned lanes, Slots& slots) {
   }
 }
 
-// The lower or the upper element of a pair.
 template <class T>
-float element(uint32_t pair, int which) {
-  return to_float(static_cast<uint16_t>(which ? pair >> 16 : pair), T());
+using Sum = std::conditional_t<std::is_same_v<T, int8_t>, int32_t, float>;
+
+// One of the elements that a register holds, the lowest bits first.
+template <class T>
+Sum<T> element(uint32_t bits, int which) {
+  if constexpr (std::is_same_v<T, int8_t>) {
+    return static_cast<int8_t>(bits >> which * 8);
+  } else {
+    return to_float(static_cast<uint16_t>(bits >> which * 16), T());
+  }
 }
 
 }  // namespace
@@ -71,31 +79,33 @@ void load_matrices_transposed(unsigned lanes, Slots& slots) {
 
 template <class T>
 void mma(unsigned lanes, Slots& slots) {
-  using Row = float __attribute__((vector_size(32)));
+  typedef Sum<T> Row __attribute__((vector_size(32)));
+  constexpr int kHeld = 4 / sizeof(T), kHalf = 4 * kHeld;  // elements of a register; of K in the registers of a row
   need_all(lanes, "mma");
-  float left[16][16];
-  Row right[16], sums[16];
+  Sum<T> left[16][2 * kHalf];
+  Row right[2 * kHalf], sums[16];
   for (int lane = 0; lane < 32; ++lane) {
-    MmaOperands in;
+    MmaOperands<Sum<T>> in;
     std::memcpy(&in, slots[lane], sizeof in);
-    const int g = lane / 4, t = lane % 4 * 2;
-    for (int j = 0; j < 2; ++j) {
-      for (int i = 0; i < 4; ++i) left[g + i % 2 * 8][t + i / 2 * 8 + j] = element<T>(in.a[i], j);
-      for (int i = 0; i < 2; ++i) right[t + i * 8 + j][g] = element<T>(in.b[i], j);
+    const int g = lane / 4, t = lane % 4 * 2, k = lane % 4 * kHeld;
+    for (int j = 0; j < kHeld; ++j) {
+      for (int i = 0; i < 4; ++i) left[g + i % 2 * 8][k + i / 2 * kHalf + j] = element<T>(in.a[i], j);
+      for (int i = 0; i < 2; ++i) right[k + i * kHalf + j][g] = element<T>(in.b[i], j);
     }
     for (int i = 0; i < 4; ++i) sums[g + i / 2 * 8][t + i % 2] = in.c[i];
   }
   for (int m = 0; m < 16; ++m) {
-    for (int k = 0; k < 16; ++k) sums[m] += left[m][k] * right[k];
+    for (int k = 0; k < 2 * kHalf; ++k) sums[m] += left[m][k] * right[k];
   }
   for (int lane = 0; lane < 32; ++lane) {
     const int g = lane / 4, t = lane % 4 * 2;
-    const float out[4] = {sums[g][t], sums[g][t + 1], sums[g + 8][t], sums[g + 8][t + 1]};
+    const Sum<T> out[4] = {sums[g][t], sums[g][t + 1], sums[g + 8][t], sums[g + 8][t + 1]};
     std::memcpy(slots[lane], out, sizeof out);
   }
 }
 
 template void mma<__nv_bfloat16>(unsigned, Slots&);
 template void mma<__half>(unsigned, Slots&);
+template void mma<int8_t>(unsigned, Slots&);
 
 }  // namespace simt

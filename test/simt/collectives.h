@@ -20,11 +20,12 @@ void load_matrices_transposed(unsigned lanes, Slots&);
 float to_float(uint16_t bits, __nv_bfloat16);
 float to_float(uint16_t bits, __half);
 
+template <class Sum>
 struct MmaOperands {
-  float c[4];
+  Sum c[4];
   uint32_t a[4], b[2];
 };
-// MmaOperands in, float[4] out. T is __nv_bfloat16 or __half.
+// MmaOperands<float> in, float[4] out where T is __nv_bfloat16 or __half; the same with int32_t where it is int8_t.
 template <class T>
 void mma(unsigned lanes, Slots&);
 

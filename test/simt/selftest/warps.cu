@@ -1,6 +1,7 @@
 // The instructions of a warp against what the manual says of them, worked out by hand or by plain loops.
 
 #include <cmath>
+#include <type_traits>
 
 #include "test/simt/selftest/cases.h"
 
@@ -164,21 +165,30 @@ bool run_matrices_transposed(cudaStream_t stream) {
   return run_matrices(true, stream);
 }
 
-// c [16, 8] += a [16, 16] b [16, 8], each lane's elements where cuda/machine.h says.
+// c [16, 8] += a [16, K] b [K, 8], each lane's elements where cuda/machine.h says: K is 16, of i8 32.
 template <class T>
-__global__ void mma_kernel(const T* a, const T* b, const float* c, float* out) {
-  const int g = threadIdx.x / 4, t = 2 * (threadIdx.x % 4);
-  const auto pair = [](T low, T high) {
-    uint16_t halves[2];
-    memcpy(&halves[0], &low, 2);
-    memcpy(&halves[1], &high, 2);
-    return static_cast<uint32_t>(halves[0] | uint32_t(halves[1]) << 16);
+using Sum = std::conditional_t<std::is_same_v<T, int8_t>, int32_t, float>;
+template <class T>
+constexpr int kHeld = 4 / sizeof(T);  // elements of a register
+template <class T>
+constexpr int kInputs = 8 * kHeld<T>;
+
+template <class T>
+__global__ void mma_kernel(const T* a, const T* b, const Sum<T>* c, Sum<T>* out) {
+  constexpr int K = kInputs<T>;
+  const int g = threadIdx.x / 4, t = 2 * (threadIdx.x % 4), k = kHeld<T> * (threadIdx.x % 4);
+  const auto held = [](const T* first, int apart) {
+    T elements[kHeld<T>];
+    for (int i = 0; i < kHeld<T>; ++i) elements[i] = first[i * apart];
+    uint32_t bits;
+    memcpy(&bits, elements, sizeof bits);
+    return bits;
   };
-  const auto a_pair = [&](int row, int column) { return pair(a[row * 16 + column], a[row * 16 + column + 1]); };
-  const auto b_pair = [&](int row) { return pair(b[row * 8 + g], b[(row + 1) * 8 + g]); };
-  const uint32_t fragment[4] = {a_pair(g, t), a_pair(g + 8, t), a_pair(g, t + 8), a_pair(g + 8, t + 8)};
-  float sums[4] = {c[g * 8 + t], c[g * 8 + t + 1], c[(g + 8) * 8 + t], c[(g + 8) * 8 + t + 1]};
-  sana::cuda::mma<T>(sums, fragment, b_pair(t), b_pair(t + 8));
+  const auto of_a = [&](int row, int column) { return held(a + row * K + column, 1); };
+  const auto of_b = [&](int row) { return held(b + row * 8 + g, 8); };
+  const uint32_t fragment[4] = {of_a(g, k), of_a(g + 8, k), of_a(g, k + K / 2), of_a(g + 8, k + K / 2)};
+  Sum<T> sums[4] = {c[g * 8 + t], c[g * 8 + t + 1], c[(g + 8) * 8 + t], c[(g + 8) * 8 + t + 1]};
+  sana::cuda::mma<T>(sums, fragment, of_b(k), of_b(k + K / 2));
   out[g * 8 + t] = sums[0];
   out[g * 8 + t + 1] = sums[1];
   out[(g + 8) * 8 + t] = sums[2];
@@ -187,19 +197,20 @@ __global__ void mma_kernel(const T* a, const T* b, const float* c, float* out) {
 // Small whole numbers and quarters, so that every sum is exact.
 template <class T>
 bool run_mma(cudaStream_t stream) {
+  constexpr int K = kInputs<T>;
   std::vector<T> a, b;
-  std::vector<float> c;
-  for (int i = 0; i < 16 * 16; ++i) a.push_back(T(static_cast<float>(i * 7 % 31 - 15) / 4));
-  for (int i = 0; i < 16 * 8; ++i) b.push_back(T(static_cast<float>(i * 5 % 23 - 11)));
-  for (int i = 0; i < 16 * 8; ++i) c.push_back(static_cast<float>(i - 60));
+  std::vector<Sum<T>> c;
+  for (int i = 0; i < 16 * K; ++i) a.push_back(T(static_cast<float>(i * 7 % 31 - 15) / 4));
+  for (int i = 0; i < K * 8; ++i) b.push_back(T(static_cast<float>(i * 5 % 23 - 11)));
+  for (int i = 0; i < 16 * 8; ++i) c.push_back(static_cast<Sum<T>>(i - 60));
   const Memory<T> device_a(a, stream), device_b(b, stream);
-  const Memory<float> device_c(c, stream), out(16 * 8);
+  const Memory<Sum<T>> device_c(c, stream), out(16 * 8);
   launch(stream, mma_kernel<T>, 1, 32, 0, device_a.data(), device_b.data(), device_c.data(), out.data());
-  const std::vector<float> result = out.read(stream);
+  const std::vector<Sum<T>> result = out.read(stream);
   for (int m = 0; m < 16; ++m) {
     for (int n = 0; n < 8; ++n) {
-      float sum = c[m * 8 + n];
-      for (int k = 0; k < 16; ++k) sum += static_cast<float>(a[m * 16 + k]) * static_cast<float>(b[k * 8 + n]);
+      Sum<T> sum = c[m * 8 + n];
+      for (int k = 0; k < K; ++k) sum += static_cast<Sum<T>>(a[m * K + k]) * static_cast<Sum<T>>(b[k * 8 + n]);
       if (result[m * 8 + n] != sum) return false;
     }
   }
@@ -223,6 +234,7 @@ const std::vector<Instruction> kInstructions = {
     {"ldmatrix, transposed", run_matrices_transposed},
     {"mma of bf16", run_mma<__nv_bfloat16>},
     {"mma of f16", run_mma<__half>},
+    {"mma of i8", run_mma<int8_t>},
 };
 
 }  // namespace simt::selftest

@@ -110,6 +110,9 @@ inline float __expf(float x) {
 inline float __fdividef(float a, float b) {
   return a / b;
 }
+inline int __float2int_rn(float x) {
+  return std::isnan(x) ? 0 : static_cast<int>(std::nearbyint(x));
+}
 inline float __fmul_rn(float a, float b) {
   float product = a * b;
   asm("" : "+x"(product));  // the host's compiler must not fuse it into an addition either
@@ -214,7 +217,13 @@ inline void load_matrices_transposed(uint32_t (&fragment)[4], const void* row) {
 
 template <class T>
 SIMT_RUNTIME void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  const simt::MmaOperands operands = {{c[0], c[1], c[2], c[3]}, {a[0], a[1], a[2], a[3]}, {b0, b1}};
+  const simt::MmaOperands<float> operands = {{c[0], c[1], c[2], c[3]}, {a[0], a[1], a[2], a[3]}, {b0, b1}};
+  simt::collective(~0u, operands, c, simt::mma<T>);
+}
+
+template <class T>
+SIMT_RUNTIME void mma(int32_t (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  const simt::MmaOperands<int32_t> operands = {{c[0], c[1], c[2], c[3]}, {a[0], a[1], a[2], a[3]}, {b0, b1}};
   simt::collective(~0u, operands, c, simt::mma<T>);
 }
 
