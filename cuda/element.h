@@ -59,6 +59,22 @@ __device__ __forceinline__ void store(T* to, const float (&from)[N]) {
   *reinterpret_cast<Vector<T, N>*>(to) = vector;
 }
 
+// Integers as they are.
+template <int N>
+__device__ __forceinline__ void load(const int32_t* from, int32_t (&to)[N]) {
+  const Vector<int32_t, N> vector = *reinterpret_cast<const Vector<int32_t, N>*>(from);
+#pragma unroll
+  for (int i = 0; i < N; ++i) to[i] = vector.elements[i];
+}
+
+template <int N>
+__device__ __forceinline__ void store(int32_t* to, const int32_t (&from)[N]) {
+  Vector<int32_t, N> vector;
+#pragma unroll
+  for (int i = 0; i < N; ++i) vector.elements[i] = from[i];
+  *reinterpret_cast<Vector<int32_t, N>*>(to) = vector;
+}
+
 // N successive elements as memory has them, to be converted when they are used: they wait in half the registers. Whole
 // words, since the device's compiler takes 16-bit registers apart and together again.
 template <class T, int N>

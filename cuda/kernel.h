@@ -35,6 +35,10 @@ struct Call : Arguments {
 // Checks what it needs, chooses a variant, launches. Never waits, allocates or copies: it may be captured in a graph.
 using Kernel = void (*)(const Call&, const Stream&);
 
+constexpr int64_t element_bytes(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kI32 ? 4 : dtype == DType::kU8 || dtype == DType::kI8 ? 1 : 2;
+}
+
 constexpr int64_t divide_up(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }

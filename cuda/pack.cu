@@ -1,20 +1,17 @@
 // Weight packing. A block of rows is counted for NaN and infinity while it is copied into pinned memory, transferred
-// into the workspace, and converted by a kernel there; the next block is read from its file meanwhile.
+// into the workspace, and converted from there by a kernel; the next block is read from its file meanwhile.
 
 #include <cstring>
 
 #include "binding/error.h"
 #include "cuda/element.h"
+#include "cuda/kernels/quantize_rows.h"
 #include "cuda/pack.h"
 
 namespace sana::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-
-int64_t element_bytes(DType dtype) {
-  return dtype == DType::kF32 || dtype == DType::kI32 ? 4 : dtype == DType::kU8 || dtype == DType::kI8 ? 1 : 2;
-}
 
 int64_t padded(int64_t inputs) {
   return divide_up(inputs, kRowElements) * kRowElements;
@@ -42,7 +39,7 @@ uint64_t copy_counting(void* to, const void* from, size_t bytes, DType dtype) {
   }
 }
 
-// ---- kernel ---------------------------------------------------------------------------------------------------------
+// ---- kernel, of all dtypes but i8 -----------------------------------------------------------------------------------
 
 // Where element (row, input, tap) of a packed tensor lies, and how the checkpoint has it.
 struct Packing {
@@ -116,6 +113,27 @@ Packing packing(const View& target) {
   }
 }
 
+// Queues the conversion of `rows` whole rows, from device memory, into rows first_row.. of `target`.
+void convert_rows(const void* source, DType source_dtype, const View& target, const Packing& p, int64_t first_row,
+                  int64_t rows, const Stream& stream) {
+  if (target.dtype == DType::kI8 && target.layout == kSanaLinear) {
+    QuantizedRows weight = quantized_weight(target);
+    weight.elements += first_row * quantized_pitch(p.inputs);
+    weight.scales += first_row;
+    return quantize_rows(source, source_dtype, rows, p.inputs, p.inputs, weight, stream);
+  }
+  const int64_t work = p.phases * rows * p.taps * p.inputs;
+  const unsigned blocks = static_cast<unsigned>(min(divide_up(work, kThreads), int64_t(stream.multiprocessors) * 16));
+  with_type(source_dtype, [&](auto source_tag) {
+    with_type(target.dtype, [&](auto target_tag) {
+      using Source = typename decltype(source_tag)::Type;
+      using Target = typename decltype(target_tag)::Type;
+      launch(stream.handle, pack_kernel<Source, Target>, blocks, kThreads, 0, static_cast<const Source*>(source),
+             target.as<Target>(), p, first_row, rows);
+    });
+  });
+}
+
 uint64_t product(std::initializer_list<uint64_t> factors) {
   uint64_t bytes = 1;
   for (const uint64_t factor : factors) {
@@ -133,17 +151,23 @@ uint64_t tensor_bytes(DType dtype, uint32_t layout, uint32_t rank, const int64_t
              "tensor: layout %u cannot have rank %u", layout, rank);
   uint64_t size[kSanaMaxRank] = {1, 1, 1, 1};
   for (uint32_t i = 0; i < rank; ++i) {
-    SANA_CHECK(shape[i] >= 0 && shape[i] < INT64_MAX - 8, "tensor: dimension %u is negative or too large", i);
+    SANA_CHECK(shape[i] >= 0 && shape[i] <= INT64_MAX - kQuantizedRowElements,
+               "tensor: dimension %u is negative or too large", i);
     size[i] = static_cast<uint64_t>(shape[i]);
   }
   const uint64_t element = static_cast<uint64_t>(element_bytes(dtype));
   if (layout == kSanaDense || layout == kSanaDepthwise) return product({size[0], size[1], size[2], size[3], element});
-  SANA_CHECK(dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16,
-             "tensor: packed weights are f32, bf16 or f16");
+  SANA_CHECK(dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16 ||
+                 (dtype == DType::kI8 && layout == kSanaLinear),
+             "tensor: packed weights are f32, bf16 or f16, or i8 in linear");
   SANA_CHECK(layout != kSanaGatedLinear || shape[0] % 2 == 0, "gatedLinear: N = %lld must be even",
              static_cast<long long>(shape[0]));
   switch (layout) {
     case kSanaLinear:
+      if (dtype == DType::kI8) {
+        const uint64_t row = static_cast<uint64_t>(quantized_pitch(shape[1])) + sizeof(float);  // and its scale
+        return product({uint64_t(quantized_rows(shape[0])), row});
+      }
       return product({size[0], uint64_t(padded(shape[1])), element});
     case kSanaGatedLinear:
       return product(
@@ -184,17 +208,7 @@ uint64_t pack_rows(SanaDevice& device, const View& target, int64_t first_row, in
     non_finite += copy_counting(block.host, static_cast<const char*>(source) + row * row_bytes, bytes, source_dtype);
     SANA_CUDA(cudaMemcpyAsync(staged, block.host, bytes, cudaMemcpyHostToDevice, device.stream.handle));
     device.staging.give_back(block, device.stream.handle);
-    const int64_t work = p.phases * count * p.taps * p.inputs;
-    const unsigned blocks =
-        static_cast<unsigned>(min(divide_up(work, kThreads), int64_t(device.stream.multiprocessors) * 16));
-    with_type(source_dtype, [&](auto source_tag) {
-      with_type(target.dtype, [&](auto target_tag) {
-        using Source = typename decltype(source_tag)::Type;
-        using Target = typename decltype(target_tag)::Type;
-        launch(device.stream.handle, pack_kernel<Source, Target>, blocks, kThreads, 0,
-               reinterpret_cast<const Source*>(staged), target.as<Target>(), p, first_row + row, count);
-      });
-    });
+    convert_rows(staged, source_dtype, target, p, first_row + row, count, device.stream);
   }
   return non_finite;
 }

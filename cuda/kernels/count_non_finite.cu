@@ -6,7 +6,7 @@
 
 #include "cuda/element.h"
 #include "cuda/kernels/kernels.h"
-#include "cuda/kernels/sum_over_threads.h"
+#include "cuda/kernels/over_threads.h"
 
 namespace sana::cuda {
 namespace {

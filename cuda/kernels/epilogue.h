@@ -8,8 +8,6 @@
 
 #pragma once
 
-#include <type_traits>
-
 #include "cuda/element.h"
 #include "cuda/pack.h"
 
@@ -84,12 +82,12 @@ __device__ __forceinline__ void finish_group_as(const Epilogue& e, int64_t row, 
   }
 }
 
-// The same for the dtypes that out may have where x is of type T.
+// The same for the dtypes that out may have where x is of type T: of i8, which stands for any activation, all.
 template <class T>
 __device__ __forceinline__ void finish_group(const Epilogue& e, int64_t row, int64_t column, float (&values)[kGroup],
                                              const float (&others)[kGroup]) {
   if (e.dtype == DType::kF32) return finish_group_as<float>(e, row, column, values, others);
-  if constexpr (std::is_same_v<T, float>) {
+  if constexpr (sizeof(T) != 2) {
     if (e.dtype == DType::kBF16) return finish_group_as<bf16>(e, row, column, values, others);
     finish_group_as<f16>(e, row, column, values, others);
   } else {

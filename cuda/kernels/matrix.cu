@@ -7,21 +7,20 @@
 namespace sana::cuda {
 namespace {
 
-constexpr size_t kCopyBytes = 16;  // what copies and vectors are multiples of
+constexpr int kCopyBytes = 16;  // what copies and vectors are multiples of
 
-bool aligned(const void* data, int64_t pitch, size_t element_bytes) {
+bool aligned(const void* data, int64_t pitch, int64_t element_bytes) {
   return reinterpret_cast<uintptr_t>(data) % kCopyBytes == 0 && pitch * element_bytes % kCopyBytes == 0;
 }
 
 bool takes_vectors(const Epilogue& e) {
-  const size_t element_bytes = e.dtype == DType::kF32 ? 4 : 2;
-  return aligned(e.out, e.out_pitch, element_bytes) && aligned(e.bias, 0, 4) &&
-         (!e.gate || aligned(e.gate, e.columns, 4)) &&
-         (!e.residual || aligned(e.residual, e.residual_pitch, element_bytes));
+  const int64_t bytes = element_bytes(e.dtype);
+  return aligned(e.out, e.out_pitch, bytes) && aligned(e.bias, 0, 4) && (!e.gate || aligned(e.gate, e.columns, 4)) &&
+         (!e.residual || aligned(e.residual, e.residual_pitch, bytes));
 }
 
 Source source_of(const Product& p, DType x) {
-  const bool copies = p.channels % kRowElements == 0 && aligned(p.image, p.pitch, x == DType::kF32 ? 4 : 2);
+  const bool copies = p.channels % kRowElements == 0 && aligned(p.image, p.pitch, element_bytes(x));
   return !copies ? Source::kGeneral : p.is_matrix() ? Source::kMatrix : Source::kImage;
 }
 
@@ -32,6 +31,7 @@ constexpr int kMostMappedStride = 8;  // that a tensor map of pixels can have
 
 Unit unit_of(const Product& p, DType x, Source source, const Stream& stream) {
   if (x == DType::kF32) return Unit::kExact;
+  if (x == DType::kI8) return Unit::kInteger;
   const bool can = stream.tensor_maps && source != Source::kGeneral && p.channels > 0 &&
                    p.stride <= kMostMappedStride && aligned(p.weights, 0, 2);
   const bool forced = stream.variant[0] != 0;
@@ -75,13 +75,15 @@ void run_product(const Product& given, DType x, const Stream& stream) {
   cut.column_tiles = static_cast<unsigned>(column_tiles);
   cut.steps = static_cast<int>(divide_up(steps, choice.splits));
   cut.splits = steps == 0 ? 1 : static_cast<int>(divide_up(steps, cut.steps));  // none of them empty
-  cut.partial = cut.splits > 1 ? reinterpret_cast<float*>(stream.workspace) : nullptr;
+  cut.partial = cut.splits > 1 ? stream.workspace : nullptr;
   cut.partial_columns = padded_sums(p.sums);
-  with_type(x, [&](auto tag) {
+  const auto run = [&](auto tag) {
     using T = typename decltype(tag)::Type;
     launch_on<T>(unit, p, cut, source, choice.tile, stream);
     if (cut.partial) launch_combine<T>(p, cut, stream);
-  });
+  };
+  if (x == DType::kI8) return run(TypeTag<int8_t>());
+  with_type(x, run);
 }
 
 }  // namespace sana::cuda

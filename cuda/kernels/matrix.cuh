@@ -1,5 +1,5 @@
-// The kernels of the matrix product of matrix.h, for one type of x: tensor cores for bf16 and f16, plain f32 arithmetic
-// for f32, which is the exact mode.
+// The kernels of the matrix product of matrix.h, for one type of x: tensor cores for bf16, f16 and i8, plain f32
+// arithmetic for f32, which is the exact mode.
 //
 // A block computes a tile of the output. K is cut into steps; a ring of stages in shared memory holds the steps that
 // follow while the current one is multiplied, filled by asynchronous copies of 16 bytes. A convolution copies, for each
@@ -8,7 +8,8 @@
 // that whole lines are read and written.
 //
 // Where a shape has too few tiles for the chip, K is split over blocks that leave their sums in the workspace, and
-// combine_kernel adds them up, always in the same order.
+// combine_kernel adds them up, always in the same order. Sums of i8 are integers, and stay so until all are added: how
+// a product is cut does not show in its bits.
 //
 // Bound by arithmetic, 2 M N K operations (4/9 of it for upsampleConv2d), for all but the smallest M; for those by
 // reading the weights once. Tiles: tiles.h.
@@ -172,14 +173,14 @@ __device__ __forceinline__ int warp_column() {
 // A warp's sums. A step of K is multiplied part by part: while one part is multiplied, the next is loaded into the
 // other of two sets of registers.
 
-// On tensor cores: parts of 16.
+// On tensor cores: parts of two chunks, 16 elements of 16 bits or 32 of i8.
 template <class T, Tile tile>
 struct Multiplier {
-  static constexpr int kParts = tile.step / 16;
-  static constexpr int kChunks = tile.step / 8;
+  static constexpr int kChunks = tile.step * sizeof(T) / 16;
+  static constexpr int kParts = kChunks / 2;
   static constexpr int kDown = tile.warp_rows / 16, kAcross = tile.warp_columns / 8;
 
-  float sums[kDown][kAcross][4] = {};
+  Sum<T> sums[kDown][kAcross][4] = {};
   uint32_t left[2][kDown][4], right[2][kAcross / 2][4];
 
   __device__ __forceinline__ void load_part(int set, const char* left_stage, const char* right_stage, int part) {
@@ -203,10 +204,10 @@ struct Multiplier {
   }
 
   // `staged`: shared memory of the block's.
-  __device__ __forceinline__ void finish(const Product& p, const Cut& cut, const Position& at, float* staged) const {
+  __device__ __forceinline__ void finish(const Product& p, const Cut& cut, const Position& at, Sum<T>* staged) const {
     const int lane = threadIdx.x % 32;
     staged += threadIdx.x / 32 * 16 * tile.staged_pitch();
-    float* to = staged + lane / 4 * tile.staged_pitch() + lane % 4 * 2;
+    Sum<T>* to = staged + lane / 4 * tile.staged_pitch() + lane % 4 * 2;
 #pragma unroll
     for (int i = 0; i < kDown; ++i) {
 #pragma unroll
@@ -328,7 +329,7 @@ __global__ void __launch_bounds__(tiles<T>()[index].threads(), tiles<T>()[index]
   }
   copy_wait<0>();
   __syncthreads();
-  multiplier.finish(p, cut, at, reinterpret_cast<float*>(stages));
+  multiplier.finish(p, cut, at, reinterpret_cast<Sum<T>*>(stages));
 }
 
 constexpr int kCombineThreads = 256;
@@ -343,19 +344,22 @@ __global__ void __launch_bounds__(kCombineThreads) combine_kernel(Product p, Cut
   const int64_t stride = int64_t(gridDim.x) * kCombineThreads;
   for (int64_t i = int64_t(blockIdx.x) * kCombineThreads + threadIdx.x; i < all_rows * groups; i += stride) {
     const int64_t row = i / groups, group = i - row * groups;
-    const float* sums = cut.partial + row * cut.partial_columns + group * group_sums;
-    float values[kGroup] = {}, others[kGroup] = {};
-    for (int split = 0; split < cut.splits; ++split, sums += split_sums) {
-      float part[kGroup];
-      load<kGroup>(sums, part);
+    const Sum<T>* parts = static_cast<Sum<T>*>(cut.partial) + row * cut.partial_columns + group * group_sums;
+    Sum<T> sums[kGroup] = {}, other_sums[kGroup] = {};
+    for (int split = 0; split < cut.splits; ++split, parts += split_sums) {
+      Sum<T> part[kGroup];
+      load<kGroup>(parts, part);
 #pragma unroll
-      for (int j = 0; j < kGroup; ++j) values[j] += part[j];
+      for (int j = 0; j < kGroup; ++j) sums[j] += part[j];
       if (e.gated) {
-        load<kGroup>(sums + kGroup, part);
+        load<kGroup>(parts + kGroup, part);
 #pragma unroll
-        for (int j = 0; j < kGroup; ++j) others[j] += part[j];
+        for (int j = 0; j < kGroup; ++j) other_sums[j] += part[j];
       }
     }
+    float values[kGroup], others[kGroup];
+    scale_sums<T>(p, row, group * group_sums, sums, values);
+    if (e.gated) scale_sums<T>(p, row, group * group_sums + kGroup, other_sums, others);
     const int phase = static_cast<int>(row / p.rows());
     finish_group<T>(e, out_row(p, phase, row - phase * p.rows()), group * kGroup, values, others);
   }
@@ -375,11 +379,13 @@ template <class T>
 void launch_product(const Product& p, const Cut& cut, Source source, int index, const Stream& stream) {
   constexpr auto kAll = std::make_integer_sequence<int, kTileCount<T>>();
   const Tile& tile = tiles<T>()[index];
-  const ProductKernel kernel = source == Source::kMatrix  ? kernel_of<T, Source::kMatrix>(index, kAll)
-                               : source == Source::kImage ? kernel_of<T, Source::kImage>(index, kAll)
-                                                          : product_kernel<T, Source::kGeneral, kGeneralTile<T>>;
+  ProductKernel kernel = kernel_of<T, Source::kMatrix>(index, kAll);
+  if constexpr (!std::is_same_v<T, int8_t>) {  // quantised rows are a matrix that can be copied fast
+    if (source == Source::kImage) kernel = kernel_of<T, Source::kImage>(index, kAll);
+    if (source == Source::kGeneral) kernel = product_kernel<T, Source::kGeneral, kGeneralTile<T>>;
+  }
   launch(stream.handle, kernel, dim3(cut.row_tiles * cut.column_tiles, cut.splits), tile.threads(),
-         shared_bytes(tile, std::is_same_v<T, float>), p, cut);
+         shared_bytes(tile, sizeof(T)), p, cut);
 }
 
 template <class T>

@@ -3,6 +3,9 @@
 //   sum[b, y, x, n] = sum over ky, kx, c of  image[b, s y + ky - p, s x + kx - q, c] * weight[n, ky, kx, c]
 //
 // A matrix [M, K] is M images of one pixel with K channels and a kernel of one tap.
+//
+// Of i8, matrices only, both operands are quantised rows (quantize_rows.h): what leaves is an exact sum of integers
+// times the scales of its row and its column.
 
 #pragma once
 
@@ -17,9 +20,12 @@ struct Product {
   int64_t pitch;              // elements between pixels
   int out_height, out_width;  // of the output, or of each of its phases
   int kernel_height, kernel_width, stride;
-  int phases;           // 1, or 4 for upsampleConv2d: output pixels (2 y + a, 2 x + b) of phase 2 a + b
-  const void* weights;  // [phases][sums][kernel_height kernel_width][padded channels]
-  int64_t sums;         // rows of the weights: columns of out, or with gated weights of both halves
+  int phases;                  // 1, or 4 for upsampleConv2d: output pixels (2 y + a, 2 x + b) of phase 2 a + b
+  const void* weights;         // [phases][sums][kernel_height kernel_width][padded channels]
+  int64_t sums;                // rows of the weights: columns of out, or with gated weights of both halves
+  const float* image_scales;   // of i8: [images]
+  const float* weight_scales;  // of i8: [sums], up to a multiple of eight
+  int64_t first_row;           // of out, that the first image gives: one may be made in several products
   Epilogue epilogue;
 
   __host__ __device__ int64_t rows() const { return images * out_height * out_width; }  // of each phase
@@ -31,7 +37,7 @@ struct Product {
   __host__ __device__ bool is_matrix() const { return kernel_height * kernel_width * stride * phases == 1; }
 };
 
-// Queues the product of an image and weights of dtype x.
+// Queues the product of an image and weights of dtype x: f32, bf16, f16 or i8.
 void run_product(const Product&, DType x, const Stream&);
 
 // ---- between matrix.cu, which chooses, and matrix_*.cu, one for each unit and type of x
@@ -41,8 +47,8 @@ void run_product(const Product&, DType x, const Stream&);
 struct Cut {
   unsigned row_tiles, column_tiles;  // column_tiles: of all phases
   int steps, splits;                 // steps of K of each split
-  float* partial;                    // [splits, phases, rows, partial_columns] in the workspace; null: not split
-  int64_t partial_columns;           // sums, up to a multiple of eight
+  void* partial;            // [splits, phases, rows, partial_columns] f32 (of i8 i32) in the workspace, or null
+  int64_t partial_columns;  // sums, up to a multiple of eight
 };
 
 // How x is read: as rows of a matrix or as pixels of an image, both starting at multiples of 16 bytes with a multiple

@@ -3,6 +3,8 @@
 
 #pragma once
 
+#include <type_traits>
+
 #include "cuda/kernels/matrix.h"
 #include "cuda/kernels/tiles.h"
 
@@ -30,16 +32,35 @@ __device__ __forceinline__ Position position(const Product& p, const Cut& cut, c
 
 // The row of out that row `row` of a phase is.
 __device__ __forceinline__ int64_t out_row(const Product& p, int phase, int64_t row) {
-  if (p.phases == 1) return row;
+  if (p.phases == 1) return p.first_row + row;
   const int64_t line = row / p.out_width, x = row - line * p.out_width;
   return (2 * line + phase / 2) * 2 * p.out_width + 2 * x + phase % 2;
+}
+
+// What products of T add up to: f32, of i8 i32.
+template <class T>
+using Sum = std::conditional_t<std::is_same_v<T, int8_t>, int32_t, float>;
+
+// The numbers that a group of complete sums stands for; (row, column) is its place in the product.
+template <class T>
+__device__ __forceinline__ void scale_sums(const Product& p, int64_t row, int64_t column, const Sum<T> (&sums)[kGroup],
+                                           float (&values)[kGroup]) {
+  if constexpr (std::is_same_v<T, int8_t>) {
+    const float row_scale = p.image_scales[row];
+    load<kGroup>(p.weight_scales + column, values);
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i) values[i] = static_cast<float>(sums[i]) * (row_scale * values[i]);
+  } else {
+#pragma unroll
+    for (int i = 0; i < kGroup; ++i) values[i] = sums[i];
+  }
 }
 
 // Finishes `rows` by `columns` sums, with the lanes of a warp, or leaves them in the workspace. They lie in shared
 // memory, staged [rows, pitch], and begin at (row, column) of the tile; `columns` is a multiple of 16.
 template <class T, int rows, int pitch>
 __device__ __forceinline__ void finish_rows(const Product& p, const Cut& cut, const Position& at, int row, int column,
-                                            int columns, const float* staged) {
+                                            int columns, const Sum<T>* staged) {
   const Epilogue& e = p.epilogue;
   const int64_t first_row = at.row + row, all_rows = p.rows();
   const int64_t first_column = at.column + column;
@@ -50,14 +71,19 @@ __device__ __forceinline__ void finish_rows(const Product& p, const Cut& cut, co
     const int64_t row = first_row + i / groups;
     const int64_t column = first_column + i % groups * group_sums;
     if (row >= all_rows || column >= p.sums) continue;
-    const float* group = staged + i / groups * pitch + i % groups * group_sums;
+    const Sum<T>* group = staged + i / groups * pitch + i % groups * group_sums;
+    Sum<T> sums[kGroup];
     float values[kGroup], others[kGroup];
-    load<kGroup>(group, values);
+    load<kGroup>(group, sums);
     if (cut.partial) {
       const int64_t part = (int64_t(at.split) * p.phases + at.phase) * all_rows + row;
-      store<kGroup>(cut.partial + part * cut.partial_columns + column, values);
+      store<kGroup>(static_cast<Sum<T>*>(cut.partial) + part * cut.partial_columns + column, sums);
     } else {
-      if (e.gated) load<kGroup>(group + kGroup, others);
+      scale_sums<T>(p, row, column, sums, values);
+      if (e.gated) {
+        load<kGroup>(group + kGroup, sums);
+        scale_sums<T>(p, row, column + kGroup, sums, others);
+      }
       finish_group<T>(e, out_row(p, at.phase, row), column / group_sums * kGroup, values, others);
     }
   }

@@ -1,4 +1,4 @@
-// Sums over neighbouring threads of a block, the same bits in every one of them and in every run.
+// Sums and maxima over neighbouring threads of a block, the same bits in every one of them and in every run.
 
 #pragma once
 
@@ -6,25 +6,35 @@
 
 namespace sana::cuda {
 
-// The sum of `value` over groups of `threads` threads: a power of two up to 32, or the whole block of whole warps where
-// kMostThreads allows more. Every thread of the block must call it.
-template <int kMostThreads, class T>
-__device__ __forceinline__ T sum_over_threads(T value, int threads) {
+// `combine` of the values of groups of `threads` threads: a power of two up to 32, or the whole block of whole warps
+// where kMostThreads allows more. Every thread of the block must call it.
+template <int kMostThreads, class T, class Combine>
+__device__ __forceinline__ T combine_over_threads(T value, int threads, Combine combine) {
 #pragma unroll
   for (int distance = 16; distance > 0; distance /= 2) {
-    if (distance < threads) value += __shfl_xor_sync(~0u, value, distance);
+    if (distance < threads) value = combine(value, __shfl_xor_sync(~0u, value, distance));
   }
   if constexpr (kMostThreads > 32) {
     if (threads > 32) {
-      __shared__ T sums[32];
-      __syncthreads();  // the sums of an earlier call have been read
-      if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = value;
+      __shared__ T of_warps[32];
+      __syncthreads();  // those of an earlier call have been read
+      if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = value;
       __syncthreads();
-      value = sums[0];
-      for (int warp = 1; warp < threads / 32; ++warp) value += sums[warp];
+      value = of_warps[0];
+      for (int warp = 1; warp < threads / 32; ++warp) value = combine(value, of_warps[warp]);
     }
   }
   return value;
+}
+
+template <int kMostThreads, class T>
+__device__ __forceinline__ T sum_over_threads(T value, int threads) {
+  return combine_over_threads<kMostThreads>(value, threads, [](T a, T b) { return a + b; });
+}
+
+template <int kMostThreads, class T>
+__device__ __forceinline__ T max_over_threads(T value, int threads) {
+  return combine_over_threads<kMostThreads>(value, threads, [](T a, T b) { return max(a, b); });
 }
 
 }  // namespace sana::cuda

@@ -11,8 +11,8 @@
 
 #include "cuda/element.h"
 #include "cuda/kernels/kernels.h"
+#include "cuda/kernels/over_threads.h"
 #include "cuda/kernels/row_tile.h"
-#include "cuda/kernels/sum_over_threads.h"
 
 namespace sana::cuda {
 namespace {

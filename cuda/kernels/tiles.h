@@ -42,6 +42,14 @@ inline constexpr Tile kTensorTiles[] = {
     {32, 64, 16, 32, 64, 4, 4},
 };
 
+// Tensor cores, i8: the same tiles with twice the elements in the same bytes. The tensor cores multiply them twice as
+// fast, so shared memory and L2 have as much time for a byte as above.
+inline constexpr Tile kIntegerTiles[] = {
+    {128, 256, 64, 64, 64, 4, 1}, {256, 128, 64, 64, 64, 4, 1}, {128, 128, 64, 64, 64, 3, 2},
+    {128, 64, 64, 32, 64, 4, 3},  {64, 128, 32, 64, 64, 4, 3},  {64, 64, 32, 32, 128, 3, 3},
+    {32, 64, 16, 32, 128, 4, 4},
+};
+
 // f32 without tensor cores: a thread has 8 x 8 sums, a warp 32 x 64. The chip's f32 units are so much slower than its
 // memory that only the number of blocks matters.
 inline constexpr Tile kExactTiles[] = {
@@ -76,6 +84,8 @@ template <class T>
 __host__ __device__ constexpr const auto& tiles() {
   if constexpr (sizeof(T) == 4) {
     return kExactTiles;
+  } else if constexpr (sizeof(T) == 1) {
+    return kIntegerTiles;
   } else {
     return kTensorTiles;
   }
@@ -85,15 +95,15 @@ inline constexpr int kTileCount = sizeof(tiles<T>()) / sizeof(Tile);
 template <class T>
 inline constexpr int kGeneralTile = sizeof(T) == 4 ? 1 : 5;  // 64 x 64
 
-// Bytes of shared memory: the stages, and later in their place the sums of every warp, 16 rows (exact: 4) at a time.
-constexpr int shared_bytes(const Tile& tile, bool exact) {
-  const int stages = tile.stages * (tile.rows + tile.columns) * tile.step * (exact ? 4 : 2);
-  const int staged = tile.warps() * (exact ? 4 : 16) * tile.staged_pitch() * 4;
+// Bytes of shared memory: the stages, and later in their place the sums of every warp, 16 rows (of f32: 4) at a time.
+constexpr int shared_bytes(const Tile& tile, int element_bytes) {
+  const int stages = tile.stages * (tile.rows + tile.columns) * tile.step * element_bytes;
+  const int staged = tile.warps() * (element_bytes == 4 ? 4 : 16) * tile.staged_pitch() * 4;
   return stages > staged ? stages : staged;
 }
 
 // What multiplies, and whose table is chosen from.
-enum class Unit { kExact, kTensor, kHopper };
+enum class Unit { kExact, kTensor, kInteger, kHopper };
 
 // What a product's choice depends on.
 struct Shape {

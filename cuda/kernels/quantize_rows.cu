@@ -1,0 +1,130 @@
+// Rows as i8 with a scale each (quantize_rows.h).
+//
+// x [rows, K] f32, bf16 or f16, any pitch, any K. A row is read once and stays in the registers of its threads
+// (row_tile.h) between the search for its largest element and the rounding. Rows that do not start at multiples of 16
+// bytes, or are longer than a block's registers hold, take the general path: element by element, read twice, the second
+// time from the caches. Bound by memory: one read of x, a write of one byte per element.
+
+#include <cfloat>
+
+#include "cuda/element.h"
+#include "cuda/kernels/over_threads.h"
+#include "cuda/kernels/quantize_rows.h"
+#include "cuda/kernels/row_tile.h"
+
+namespace sana::cuda {
+namespace {
+
+constexpr int kGeneralThreads = 256;
+
+// |x| as an integer: larger for larger numbers, for infinities than for all numbers, for NaN than for infinities.
+__device__ __forceinline__ uint32_t magnitude(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits & 0x7fffffff;
+}
+
+// How the elements of a row become i8.
+struct Quantizer {
+  float scale, inverse;
+
+  __device__ __forceinline__ explicit Quantizer(uint32_t largest) {
+    float most;
+    memcpy(&most, &largest, sizeof most);
+    scale = most < INFINITY ? most / 127.0f : NAN;
+    if (scale < FLT_MIN) scale = 0.0f;  // its inverse would be infinite
+    inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
+  }
+
+  __device__ __forceinline__ int8_t operator()(float x) const {
+    return static_cast<int8_t>(__float2int_rn(x * inverse));
+  }
+};
+
+// ---- kernels --------------------------------------------------------------------------------------------------------
+
+template <class Tile, class X>
+__global__ void __launch_bounds__(Tile::kThreads)
+    quantize_rows_kernel(const X* x,  // [rows, columns], rows x_pitch apart
+                         QuantizedRows out, int64_t rows, int columns, int64_t x_pitch, int out_pitch, int threads) {
+  constexpr int N = Tile::kElements, V = Tile::kVectors;
+  const int rows_of_block = static_cast<int>(blockDim.x) / threads;
+  const int64_t row = int64_t(blockIdx.x) * rows_of_block + threadIdx.x / threads;
+  const int first = static_cast<int>(threadIdx.x) % threads * N, stride = threads * N;
+  const bool is_row = row < rows;  // threads without a row still take part in the search
+
+  Packed<X, N> values[V];
+#pragma unroll
+  for (int v = 0; v < V; ++v) {
+    const int column = first + v * stride;
+    values[v] = Packed<X, N>(x + row * x_pitch + column, is_row && column < columns);
+  }
+  uint32_t largest = 0;
+#pragma unroll
+  for (int v = 0; v < V; ++v) {
+#pragma unroll
+    for (int i = 0; i < N; ++i) largest = max(largest, magnitude(values[v][i]));  // what is beyond the row is zero
+  }
+  const Quantizer quantize(max_over_threads<Tile::kMostThreadsOfRow>(largest, threads));
+  if (!is_row) return;
+
+  if (first == 0) out.scales[row] = quantize.scale;
+#pragma unroll
+  for (int v = 0; v < V; ++v) {
+    const int column = first + v * stride;
+    if (column >= out_pitch) continue;
+    Vector<int8_t, N> elements;
+#pragma unroll
+    for (int i = 0; i < N; ++i) elements.elements[i] = quantize(values[v][i]);
+    *reinterpret_cast<Vector<int8_t, N>*>(out.elements + row * out_pitch + column) = elements;
+  }
+}
+
+// A block for each row.
+template <class X>
+__global__ void __launch_bounds__(kGeneralThreads)
+    general_kernel(const X* x,  // [rows, columns], rows x_pitch apart
+                   QuantizedRows out, int columns, int64_t x_pitch, int out_pitch) {
+  const int64_t row = blockIdx.x;
+  x += row * x_pitch;
+  uint32_t largest = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < columns; i += kGeneralThreads) {
+    largest = max(largest, magnitude(to_float(x[i])));
+  }
+  const Quantizer quantize(max_over_threads<kGeneralThreads>(largest, kGeneralThreads));
+  if (threadIdx.x == 0) out.scales[row] = quantize.scale;
+  for (int i = static_cast<int>(threadIdx.x); i < out_pitch; i += kGeneralThreads) {
+    out.elements[row * out_pitch + i] = quantize(i < columns ? to_float(x[i]) : 0.0f);
+  }
+}
+
+}  // namespace
+
+// ---- launchers ------------------------------------------------------------------------------------------------------
+
+QuantizedRows quantized_weight(const View& weight) {
+  int8_t* const elements = weight.as<int8_t>();
+  const int64_t bytes = quantized_rows(weight.shape[0]) * quantized_pitch(weight.shape[1]);
+  return {elements, reinterpret_cast<float*>(elements + bytes)};
+}
+
+void quantize_rows(const void* x, DType dtype, int64_t rows, int64_t columns, int64_t pitch, const QuantizedRows& out,
+                   const Stream& stream) {
+  const int64_t out_pitch = quantized_pitch(columns);
+  with_type(dtype, [&](auto tag) {
+    using X = typename decltype(tag)::Type;
+    constexpr int kVector = 16 / sizeof(X);
+    const bool vectors = columns % kVector == 0 && pitch % kVector == 0 && reinterpret_cast<uintptr_t>(x) % 16 == 0;
+    const X* const from = static_cast<const X*>(x);
+    if (!vectors || out_pitch > RowTile<kVector, 5>::kMostColumns) {
+      return launch(stream.handle, general_kernel<X>, grid_size(rows), kGeneralThreads, 0, from, out, columns, pitch,
+                    out_pitch);
+    }
+    with_row_tile<kVector>(rows, out_pitch, [&](auto tile) {
+      launch(stream.handle, quantize_rows_kernel<decltype(tile), X>, tile.grid, tile.block, 0, from, out, rows, columns,
+             pitch, out_pitch, tile.threads);
+    });
+  });
+}
+
+}  // namespace sana::cuda

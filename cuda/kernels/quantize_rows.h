@@ -1,0 +1,34 @@
+// Rows as i8 with a scale each, which is how matrix products of i8 take both of their operands:
+//
+//   scale_m = max_k |x_mk| / 127,  q_mk = x_mk / scale_m, rounded to the nearest, halves to even
+//
+// Weights are made so once, when they are packed; x at every product, in the workspace.
+
+#pragma once
+
+#include "cuda/kernel.h"
+
+namespace sana::cuda {
+
+inline constexpr int kQuantizedRowElements = 16;  // quantised rows are padded with zeros to a multiple of these
+
+constexpr int64_t quantized_pitch(int64_t columns) {
+  return divide_up(columns, kQuantizedRowElements) * kQuantizedRowElements;
+}
+
+struct QuantizedRows {
+  int8_t* elements;  // [rows, quantized_pitch(columns)], at a multiple of 16 bytes
+  float* scales;     // [rows], NaN for a row with a NaN or an infinity
+};
+
+// A packed linear weight [N, K] of i8: the rows, up to a multiple of eight of them, and behind these all scales.
+constexpr int64_t quantized_rows(int64_t rows) {
+  return divide_up(rows, 8) * 8;  // as many scales as an epilogue finishes columns at a time
+}
+QuantizedRows quantized_weight(const View&);
+
+// Queues the quantisation of x [rows, columns], f32, bf16 or f16, rows `pitch` elements apart.
+void quantize_rows(const void* x, DType, int64_t rows, int64_t columns, int64_t pitch, const QuantizedRows&,
+                   const Stream&);
+
+}  // namespace sana::cuda
