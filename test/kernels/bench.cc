@@ -62,7 +62,7 @@ Times time(Setup& setup, int copies, int runs) {
 Difference error_of(const Case& one, const SanaCall& call, const Values& values, const Setup& setup,
                     const std::shared_ptr<Device>& cpu) {
   const SanaCall wide = one.in_f32();
-  Setup reference(cpu, wide, values);
+  Setup reference(cpu, wide, reference_values(call, values));
   reference.run();
   const Setup::Result actual = setup.read(), expected = reference.read();
   Difference worst = {-1, 0, 1};

@@ -27,7 +27,7 @@ Verdict judge(const Case& one, SanaDType dtype, const Options& options) {
   if (first.elsewhere) return {"something beside the output was written"};
 
   Verdict verdict;
-  Setup reference(options.reference, one.in_f32(), values);
+  Setup reference(options.reference, one.in_f32(), reference_values(call, values));
   reference.run();
   const Setup::Result expected = reference.read();
   for (size_t i = 0; i < first.bytes.size(); ++i) {

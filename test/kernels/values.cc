@@ -1,8 +1,10 @@
 #include "test/kernels/values.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 
 #include "binding/ops.h"
@@ -79,6 +81,16 @@ float f16_value(uint16_t half) {
   return std::bit_cast<float>(std::bit_cast<uint32_t>(value) | sign);
 }
 
+// Every row becomes multiples of its largest magnitude / 127.
+void quantize_rows(std::vector<float>& values, int64_t columns) {
+  for (auto row = values.begin(); row != values.end(); row += columns) {
+    float largest = 0;
+    for (auto x = row; x != row + columns; ++x) largest = std::max(largest, std::fabs(*x));
+    const float scale = largest / 127, inverse = largest > 0 ? 1 / scale : 0;
+    for (auto x = row; x != row + columns; ++x) *x = scale * std::nearbyint(*x * inverse);
+  }
+}
+
 template <class Stored>
 Stored load(const void* element) {
   Stored stored;
@@ -124,13 +136,23 @@ std::vector<std::vector<float>> input_values(const SanaCall& call) {
     std::vector<float>& filled = values.emplace_back();
     if (tensor.rank == 0 || !std::strcmp(spec.operands[i].role, "out")) continue;
     const Range range = range_of(spec, spec.operands[i].name, tensor);
+    const uint32_t dtype = tensor.dtype == kSanaI8 ? uint32_t{kSanaF32} : tensor.dtype;  // becomes i8 when it is packed
     filled.resize(static_cast<size_t>(elements(tensor)));
     for (size_t j = 0; j < filled.size(); ++j) {
-      filled[j] = rounded(range.centre + range.half_width * uniform(uint64_t(i) << 40 | j), tensor.dtype);
+      filled[j] = rounded(range.centre + range.half_width * uniform(uint64_t(i) << 40 | j), dtype);
       if (takes_non_finite && j % kNonFiniteEvery == 0)
         filled[j] = non_finite(static_cast<int64_t>(j) / kNonFiniteEvery);
     }
   }
+  return values;
+}
+
+std::vector<std::vector<float>> reference_values(const SanaCall& call, std::vector<std::vector<float>> values) {
+  const SanaTensor* const weight = std::find_if(std::begin(call.operands), std::end(call.operands),
+                                                [](const SanaTensor& tensor) { return tensor.dtype == kSanaI8; });
+  if (weight == std::end(call.operands)) return values;
+  quantize_rows(values[0], columns(call.operands[0]));  // x
+  quantize_rows(values[static_cast<size_t>(weight - call.operands)], columns(*weight));
   return values;
 }
 
