@@ -47,7 +47,7 @@ function supported(path: string): boolean {
 export const paths = ['portable', 'avx2', 'avx512', 'avx512-bf16'].filter(supported);
 
 /** A way to run operators that tests go through: an instruction set, or a CUDA device and a variant of its kernels. */
-interface Machine {
+export interface Machine {
   readonly name: string;
   /** The device, however often it is asked for; on the CPU with so many threads. */
   open(threads: number): NativeDevice;
@@ -101,7 +101,7 @@ export const matrixVariants: readonly string[] = [
   '32x64',
 ];
 
-const machines: readonly Machine[] =
+export const machines: readonly Machine[] =
   process.env.SANA_TEST_DEVICE === 'cuda'
     ? cudaMachines()
     : paths.map((path) => ({
