@@ -123,13 +123,13 @@ if (machineCode.size > 0) {
   print(`Machine code for sm_${wanted[0]}: instructions of each kind.`);
   print();
   print(
-    '| source | tensor core (HMMA) | ldmatrix (LDSM) | 16-byte asynchronous copies (LDGSTS.E.BYPASS.128) | local memory (LDL, STL) |',
+    '| source | tensor core (HMMA, IMMA) | ldmatrix (LDSM) | 16-byte asynchronous copies (LDGSTS.E.BYPASS.128) | local memory (LDL, STL) |',
   );
   print('|---|---|---|---|---|');
   for (const [source, code] of machineCode) {
     const count = (pattern: RegExp): number => code.match(pattern)?.length ?? 0;
     print(
-      `| ${source} | ${count(/\bHMMA\./g)} | ${count(/\bLDSM\./g)} | ${count(/\bLDGSTS\S*128/g)} | ${count(/\b(LDL|STL)\b/g)} |`,
+      `| ${source} | ${count(/\b[HI]MMA\./g)} | ${count(/\bLDSM\./g)} | ${count(/\bLDGSTS\S*128/g)} | ${count(/\b(LDL|STL)\b/g)} |`,
     );
   }
 }

@@ -1,17 +1,18 @@
 /**
  * The least time that the models' operators take on cards that are not here: FLOPs over what the tensor cores do in
  * bf16 with f32 sums, or bytes over the memory's bandwidth, whichever is longer. The figures of the cards are those that
- * their makers give, H100's lowered to what its best matrix products reach.
+ * their makers give, H100's lowered to what its best matrix products reach. The last line of a step is with weights of
+ * i8 in the products of the blocks, whose x is quantised by a kernel of its own.
  */
 
 import { type OperatorName, operatorSpec } from '../../lib/graph/operators.ts';
 import { groupBy } from './group-by.ts';
 
 const cards = {
-  H100: { flops: 800e12, bytesPerSecond: 3.0e12 },
-  A100: { flops: 312e12, bytesPerSecond: 2.0e12 },
-  'RTX 4090': { flops: 165e12, bytesPerSecond: 1.0e12 },
-  'laptop 4090': { flops: 79e12, bytesPerSecond: 0.576e12 },
+  H100: { flops: 800e12, i8: 1600e12, bytesPerSecond: 3.0e12 },
+  A100: { flops: 312e12, i8: 624e12, bytesPerSecond: 2.0e12 },
+  'RTX 4090': { flops: 165e12, i8: 660e12, bytesPerSecond: 1.0e12 },
+  'laptop 4090': { flops: 79e12, i8: 316e12, bytesPerSecond: 0.576e12 },
 } as const;
 
 interface Case {
@@ -21,9 +22,12 @@ interface Case {
   readonly count: number;
   readonly flops: number;
   readonly bytes: number;
+  /** Bytes of the product and of quantising x, where a weight of i8 can take the place of this one. */
+  readonly product?: number;
+  readonly quantizing?: number;
 }
 
-const elementBytes: Readonly<Record<string, number>> = { f32: 4, bf16: 2, f16: 2, i32: 4, u8: 1 };
+const elementBytes: Readonly<Record<string, number>> = { f32: 4, bf16: 2, f16: 2, i32: 4, u8: 1, i8: 1 };
 
 /** Bytes of an operand such as `out:f32[2,256,32]` when activations are bf16. */
 function bytesOf(op: OperatorName, operand: string): number {
@@ -45,13 +49,18 @@ function parse(text: string): Case[] {
     const group = fact('group');
     if (op === '' || group === undefined) continue;
     const shapes = words.slice(1).filter((word) => word.includes('['));
+    const operandBytes = shapes.map((shape) => bytesOf(op as OperatorName, shape));
+    const bytes = operandBytes.reduce((sum, each) => sum + each, 0);
+    const [x = 0, weight = 0] = operandBytes;
+    const ofBlocks = op === 'linear' && group.startsWith('step') && Number(fact('count')) > 1;
     cases.push({
       group,
       op,
       shapes: shapes.join(' '),
       count: Number(fact('count') ?? 1),
       flops: Number(fact('flops') ?? 0),
-      bytes: shapes.reduce((sum, shape) => sum + bytesOf(op as OperatorName, shape), 0),
+      bytes,
+      ...(ofBlocks && { product: bytes - (x + weight) / 2, quantizing: x * 1.5 }),
     });
   }
   return cases;
@@ -66,17 +75,24 @@ export function* predictions(text: string): Generator<string> {
     yield `| operator | calls | GFLOP | MB | ${names.join(' | ')} |`;
     yield `|---|---|---|---|${names.map(() => '---').join('|')}|`;
     const totals = names.map(() => 0);
+    const quantized = names.map(() => 0);
     for (const each of cases) {
       const times = names.map((name, i) => {
-        const { flops, bytesPerSecond } = cards[name];
+        const { flops, i8, bytesPerSecond } = cards[name];
         const time = each.count * 1e6 * Math.max(each.flops / flops, each.bytes / bytesPerSecond);
         totals[i] = (totals[i] ?? 0) + time;
+        const { product, quantizing = 0 } = each;
+        const short = product && Math.max(each.flops / i8, product / bytesPerSecond) + quantizing / bytesPerSecond;
+        quantized[i] = (quantized[i] ?? 0) + (short === undefined ? time : each.count * 1e6 * short);
         return time.toFixed(1);
       });
       const [gflop, mb] = [each.flops / 1e9, each.bytes / 1e6].map((value) => value.toPrecision(3));
       yield `| ${each.op} ${each.shapes} | ${each.count} | ${gflop} | ${mb} | ${times.join(' | ')} |`;
     }
     yield `| all | | | | ${totals.map((time) => time.toFixed(0)).join(' | ')} |`;
+    if (cases.some(({ product }) => product !== undefined)) {
+      yield `| all, with weights of i8 | | | | ${quantized.map((time) => time.toFixed(0)).join(' | ')} |`;
+    }
     yield '';
   }
 }
