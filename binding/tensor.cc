@@ -32,10 +32,13 @@ void check_layout(const SanaTensor& tensor) {
   if (tensor.layout == kSanaDense) return;
   SANA_CHECK(tensor.rank == rank_of_layout(tensor.layout), "%s must have %u dimensions", text.c_str(),
              rank_of_layout(tensor.layout));
-  const bool vector_weight = tensor.layout == kSanaDepthwise;
+  const bool vector_weight = tensor.layout == kSanaDepthwise, matrix = tensor.layout == kSanaLinear;
   const bool narrow = tensor.dtype == kSanaBF16 || tensor.dtype == kSanaF16;
-  SANA_CHECK(tensor.dtype == kSanaF32 || (narrow && !vector_weight), "%s must be %s", text.c_str(),
-             vector_weight ? "f32" : "f32, bf16 or f16");
+  SANA_CHECK(tensor.dtype == kSanaF32 || (narrow && !vector_weight) || (tensor.dtype == kSanaI8 && matrix),
+             "%s must be %s", text.c_str(),
+             vector_weight ? "f32"
+             : matrix      ? "f32, bf16, f16 or i8"
+                           : "f32, bf16 or f16");
   if (tensor.layout == kSanaGatedLinear) {
     SANA_CHECK(shape[0] % 2 == 0, "%s must have an even number of rows", text.c_str());
   }

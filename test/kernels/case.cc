@@ -50,7 +50,8 @@ void parse_operand(const std::string& word, Case& parsed) {
   tensor.buffer = 1;
   tensor.layout = static_cast<uint32_t>(std::max(0, index_of(kLayoutNames, layouts)));  // "pitched" is dense
   const uint32_t mask = operands[i].dtypes;
-  tensor.dtype = mask == kDTypeActivation ? uint32_t{kRunDType} : static_cast<uint32_t>(__builtin_ctz(mask));
+  tensor.dtype =
+      (mask & kDTypeActivation) == kDTypeActivation ? uint32_t{kRunDType} : static_cast<uint32_t>(__builtin_ctz(mask));
   for (size_t j = 1; j < names.size(); ++j) {
     const int dtype = index_of(kDTypeNames, names[j]), layout = index_of(kLayoutNames, names[j]);
     if (dtype >= 0) {

@@ -29,6 +29,26 @@ function at(values: Numbers, index: number): number {
   return value;
 }
 
+/** Rows of K as integers from -127 to 127, and a scale for each row: in f32, rounded at every step. */
+export function quantizeRows(x: Numbers, K: number): { values: Float64Array; scales: Float64Array } {
+  const values = new Float64Array(x.length); // [rows, K]
+  const scales = new Float64Array(x.length / K); // [rows]
+  for (let row = 0; row < scales.length; ++row) {
+    let largest = 0;
+    for (let k = 0; k < K; ++k) largest = Math.max(largest, Math.abs(at(x, row * K + k))); // NaN where one is
+    const scale = Number.isFinite(largest) ? Math.fround(largest / 127) : Number.NaN;
+    scales[row] = scale < 2 ** -126 ? 0 : scale;
+    const inverse = scale >= 2 ** -126 ? Math.fround(1 / scale) : 0;
+    for (let k = 0; k < K; ++k) values[row * K + k] = roundHalfEven(Math.fround(at(x, row * K + k) * inverse));
+  }
+  return { values, scales };
+}
+
+function roundHalfEven(x: number): number {
+  const down = Math.floor(x);
+  return x - down > 0.5 || (x - down === 0.5 && down % 2 !== 0) ? down + 1 : down;
+}
+
 export interface LinearReference {
   readonly x: Numbers; // [M, K]
   readonly weight: Numbers; // [N, K]
@@ -42,15 +62,20 @@ export interface LinearReference {
   readonly clip?: number; // 0: none
   /** A gatedLinear weight: rows 0..N/2-1 are the gate, the rest what it multiplies. */
   readonly gated?: boolean;
+  /** An i8 weight: x and the weight become bytes, of which the sums are exact. */
+  readonly quantized?: boolean;
 }
 
 /** clip(activation(x weight^T + bias)) * gate + residual, [M, N]; gated: activation(first half) * second half, [M, N/2]. */
 export function linear(p: LinearReference): Float64Array {
   const { M, N, K, activation = 'none', clip = 0 } = p;
+  const plain = (values: Numbers) => ({ values, scales: new Float64Array(values.length / K).fill(1) });
+  const rows = (values: Numbers) => (p.quantized ? quantizeRows(values, K) : plain(values));
+  const [x, weight] = [rows(p.x), rows(p.weight)];
   const product = (m: number, n: number): number => {
     let sum = 0;
-    for (let k = 0; k < K; ++k) sum += at(p.x, m * K + k) * at(p.weight, n * K + k);
-    return sum;
+    for (let k = 0; k < K; ++k) sum += at(x.values, m * K + k) * at(weight.values, n * K + k);
+    return at(x.scales, m) * at(weight.scales, n) * sum;
   };
   if (p.gated) {
     const F = N / 2;
