@@ -55,7 +55,8 @@ export function emptyTimes(): StageTimes {
 
 /** FLOPs, bytes and floor of each stage; what is cached from an earlier run (the instruction) is not counted. */
 export function workOf(explanation: Explanation, ceilings: Ceilings): Record<StageName, Work> {
-  const dtype = explanation.dtype === 'float32' ? 'f32' : 'bf16'; // f16 is as fast
+  // f16 is as fast as bf16. Not all products of an int8 model are of i8: its floor is one, and lower than it could be.
+  const dtype = ({ float32: 'f32', bfloat16: 'bf16', float16: 'bf16', int8: 'i8' } as const)[explanation.dtype];
   const sum = (names: readonly string[], repeated: boolean): Work => {
     const stages = explanation.stages.filter(({ name }) => names.includes(name));
     const total = (of: (stage: (typeof stages)[number]) => number) =>
