@@ -109,6 +109,21 @@ uint32_t write_bytes(const float* x, int64_t count, float scale, char* out) {
   return sum;
 }
 
+// Copies `count` elements from `first` of the checkpoint tensor, whose Bits are infinite or NaN where all of `exponent`
+// is set; returns how many are.
+template <class Bits>
+uint64_t copy_elements(const void* source, Bits exponent, int64_t first, int64_t count, void* out) {
+  const char* p = static_cast<const char*>(source) + first * static_cast<int64_t>(sizeof(Bits));
+  uint32_t bad = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    Bits x;
+    memcpy(&x, p + i * static_cast<int64_t>(sizeof x), sizeof x);
+    bad += (x & exponent) == exponent;
+  }
+  memcpy(out, p, count * sizeof(Bits));
+  return bad;
+}
+
 // Stores as f32 or bf16; the target may be at any byte.
 void write_elements(const float* x, int64_t count, DType dtype, char* out) {
   if (dtype == DType::kF32) {
@@ -135,7 +150,8 @@ struct Panels {
   int64_t phases;  // 4 for upsampleConv2d
   bool gated;
 
-  int64_t lanes() const { return (inputs + lane_inputs(dtype) - 1) / lane_inputs(dtype); }
+  int64_t lanes_of(int64_t count) const { return (count + lane_inputs(dtype) - 1) / lane_inputs(dtype); }
+  int64_t lanes() const { return lanes_of(inputs); }
   uint32_t* line(int64_t phase, int64_t panel, int64_t tap, int64_t lane) const {
     const int64_t panel_lines = taps * lanes() + (dtype == DType::kI8 ? kScaleLines : 0);
     return data + ((phase * panels + panel) * panel_lines + tap * lanes() + lane) * kPanelColumns;
@@ -231,19 +247,25 @@ struct PackPanels {
     const int64_t source_taps = target.phases == 4 ? 9 : target.taps;
     const int64_t room = (Workers::kWorkspaceBytes - static_cast<int64_t>(sizeof(Scratch))) / 4 / kGroup;
     const int64_t run = std::min(kRun, room / source_taps & ~3);
-    const int64_t lane_count = lane_inputs(target.dtype);
     const bool bytes = target.dtype == DType::kI8;
     float scales[kGroup];
     uint32_t sums[kGroup] = {};
     for (int j = 0; bytes && j < columns; ++j) scales[j] = scale_of(first - first_row + j, scratch);
     uint64_t bad = 0;
+    const bool as_they_are = source_dtype == target.dtype && source_taps == 1;
     for (int64_t input = 0; input < target.inputs; input += run) {
       const int64_t count = std::min(run, target.inputs - input);
+      if (as_they_are) {
+        bad += copy(first - first_row, columns, input, count, scratch.lanes);
+        transpose_group(scratch.lanes, target.lanes_of(count), columns,
+                        target.line(0, panel, 0, target.lanes_of(input)) + column);
+        continue;
+      }
       for (int j = 0; j < columns; ++j) {
         bad += read_elements(source, source_dtype, ((first - first_row + j) * target.inputs + input) * source_taps,
                              count * source_taps, scratch.elements() + j * run * source_taps);
       }
-      const int64_t lanes = (count + lane_count - 1) / lane_count;
+      const int64_t lanes = target.lanes_of(count);
       for (int64_t phase = 0; phase < target.phases; ++phase) {
         for (int64_t tap = 0; tap < target.taps; ++tap) {
           for (int j = 0; j < columns; ++j) {
@@ -252,7 +274,7 @@ struct PackPanels {
               select_tap(x, count, target, phase, tap, scratch.selected);
               x = scratch.selected;
             }
-            if (count % lane_count) scratch.lanes[j][lanes - 1] = 0;
+            if (count % lane_inputs(target.dtype)) scratch.lanes[j][lanes - 1] = 0;
             char* const lane = reinterpret_cast<char*>(scratch.lanes[j]);
             if (bytes) {
               sums[j] += write_bytes(x, count, scales[j], lane);
@@ -260,7 +282,8 @@ struct PackPanels {
               write_elements(x, count, target.dtype, lane);
             }
           }
-          transpose_group(scratch.lanes, lanes, columns, target.line(phase, panel, tap, input / lane_count) + column);
+          transpose_group(scratch.lanes, lanes, columns,
+                          target.line(phase, panel, tap, target.lanes_of(input)) + column);
         }
       }
     }
@@ -281,6 +304,18 @@ struct PackPanels {
       for (int64_t i = 0; i < count; ++i) largest = std::max(largest, std::fabs(scratch.selected[i]));
     }
     return byte_scale(largest);
+  }
+
+  // Inputs of some rows of the source, whose bits stay what they are.
+  uint64_t copy(int64_t row, int columns, int64_t input, int64_t count, uint32_t (*lanes)[kRun]) const {
+    uint64_t bad = 0;
+    for (int j = 0; j < columns; ++j) {
+      const int64_t from = (row + j) * target.inputs + input;
+      if (count % 2) lanes[j][target.lanes_of(count) - 1] = 0;  // an odd last pair
+      bad += target.dtype == DType::kF32 ? copy_elements<uint32_t>(source, 0x7f800000, from, count, lanes[j])
+                                         : copy_elements<uint16_t>(source, 0x7f80, from, count, lanes[j]);
+    }
+    return bad;
   }
 };
 

@@ -19,7 +19,7 @@ import { openCheckpoint } from '../lib/runtime/checkpoint.ts';
 import { openDevice } from '../lib/runtime/devices.ts';
 import { releasedAutoencoder, withoutWeights } from './random-checkpoint/released.ts';
 
-/** Every plan there is for a picture, from all of it at once to what needs least. */
+/** Every plan there is for a picture, from the one that is taken where memory is plenty to what needs least. */
 function plans(autoencoder: Autoencoder, size: number) {
   const found: { rows: number; bytes: number; flops: number }[] = [];
   for (let freeBytes = Number.POSITIVE_INFINITY; ; ) {
@@ -64,12 +64,14 @@ async function decodeAll(folder: string, variant: string, size: number, dtype: '
 function printPlans(device: string): void {
   const engine = new Engine(openDevice(device));
   console.log('| picture | dtype | rows at a time | memory | work |\n|---|---|---|---|---|');
+  let atOnce: number | undefined; // FLOPs of a pixel that is decoded with all others: the same for every size
   for (const size of [1024, 2048, 4096]) {
     for (const dtype of ['bf16', 'f32'] as const) {
       const all = plans(new Autoencoder(engine, withoutWeights(releasedAutoencoder()), dtype), size);
       for (const { rows, bytes, flops } of all) {
         const memory = `${(bytes / 1e9).toFixed(2)} GB`;
-        const work = `${(flops / (all[0]?.flops ?? flops)).toFixed(2)}`;
+        atOnce ??= flops / size ** 2;
+        const work = (flops / (atOnce * size ** 2)).toFixed(2);
         console.log(`| ${size} x ${size} | ${dtype} | ${rows === size ? 'all' : rows} | ${memory} | ${work} |`);
       }
     }

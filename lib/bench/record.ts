@@ -32,6 +32,7 @@ export interface Machine {
   readonly driver?: string;
   readonly node: string;
   readonly torch?: string;
+  readonly diffusers?: string; // and transformers
 }
 
 export interface BenchmarkCase {

@@ -4,6 +4,8 @@
  * the device itself (`NativeDevice.ceilings`): register-only multiply-adds and a large copy, on all its threads.
  */
 
+import type { DTypeName } from '../pipeline/types.ts';
+
 /** What a device does at most. */
 export interface Ceilings {
   readonly f32Flops: number; // per second
@@ -13,6 +15,14 @@ export interface Ceilings {
 
 /** What products are of, as far as the machine's peak depends on it. */
 export type RooflineDtype = 'f32' | 'bf16' | 'i8';
+
+/**
+ * That of a pipeline: f16 is as fast as bf16. Not all products of one in int8 are of i8: it takes longer than the floor
+ * says.
+ */
+export function rooflineDtype(dtype: DTypeName): RooflineDtype {
+  return ({ float32: 'f32', bfloat16: 'bf16', float16: 'bf16', int8: 'i8' } as const)[dtype];
+}
 
 /** Work of one run: floating-point operations (2 per multiply-add) and least bytes moved to and from memory. */
 export interface OperatorWork {

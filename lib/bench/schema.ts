@@ -33,7 +33,7 @@ export const BENCHMARK_SCHEMA = {
       commit: described("of the working tree, with '+' when files differ; of a release its version, v1.2.3", text),
       machine: object(
         { cpu: text, cores: count, node: text },
-        { gpu: text, smMhz: positive, driver: text, torch: text },
+        { gpu: text, smMhz: positive, driver: text, torch: text, diffusers: text },
       ),
       case: object(
         {

@@ -5,7 +5,7 @@ import type { SanaPipeline } from '../pipeline/pipeline.ts';
 import type { Explanation } from '../pipeline/types.ts';
 import { openDevice } from '../runtime/devices.ts';
 import type { Work } from './record.ts';
-import { type Ceilings, totalFloorMs } from './roofline.ts';
+import { type Ceilings, rooflineDtype, totalFloorMs } from './roofline.ts';
 
 export const stageNames = ['text_encode', 'denoise_step', 'decode', 'generate'] as const;
 export type StageName = (typeof stageNames)[number];
@@ -55,8 +55,7 @@ export function emptyTimes(): StageTimes {
 
 /** FLOPs, bytes and floor of each stage; what is cached from an earlier run (the instruction) is not counted. */
 export function workOf(explanation: Explanation, ceilings: Ceilings): Record<StageName, Work> {
-  // f16 is as fast as bf16. Not all products of an int8 model are of i8: its floor is one, and lower than it could be.
-  const dtype = ({ float32: 'f32', bfloat16: 'bf16', float16: 'bf16', int8: 'i8' } as const)[explanation.dtype];
+  const dtype = rooflineDtype(explanation.dtype);
   const sum = (names: readonly string[], repeated: boolean): Work => {
     const stages = explanation.stages.filter(({ name }) => names.includes(name));
     const total = (of: (stage: (typeof stages)[number]) => number) =>

@@ -1,6 +1,8 @@
 /** `sana-native explain`: what a generation would run and hold in memory, without running it. */
 
 import { Command } from 'commander';
+import { type Ceilings, rooflineDtype, totalFloorMs } from '../bench/roofline.ts';
+import { measureCeilings } from '../bench/stages.ts';
 import {
   type ExplainedOperator,
   type ExplainedStage,
@@ -29,7 +31,12 @@ import { interruptible } from './interrupt.ts';
 import { printJson, printLines } from './output.ts';
 import { progressBar, showLoading } from './progress.ts';
 
-type Flags = ModelFlags & LoraFlags & RequestFlags & { readonly json?: boolean; readonly profile?: boolean };
+type Flags = ModelFlags &
+  LoraFlags &
+  RequestFlags & { readonly json?: boolean; readonly floor?: boolean; readonly profile?: boolean };
+
+/** The least milliseconds that operators can take on the device, one after the other. */
+type Floor = (operators: readonly ExplainedOperator[]) => number;
 
 export function explainCommand(): Command {
   const command = new Command('explain')
@@ -38,7 +45,8 @@ export function explainCommand(): Command {
   addModelFlags(command);
   addLoraFlags(command);
   return addRequestFlags(command)
-    .option('--profile', 'run it, and add the time of every operator')
+    .option('--floor', 'measure what the device does at most, and add the least time of every operator')
+    .option('--profile', 'run it, and add the time of every operator and its share of the floor')
     .option('--json', 'print one JSON object on standard output')
     .action(explain);
 }
@@ -58,8 +66,36 @@ async function explain(prompt: string, flags: Flags): Promise<void> {
     }
   });
   const profile = flags.profile === true ? await profiled(model, options, loras, request) : undefined;
-  if (flags.json === true) await printJson(profile === undefined ? explanation : { ...explanation, profile });
-  else await printLines([...explanationLines(explanation), ...(profile?.flatMap(profileLines) ?? [])]);
+  const ceilings =
+    flags.floor === true || profile !== undefined
+      ? await measureCeilings(explanation.device, options.threads)
+      : undefined;
+  const floor = ceilings && floorOn(ceilings, explanation);
+  if (flags.json === true) {
+    await printJson({
+      ...(floor === undefined ? explanation : withFloors(explanation, floor)),
+      ...(ceilings && { ceilings }),
+      ...(profile && { profile }),
+    });
+    return;
+  }
+  const lines = profile?.flatMap((stage) => profileLines(stage, floor));
+  await printLines([...explanationLines(explanation, floor), ...(lines ?? [])]);
+}
+
+function floorOn(ceilings: Ceilings, { dtype }: Explanation): Floor {
+  return (operators) => totalFloorMs(operators, rooflineDtype(dtype), ceilings);
+}
+
+function withFloors(explanation: Explanation, floor: Floor) {
+  return {
+    ...explanation,
+    stages: explanation.stages.map((stage) => ({
+      ...stage,
+      operators: stage.operators.map((operator) => ({ ...operator, floorMs: floor([operator]) })),
+      floorMs: floor(stage.operators),
+    })),
+  };
 }
 
 async function profiled(
@@ -89,7 +125,7 @@ async function profiled(
 }
 
 /** One program that ran: a line per kind of operator, the slowest first. */
-function profileLines({ name, operators }: ProfiledStage): string[] {
+function profileLines({ name, operators }: ProfiledStage, floor: Floor | undefined): string[] {
   const total = operators.reduce((sum, { ms }) => sum + ms, 0);
   const rows = groups(operators)
     .map((group) => {
@@ -107,18 +143,24 @@ function profileLines({ name, operators }: ProfiledStage): string[] {
         `${((100 * ms) / total).toFixed(1)} %`.padStart(7),
         `${gflops.toFixed(0)} GFLOP/s`.padStart(13),
         `${gbps.toFixed(1)} GB/s`.padStart(11),
+        ...(floor ? [`${percent(floor(group), ms).padStart(5)} of the floor`] : []),
         group[0]?.shapes ?? '',
       ].join('  '),
     );
-  return ['', `${name}: ${total.toFixed(1)} ms`, ...rows];
+  const whole = floor ? `, ${percent(floor(operators), total)} of the floor ${milliseconds(floor(operators))}` : '';
+  return ['', `${name}: ${total.toFixed(1)} ms${whole}`, ...rows];
+}
+
+function percent(part: number, whole: number): string {
+  return `${((100 * part) / whole).toFixed(0)} %`;
 }
 
 /** The explanation as tables: one per stage, one line per operator and shapes. */
-export function explanationLines(explanation: Explanation): string[] {
+export function explanationLines(explanation: Explanation, floor?: Floor): string[] {
   const { model, device, devicePath, dtype, batch, width, height, flops, memory } = explanation;
   return [
     `${model} on ${device} (${devicePath}), ${dtype}: ${batch} x ${width} x ${height} pixels, ${scaled(flops)}FLOP`,
-    ...explanation.stages.flatMap((stage) => ['', ...stageLines(stage)]),
+    ...explanation.stages.flatMap((stage) => ['', ...stageLines(stage, floor)]),
     '',
     `weights ${scaled(memory.weightsBytes)}B, state ${scaled(memory.stateBytes)}B, ` +
       `arena ${scaled(memory.arenaBytes)}B, workspace ${scaled(memory.workspaceBytes)}B, ` +
@@ -126,14 +168,18 @@ export function explanationLines(explanation: Explanation): string[] {
   ];
 }
 
-function stageLines(stage: ExplainedStage): string[] {
+function stageLines(stage: ExplainedStage, floor: Floor | undefined): string[] {
   const { name, runs, operators, flops, bytes, arenaBytes, peakBytes, bandRows } = stage;
-  const rows = [['operator', 'times', 'FLOP', 'bytes', 'shapes'], ...grouped(operators)];
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const rows = [
+    ['operator', 'times', 'FLOP', 'bytes', ...(floor ? ['floor'] : []), 'shapes'],
+    ...grouped(operators, floor),
+  ];
+  const widths = (rows[0] ?? []).slice(0, -1).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
   const times = runs === 1 ? 'once' : `${runs} times`;
   return [
     `${name}: ${times}, ${bandRows === undefined ? '' : `in bands of ${bandRows} rows, `}${operators.length} operators, ` +
-      `${scaled(flops)}FLOP, ${scaled(bytes)}B moved, arena ${scaled(arenaBytes)}B, peak ${scaled(peakBytes)}B`,
+      `${scaled(flops)}FLOP, ${scaled(bytes)}B moved, arena ${scaled(arenaBytes)}B, peak ${scaled(peakBytes)}B` +
+      (floor ? `, floor ${milliseconds(floor(operators))}` : ''),
     ...rows.map((row) =>
       row.map((cell, i) => (i === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  '),
     ),
@@ -152,13 +198,14 @@ function groups<T extends ExplainedOperator>(operators: readonly T[]): T[][] {
   return [...found.values()];
 }
 
-function grouped(operators: readonly ExplainedOperator[]): string[][] {
+function grouped(operators: readonly ExplainedOperator[], floor: Floor | undefined): string[][] {
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
   return groups(operators).map((group) => [
     group[0]?.op ?? '',
     String(group.length),
     scaled(sum(group.map(({ flops }) => flops))),
     scaled(sum(group.map(({ bytes }) => bytes))),
+    ...(floor ? [milliseconds(floor(group))] : []),
     group[0]?.shapes ?? '',
   ]);
 }
@@ -168,4 +215,8 @@ function scaled(value: number): string {
   const units = ['', 'k', 'M', 'G', 'T', 'P'];
   const step = value === 0 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(value) / 3));
   return `${Number((value / 1000 ** step).toPrecision(3))} ${units[step]}`;
+}
+
+function milliseconds(value: number): string {
+  return `${Number(value.toPrecision(3))} ms`;
 }

@@ -160,7 +160,7 @@ export interface GenerateRequest {
   /** `latent`: stop before decoding; `images` is then empty and `latents` is set. Default: `image`. */
   readonly outputType?: 'image' | 'latent';
   /**
-   * How latents become pixels. `auto` (the default): exactly, in bands when all at once does not fit into memory.
+   * How latents become pixels. `auto` (the default): exactly, in bands where it is high or does not fit into memory.
    * `blend`: as the reference does with tiling enabled, for comparisons: overlapping tiles of 512 pixels (1024 for
    * models of 4096 pixels) that know nothing of each other, blended at their edges. Its seams show.
    */
@@ -312,7 +312,7 @@ export interface ExplainedStage {
   readonly arenaBytes: number;
   /** All device memory in use while it runs. */
   readonly peakBytes: number;
-  /** Rows of the picture that are decoded at a time, where it is decoded in bands because of the memory free now. */
+  /** Rows of the picture that are decoded at a time, where it is decoded in bands: because it is high, or because of the memory free now. */
   readonly bandRows?: number;
 }
 

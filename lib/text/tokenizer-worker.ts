@@ -1,6 +1,8 @@
 /** The thread that builds a tokenizer and encodes with it: a second of work for 256 000 tokens, kept off the main thread. */
 
 import { basename, dirname } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { SanaError } from '../errors.ts';
@@ -38,6 +40,17 @@ function answerWith(id: number, file: string, work: () => readonly number[][]): 
   }
 }
 
+/**
+ * Gives back what building has left behind, a fifth of what 256 000 tokens take: this thread does so little afterwards
+ * that it would be kept for good. Node offers no other way.
+ */
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  const collect: () => void = runInNewContext('gc');
+  setFlagsFromString('--no-expose-gc');
+  collect();
+}
+
 async function serve(main: MessagePort, { file, port, answered }: WorkerInput): Promise<void> {
   // A failure to load is thrown where it is answered for, with every other failure.
   const loaded: () => Tokenizer = await load(file).then(
@@ -53,6 +66,7 @@ async function serve(main: MessagePort, { file, port, answered }: WorkerInput): 
   });
   main.postMessage(ready);
   if (ready.error !== undefined) return;
+  collectGarbage();
 
   const answer = ({ id, texts }: EncodeRequest): WorkerAnswer =>
     answerWith(id, file, () => texts.map((text) => encode(loaded(), text, file)));

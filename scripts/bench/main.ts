@@ -1,10 +1,11 @@
 /**
  * `npm run bench`: times the stages of a generation beside torch, alternating A B A B in one run, in f32 and bf16.
  *
- *   npm run bench -- --model FOLDER [--device cuda:0] [--size 512] [--dtype f32 bf16] [--blocks 3] [--compile]
- *                    [--output docs/measurements/x.jsonl]
+ *   npm run bench -- --model FOLDER [--device cuda:0] [--size 512] [--dtype f32 bf16] [--blocks 3]
+ *                    [--peer diffusers] [--compile] [--output docs/measurements/x.jsonl]
  *
- * The peer is scripts/bench/peer.py: the reference's operations in eager torch, with the same checkpoint's weights.
+ * The peer is scripts/bench/peer.py: the reference's operations in bare torch, or diffusers itself, with the same
+ * checkpoint's weights, eager or compiled.
  * SANA_BENCH_PYTHON names a Python with torch; without one our side is timed alone, and the output says so. What does
  * not fit in memory beside our side is skipped, with the reason.
  */
@@ -12,7 +13,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { freemem, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import {
   type BenchmarkRecord,
   describeCommit,
@@ -35,7 +36,7 @@ import { type DeviceName, listDevices, SanaPipeline, type TensorLike } from '../
 import { torchRandn } from '../../lib/pipeline/noise.ts';
 import { openCheckpoint } from '../../lib/runtime/checkpoint.ts';
 import { readTensor, writeSafetensors } from '../../lib/runtime/tensor-file.ts';
-import { type PeerStage, TorchPeer } from './peer.ts';
+import { type PeerLibrary, type PeerSetup, type PeerStage, TorchPeer } from './peer.ts';
 
 interface Options {
   readonly model: string;
@@ -45,6 +46,7 @@ interface Options {
   readonly blocks: number;
   readonly threads: number;
   readonly device: DeviceName;
+  readonly peer: PeerLibrary;
   readonly compile: boolean;
   readonly output?: string;
 }
@@ -63,7 +65,12 @@ const options = new Command('bench')
   .option('--blocks <count>', 'A B blocks', Number, 3)
   .option('--threads <count>', 'threads of both sides', Number, 2)
   .option('--device <name>', "the device of both sides, 'cpu' or 'cuda:0'", 'cpu')
-  .option('--compile', 'torch compiles its networks (torch.compile, max-autotune)', false)
+  .addOption(
+    new Option('--peer <library>', "the reference's operations in bare torch, or diffusers' own networks")
+      .choices(['torch', 'diffusers'])
+      .default('torch'),
+  )
+  .option('--compile', 'the peer compiles its networks (torch.compile, max-autotune)', false)
   .option('--output <file>', 'append the results, one JSON object a line')
   .parse()
   .opts<Options>();
@@ -92,6 +99,7 @@ async function compare(dtype: 'f32' | 'bf16'): Promise<BenchmarkRecord[]> {
     { case: 'text_encode', checkpoint: options.model },
   ];
   try {
+    const diffusers = options.peer === 'diffusers' ? await peer?.diffusersVersion() : undefined;
     const errors = peer === undefined ? {} : await stageErrors(pipe, peer, dtype);
     await timeGeneration(pipe, emptyTimes(), { steps: 1, size });
     const ours = emptyTimes();
@@ -107,8 +115,7 @@ async function compare(dtype: 'f32' | 'bf16'): Promise<BenchmarkRecord[]> {
           continue;
         }
         const runs = stage.case === 'denoise_step' ? timedSteps : 1;
-        const where = { device: torchDevice(), compile: options.compile };
-        const times = await peer?.run({ ...stage, ...where, dtype, threads, runs, warmup: onCpu ? 1 : 3 });
+        const times = await peer?.run({ ...stage, ...peerSetup(), dtype, threads, runs, warmup: onCpu ? 1 : 3 });
         theirs[stage.case] = [...(theirs[stage.case] ?? []), ...(times ?? [])];
       }
     }
@@ -116,6 +123,7 @@ async function compare(dtype: 'f32' | 'bf16'): Promise<BenchmarkRecord[]> {
     const machine = describeMachine({
       ...(gpu !== undefined && { gpu }),
       ...(peer !== undefined && { torch: peer.torchVersion }),
+      ...(diffusers !== undefined && { diffusers }),
     });
     const where = { machine, commit: describeCommit() };
     return stageNames.map((stage) => {
@@ -142,7 +150,10 @@ async function compare(dtype: 'f32' | 'bf16'): Promise<BenchmarkRecord[]> {
           work: work[stage],
           ...(error && { error }),
           ...(other && {
-            pair: { with: options.compile ? 'torch-compiled' : 'torch-eager', ...pairRatios(other, ours[stage]) },
+            pair: {
+              with: `${options.peer}-${options.compile ? 'compiled' : 'eager'}` as const,
+              ...pairRatios(other, ours[stage]),
+            },
           }),
         },
         where,
@@ -179,8 +190,8 @@ async function stageErrors(
     const inputs = join(folder, 'inputs.safetensors');
     const tensors = { latents, z, timestep, encoder_hidden_states: embeds, encoder_attention_mask: mask };
     await writeSafetensors(inputs, new Map(Object.entries(tensors)));
-    const where = { threads: options.threads, device: torchDevice() };
-    const common = { checkpoint: options.model, inputs, dtype: 'f32', ...where } as const;
+    const { compile: _, ...setup } = peerSetup();
+    const common = { checkpoint: options.model, inputs, dtype: 'f32', threads: options.threads, ...setup } as const;
     const errors: Partial<Record<StageName, ResultError>> = {};
     for (const stage of ['denoise_step', 'decode'] as const) {
       const outputs = join(folder, `${stage}.safetensors`);
@@ -190,7 +201,7 @@ async function stageErrors(
         stage === 'decode'
           ? await pipe.autoencoder.decode(z)
           : await pipe.transformer.forward({ latents, timestep: 749, embeds, mask });
-      errors[stage] = { ref: `torch-f32 (ours ${dtype})`, ...difference(actual.data, expected.data) };
+      errors[stage] = { ref: `${options.peer}-f32 (ours ${dtype})`, ...difference(actual.data, expected.data) };
     }
     return errors;
   } finally {
@@ -211,9 +222,14 @@ function difference(actual: ArrayLike<number>, expected: ArrayLike<number>): Omi
   return { rel_l2: Math.sqrt(squares / norm), max_abs: maxAbs, cos: dot / Math.sqrt(norm * own) };
 }
 
-/** What torch calls the device. */
-function torchDevice(): string {
-  return options.device === 'cuda' ? 'cuda:0' : options.device;
+function peerSetup(): PeerSetup {
+  const { peer, variant, device, compile } = options;
+  return {
+    library: peer,
+    ...(variant !== undefined && { variant }),
+    device: device === 'cuda' ? 'cuda:0' : device, // as torch calls it
+    compile,
+  };
 }
 
 async function modelName(): Promise<'0.6b' | '1.6b'> {
@@ -237,7 +253,7 @@ function print(
     `${(achieved?.pct_floor ?? 0).toFixed(0)} % of floor`.padStart(16),
     pair === undefined || other === undefined
       ? 'not compared'
-      : `torch / ours ${pair.ratio.toFixed(2)} (${pair.ratio_p10.toFixed(2)}..${pair.ratio_p90.toFixed(2)})`,
+      : `${pair.with} / ours ${pair.ratio.toFixed(2)} (${pair.ratio_p10.toFixed(2)}..${pair.ratio_p90.toFixed(2)})`,
     error === undefined ? '' : `rel_l2 ${error.rel_l2.toExponential(1)}`,
   ];
   console.log(parts.join('  '));

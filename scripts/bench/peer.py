@@ -1,14 +1,15 @@
 """The torch peer as a server: one JSON command on a line of stdin, one JSON answer on a line of stdout.
 
 A benchmark that alternates with it in one run compares like with like on a shared, noisy machine. What is timed is
-what diffusers does by default; `peer_models.py` says what that is. The networks are random of the released
-shapes, or those of a checkpoint.
+what diffusers does by default: as `peer_models.py` writes it down in bare torch, with networks that are random of the
+released shapes or those of a checkpoint, or with "library": "diffusers" diffusers' own networks of a checkpoint.
 
   {"case": "denoise_step", "model": "0.6b", "size": 512, "dtype": "bf16", "threads": 2, "runs": 5, "warmup": 1}
   -> {"ms": [1083.2, ...]}
 
-Every case takes dtype ("f32" | "bf16"), threads, runs and warmup (default 1), and optionally a "checkpoint" folder, a
-"device" ("cuda:0"; default "cpu") and "compile" (true: torch.compile of the network or operator, max-autotune).
+Every case takes dtype ("f32" | "bf16"), threads, runs and warmup (default 1), and optionally a "checkpoint" folder with
+the "variant" of its files (for diffusers, which does not look for itself), a "device" ("cuda:0"; default "cpu") and
+"compile" (true: torch.compile of the network or operator, max-autotune).
 
   text_encode       prompt with instruction (506 positions), then the empty negative prompt (300)
   denoise_step      model, size: guidance batch of 2, 300 text positions, guidance and solver update included
@@ -22,6 +23,7 @@ Every case takes dtype ("f32" | "bf16"), threads, runs and warmup (default 1), a
   reference         computes instead of timing: stage ("text_encode" | "denoise_step" | "decode"), checkpoint, inputs
                     (a safetensors file), prefix (of its tensor names), outputs (a safetensors file to write)
                     -> {"ms": [...]}; the result is the tensor "output"
+  diffusers         -> {"version": ...} of diffusers; fails where it is not installed
 
 A command that fails answers {"error": "..."} and the server goes on; the end of stdin ends it.
 """
@@ -48,19 +50,29 @@ class Networks:
         self.key = None
         self.network = None
 
-    def get(self, network, config, command):
+    def get(self, name, config, command):
         dtype = models.DTYPES[command["dtype"]]
         checkpoint = command.get("checkpoint")
-        key = (network, json.dumps(config), checkpoint, dtype, command.get("device"), command.get("compile"))
+        setup = ("library", "checkpoint", "variant", "dtype", "device", "compile")
+        key = (name, json.dumps(config), *(command.get(field) for field in setup))
         if key != self.key:
             self.key = self.network = None  # free the old one first: two may not fit
-            if checkpoint is None:
-                self.network = models.random_weights(network, config, dtype)
+            if command.get("library") == "diffusers":
+                theirs = import_diffusers()
+                self.network = theirs.load(getattr(theirs, name), checkpoint, dtype, command.get("variant"))
+            elif checkpoint is None:
+                self.network = models.random_weights(getattr(models, name), config, dtype)
             else:
-                self.network = models.load(network, checkpoint, dtype)
+                self.network = models.load(getattr(models, name), checkpoint, dtype)
             self.network = compiled(self.network.to(command.get("device", "cpu")), command)
             self.key = key
         return self.network
+
+
+def import_diffusers():
+    import peer_diffusers  # here: it takes seconds, and is not always installed
+
+    return peer_diffusers
 
 
 def compiled(function, command):
@@ -71,8 +83,8 @@ networks = Networks()
 
 
 def text_encode(command):
-    encoder = networks.get(models.TextEncoder, models.TEXT_CONFIG, command)
-    vocabulary = encoder.config["vocab_size"]
+    encoder = networks.get("TextEncoder", models.TEXT_CONFIG, command)
+    vocabulary = encoder.vocabulary
     batches = []
     for length, real in ((INSTRUCTION_POSITIONS, INSTRUCTION_POSITIONS - TEXT_POSITIONS + PROMPT_TOKENS), (TEXT_POSITIONS, 1)):
         mask = (torch.arange(length) < real).long()[None]
@@ -81,12 +93,12 @@ def text_encode(command):
 
 
 def denoise_step(command):
-    transformer = networks.get(models.Transformer, models.transformer_config(command.get("model", "0.6b")), command)
+    transformer = networks.get("Transformer", models.transformer_config(command.get("model", "0.6b")), command)
     dtype = models.DTYPES[command["dtype"]]
     side = command["size"] // 32
     latents = torch.randn(1, 32, side, side)
     previous = torch.randn(1, 32, side, side)
-    text = torch.randn(2, TEXT_POSITIONS, transformer.caption_projection.linear_1.in_features).to(dtype)
+    text = torch.randn(2, TEXT_POSITIONS, transformer.text_channels).to(dtype)
     mask = torch.stack([torch.arange(TEXT_POSITIONS) < 1, torch.arange(TEXT_POSITIONS) < PROMPT_TOKENS]).long()
 
     def step():
@@ -101,7 +113,7 @@ def denoise_step(command):
 
 
 def decode(command):
-    decoder = networks.get(models.Decoder, models.VAE_CONFIG, command)
+    decoder = networks.get("Decoder", models.VAE_CONFIG, command)
     side = command["size"] // 32
     latents = torch.randn(1, 32, side, side)
 
@@ -177,15 +189,15 @@ def reference(command):
     dtype = models.DTYPES[command["dtype"]]
     stage = command["stage"]
     if stage == "text_encode":
-        encoder = networks.get(models.TextEncoder, None, command)
+        encoder = networks.get("TextEncoder", None, command)
         output = encoder(given("input_ids").long(), given("attention_mask"))
     elif stage == "denoise_step":
-        transformer = networks.get(models.Transformer, None, command)
+        transformer = networks.get("Transformer", None, command)
         text, mask = given("encoder_hidden_states").to(dtype), given("encoder_attention_mask")
         guidance = tensors.get(prefix + "guidance")  # of Sprint: the scale times guidance_embeds_scale
         output = transformer(given("latents").to(dtype), text, given("timestep"), mask, guidance)
     elif stage == "decode":
-        output = networks.get(models.Decoder, None, command)(given("z").to(dtype))
+        output = networks.get("Decoder", None, command)(given("z").to(dtype))
     else:
         raise ValueError(f"no stage {stage!r}: text_encode, denoise_step or decode")
     models.write_safetensors(command["outputs"], {"output": output.cpu()})
@@ -208,6 +220,8 @@ def answer(command):
     wait = torch.cuda.synchronize if device != "cpu" else lambda: None
     if command["case"] == "reference":
         return {"ms": [milliseconds(lambda: reference(command), wait)]}
+    if command["case"] == "diffusers":
+        return {"version": import_diffusers().VERSION}
     if command["case"] not in CASES:
         raise ValueError(f"no case {command['case']!r}: {', '.join(CASES)} or reference")
     case = CASES[command["case"]]

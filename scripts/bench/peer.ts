@@ -8,15 +8,25 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { SanaError } from '../../lib/errors.ts';
 
-export interface PeerTiming {
-  readonly dtype: 'f32' | 'bf16';
-  readonly threads: number;
-  readonly runs: number;
-  readonly warmup?: number; // default 1
+/** Whose networks: the reference's operations in bare torch, or diffusers' own, which need a checkpoint. */
+export type PeerLibrary = 'torch' | 'diffusers';
+
+/** Where the peer finds a network, and how it runs it. */
+export interface PeerSetup {
+  readonly library?: PeerLibrary; // default 'torch'
+  /** Of the files that diffusers loads, e.g. 'bf16'. */
+  readonly variant?: string;
   /** `cuda:0`; default `cpu`. */
   readonly device?: string;
   /** torch.compile, at max-autotune. */
   readonly compile?: boolean;
+}
+
+export interface PeerTiming extends PeerSetup {
+  readonly dtype: 'f32' | 'bf16';
+  readonly threads: number;
+  readonly runs: number;
+  readonly warmup?: number; // default 1
 }
 
 /** Take the weights from this checkpoint folder; random ones otherwise. */
@@ -65,7 +75,7 @@ export type PeerOperator =
 export type PeerCase = PeerTiming & (PeerStage | PeerOperator);
 
 /** Computes a stage of a checkpoint on given inputs and writes its result as the tensor `output`, in f32. */
-export interface PeerReference {
+export interface PeerReference extends PeerSetup {
   readonly stage: PeerStage['case'];
   readonly checkpoint: string;
   /**
@@ -77,7 +87,6 @@ export interface PeerReference {
   readonly outputs: string;
   readonly dtype: 'f32' | 'bf16';
   readonly threads: number;
-  readonly device?: string;
 }
 
 export class TorchPeer {
@@ -122,12 +131,17 @@ export class TorchPeer {
 
   /** Milliseconds of each timed run. Commands queue up: one runs at a time. */
   async run(command: PeerCase): Promise<number[]> {
-    return this.#ask(command);
+    return (await this.#ask<{ ms: number[] }>(command)).ms;
   }
 
   /** Computes a stage and writes the result; for the error beside a time. */
   async reference(command: PeerReference): Promise<void> {
     await this.#ask({ case: 'reference', ...command });
+  }
+
+  /** The version of diffusers; fails where it is not installed. */
+  async diffusersVersion(): Promise<string> {
+    return (await this.#ask<{ version: string }>({ case: 'diffusers', threads: 1 })).version;
   }
 
   /** Ends the process, once its queue is empty. */
@@ -143,13 +157,13 @@ export class TorchPeer {
     await this.dispose();
   }
 
-  #ask(command: object): Promise<number[]> {
-    const turn = this.#last.catch(() => {}).then(() => this.#exchange(command));
+  #ask<Answer>(command: object): Promise<Answer> {
+    const turn = this.#last.catch(() => {}).then(() => this.#exchange<Answer>(command));
     this.#last = turn;
     return turn;
   }
 
-  async #exchange(command: object): Promise<number[]> {
+  async #exchange<Answer>(command: object): Promise<Answer> {
     this.#child.stdin.write(`${JSON.stringify(command)}\n`);
     const line = await this.#lines.next();
     const answer = line.done ? { error: 'it ended before it answered' } : JSON.parse(line.value);
@@ -158,6 +172,6 @@ export class TorchPeer {
         hint: `The command was ${JSON.stringify(command)}.`,
       });
     }
-    return answer.ms;
+    return answer;
   }
 }

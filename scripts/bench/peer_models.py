@@ -251,6 +251,7 @@ class Transformer(nn.Module):
         self.patch_embed = PatchEmbed(config["in_channels"], width)
         self.time_embed = (GuidedTimeEmbed if config.get("guidance_embeds") else TimeEmbed)(width)
         self.caption_projection = TwoLinear(config["caption_channels"], width, lambda x: F.gelu(x, approximate="tanh"))
+        self.text_channels = config["caption_channels"]
         self.caption_norm = RMSNorm(width)
         self.transformer_blocks = nn.ModuleList(
             Block(width, heads, config["num_cross_attention_heads"], config["mlp_ratio"], bool(config.get("qk_norm")))
@@ -454,7 +455,7 @@ class GemmaLayer(nn.Module):
 class TextEncoder(nn.Module):
     def __init__(self, config):
         super().__init__()
-        self.config = config
+        self.config, self.vocabulary = config, config["vocab_size"]
         self.embed_tokens = nn.Embedding(config["vocab_size"], config["hidden_size"])
         self.layers = nn.ModuleList(GemmaLayer(config) for _ in range(config["num_hidden_layers"]))
         self.norm = GemmaNorm(config["hidden_size"])

@@ -157,31 +157,32 @@ describe('exit codes', () => {
 });
 
 describe('an explanation', () => {
+  const linear = { op: 'linear', scope: 'block.0', shapes: '[2, 4] x [8, 4]', flops: 128e6, bytes: 1e3 };
+  const explanation = {
+    model: 'sana-tiny',
+    device: 'cpu',
+    devicePath: 'avx2',
+    dtype: 'float32',
+    batch: 1,
+    width: 512,
+    height: 512,
+    stages: [
+      {
+        name: 'step',
+        runs: 20,
+        operators: [linear, { ...linear, scope: 'block.1' }, { ...linear, op: 'rmsNorm', flops: 0 }],
+        flops: 256e6,
+        bytes: 3000,
+        arenaBytes: 4096,
+        peakBytes: 1.5e9,
+      },
+    ],
+    flops: 5.12e9,
+    memory: { weightsBytes: 1e9, stateBytes: 0, arenaBytes: 4096, workspaceBytes: 2e6, peakBytes: 1.5e9 },
+  } as const;
+
   it('is one table per stage, with like operators together', () => {
-    const linear = { op: 'linear', scope: 'block.0', shapes: '[2, 4] x [8, 4]', flops: 128e6, bytes: 1e3 };
-    const lines = explanationLines({
-      model: 'sana-tiny',
-      device: 'cpu',
-      devicePath: 'avx2',
-      dtype: 'float32',
-      batch: 1,
-      width: 512,
-      height: 512,
-      stages: [
-        {
-          name: 'step',
-          runs: 20,
-          operators: [linear, { ...linear, scope: 'block.1' }, { ...linear, op: 'rmsNorm', flops: 0 }],
-          flops: 256e6,
-          bytes: 3000,
-          arenaBytes: 4096,
-          peakBytes: 1.5e9,
-        },
-      ],
-      flops: 5.12e9,
-      memory: { weightsBytes: 1e9, stateBytes: 0, arenaBytes: 4096, workspaceBytes: 2e6, peakBytes: 1.5e9 },
-    });
-    assert.deepEqual(lines, [
+    assert.deepEqual(explanationLines(explanation), [
       'sana-tiny on cpu (avx2), float32: 1 x 512 x 512 pixels, 5.12 GFLOP',
       '',
       'step: 20 times, 3 operators, 256 MFLOP, 3 kB moved, arena 4.1 kB, peak 1.5 GB',
@@ -190,6 +191,17 @@ describe('an explanation', () => {
       '  rmsNorm       1     0     1 k  [2, 4] x [8, 4]',
       '',
       'weights 1 GB, state 0 B, arena 4.1 kB, workspace 2 MB, peak 1.5 GB',
+    ]);
+  });
+
+  it('has the least time of every operator, where the ceilings of the device are known', () => {
+    const floor = (operators: readonly { readonly flops: number; readonly bytes: number }[]) =>
+      operators.reduce((sum, { flops, bytes }) => sum + Math.max(flops / 100e9, bytes / 10e9) * 1000, 0);
+    assert.deepEqual(explanationLines(explanation, floor).slice(2, 6), [
+      'step: 20 times, 3 operators, 256 MFLOP, 3 kB moved, arena 4.1 kB, peak 1.5 GB, floor 2.56 ms',
+      '  operator  times   FLOP  bytes      floor  shapes',
+      '  linear        2  256 M    2 k    2.56 ms  [2, 4] x [8, 4]',
+      '  rmsNorm       1     0     1 k  0.0001 ms  [2, 4] x [8, 4]',
     ]);
   });
 

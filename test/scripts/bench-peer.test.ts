@@ -27,10 +27,15 @@ describe('bench peer', () => {
   describe('with torch', () => {
     let peer: TorchPeer | undefined;
     let folder: string;
+    let diffusers = false;
     before(async function () {
       peer = await TorchPeer.start();
       if (!peer) this.skip(); // the reason was printed by start()
       folder = mkdtempSync(join(tmpdir(), 'sana-peer-'));
+      diffusers = await peer.diffusersVersion().then(
+        () => true,
+        ({ message }) => assert.match(message, /ModuleNotFoundError|PackageNotFoundError/) ?? false,
+      );
     });
     after(async () => {
       await peer?.dispose();
@@ -105,17 +110,20 @@ describe('bench peer', () => {
         relL2: 5e-5,
       },
     ];
-    for (const { of, folder: model = 'sana-base', command, expected, relL2 } of runs) {
-      it(`computes ${of} as the reference does`, async () => {
-        const outputs = join(folder, `${command.stage}.safetensors`);
-        const checkpoint = join(fixtures, model);
-        await peer?.reference({ ...command, checkpoint, outputs, dtype: 'f32', threads: 1 });
-        const actual = readSafetensors(outputs).get('output');
-        const wanted = readSafetensors(command.inputs).get(expected);
-        assert.ok(actual && wanted);
-        assert.deepEqual(actual.shape, wanted.shape);
-        assert.ok(relativeL2(actual.values, wanted.values) < relL2);
-      });
+    for (const library of ['torch', 'diffusers'] as const) {
+      for (const { of, folder: model = 'sana-base', command, expected, relL2 } of runs) {
+        it(`computes ${of} as the reference does, with ${library}`, async function () {
+          if (library === 'diffusers' && !diffusers) this.skip(); // this Python has none
+          const outputs = join(folder, `${command.stage}.safetensors`);
+          const checkpoint = join(fixtures, model);
+          await peer?.reference({ ...command, library, checkpoint, outputs, dtype: 'f32', threads: 1 });
+          const actual = readSafetensors(outputs).get('output');
+          const wanted = readSafetensors(command.inputs).get(expected);
+          assert.ok(actual && wanted);
+          assert.deepEqual(actual.shape, wanted.shape);
+          assert.ok(relativeL2(actual.values, wanted.values) < relL2);
+        });
+      }
     }
   });
 });
