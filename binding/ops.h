@@ -57,10 +57,10 @@ inline constexpr OperatorSpec kOperators[] = {
     // x [..., K], weight [N, K], bias [N], gate [B, N] (row m of M takes gate m / (M / B)), residual and out [..., N].
     // clip limits to [-clip, clip] when > 0. With a gatedLinear weight there is neither bias, gate nor residual and
     // out [..., N/2] = activation(gate half) * other half.
-    // An i8 weight (linear only, K up to 131072) is symmetric per row, w = s_n q with s_n = max |w_n| / 127, and x is
-    // made
-    // so per row as it is read, t_m = max |x_m| / 127, both rounded to the nearest even: the product is t_m s_n times a
-    // sum of integers, which is exact. A row of x with a NaN or an infinity gives NaN.
+    // An i8 weight (linear only, K up to 131072) and every row of x, as it is read, are symmetric bytes: v = s q with
+    // s = max |v| / 127 and q = v (1 / s) rounded to the nearest, halves to even, each step in f32. A row whose s is no
+    // normal number, as of zeros, counts as zeros; a row of x with a NaN or an infinity gives NaN. The product is
+    // (s_x s_w) times the sum of q_x q_w, which is an integer and exact.
     {"linear",
      {{"x", "in", kDTypeActivation, "pitched"},
       {"weight", "in", kDTypeActivation | kDTypeI8, "linear|gatedLinear"},

@@ -1,4 +1,5 @@
 // Weight packing: checkpoint rows -> f32, counted for NaN and infinity -> the target's dtype -> the target's layout.
+// Rows that become bytes are read twice: first for their scales.
 //
 // Rows are packed in groups of 16, the half of a panel: 16 rows by a run of inputs are converted side by side, then
 // turned on their side, so that the target is written a whole cache line at a time. Bound by reading the checkpoint.
@@ -7,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 
 #include "binding/backend.h"
 #include "binding/error.h"
@@ -83,6 +85,30 @@ uint64_t read_elements(const void* source, DType dtype, int64_t first, int64_t c
   return bad;
 }
 
+int64_t lane_inputs(DType dtype) {  // of a 32-bit lane of a panel
+  return 4 / element_bytes(dtype);
+}
+
+// What bytes of a row are multiplied with when their largest magnitude is `largest`: f32, one rounding a step.
+float byte_scale(float largest) {
+  const float scale = largest / 127;
+  return scale < std::numeric_limits<float>::min() ? 0 : scale;
+}
+
+// Stores x / scale as bytes, to the nearest with halves to even; returns their sum as an i32's bits.
+uint32_t write_bytes(const float* x, int64_t count, float scale, char* out) {
+  const float inverse = scale > 0 ? 1 / scale : 0;
+  uint32_t sum = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const float scaled = x[i] * inverse;
+    // 1.5 * 2^23: what lies right of the point is rounded off, and the low byte is that of the integer.
+    const int8_t byte = static_cast<int8_t>(to_bits(scaled + 12582912.0f));
+    out[i] = static_cast<char>(byte);
+    sum += static_cast<uint32_t>(byte);
+  }
+  return sum;
+}
+
 // Copies `count` elements from `first` of the checkpoint tensor, whose Bits are infinite or NaN where all of `exponent`
 // is set; returns how many are.
 template <class Bits>
@@ -115,7 +141,7 @@ void write_elements(const float* x, int64_t count, DType dtype, char* out) {
 constexpr int kGroup = kGateColumns;  // rows packed together: the columns of half a panel
 constexpr int64_t kRun = 256;         // inputs converted at a time
 
-// The packed matrix: `taps` times `lanes` lines of 32 columns in a panel.
+// The packed matrix: `taps` times `lanes` lines of 32 columns in a panel, and behind those of i8 its scales and sums.
 struct Panels {
   uint32_t* data;
   DType dtype;
@@ -124,10 +150,11 @@ struct Panels {
   int64_t phases;  // 4 for upsampleConv2d
   bool gated;
 
-  int64_t lanes_of(int64_t count) const { return dtype == DType::kF32 ? count : (count + 1) / 2; }
+  int64_t lanes_of(int64_t count) const { return (count + lane_inputs(dtype) - 1) / lane_inputs(dtype); }
   int64_t lanes() const { return lanes_of(inputs); }
   uint32_t* line(int64_t phase, int64_t panel, int64_t tap, int64_t lane) const {
-    return data + (((phase * panels + panel) * taps + tap) * lanes() + lane) * kPanelColumns;
+    const int64_t panel_lines = taps * lanes() + (dtype == DType::kI8 ? kScaleLines : 0);
+    return data + ((phase * panels + panel) * panel_lines + tap * lanes() + lane) * kPanelColumns;
   }
 };
 
@@ -219,7 +246,11 @@ struct PackPanels {
 
     const int64_t source_taps = target.phases == 4 ? 9 : target.taps;
     const int64_t room = (Workers::kWorkspaceBytes - static_cast<int64_t>(sizeof(Scratch))) / 4 / kGroup;
-    const int64_t run = std::min(kRun, room / source_taps & ~1);
+    const int64_t run = std::min(kRun, room / source_taps & ~3);
+    const bool bytes = target.dtype == DType::kI8;
+    float scales[kGroup];
+    uint32_t sums[kGroup] = {};
+    for (int j = 0; bytes && j < columns; ++j) scales[j] = scale_of(first - first_row + j, scratch);
     uint64_t bad = 0;
     const bool as_they_are = source_dtype == target.dtype && source_taps == 1;
     for (int64_t input = 0; input < target.inputs; input += run) {
@@ -243,15 +274,36 @@ struct PackPanels {
               select_tap(x, count, target, phase, tap, scratch.selected);
               x = scratch.selected;
             }
-            if (count % 2) scratch.lanes[j][lanes - 1] = 0;  // an odd last pair
-            write_elements(x, count, target.dtype, reinterpret_cast<char*>(scratch.lanes[j]));
+            if (count % lane_inputs(target.dtype)) scratch.lanes[j][lanes - 1] = 0;
+            char* const lane = reinterpret_cast<char*>(scratch.lanes[j]);
+            if (bytes) {
+              sums[j] += write_bytes(x, count, scales[j], lane);
+            } else {
+              write_elements(x, count, target.dtype, lane);
+            }
           }
           transpose_group(scratch.lanes, lanes, columns,
                           target.line(phase, panel, tap, target.lanes_of(input)) + column);
         }
       }
     }
+    uint32_t* const behind = target.line(0, panel, target.taps, 0) + column;
+    for (int j = 0; bytes && j < columns; ++j) {
+      behind[j] = to_bits(scales[j]);
+      behind[kPanelColumns + j] = 0u - 128u * sums[j];
+    }
     non_finite.fetch_add(bad, std::memory_order_relaxed);
+  }
+
+  // The scale of the source's row `row` as bytes.
+  float scale_of(int64_t row, Scratch& scratch) const {
+    float largest = 0;
+    for (int64_t input = 0; input < target.inputs; input += kRun) {
+      const int64_t count = std::min(kRun, target.inputs - input);
+      read_elements(source, source_dtype, row * target.inputs + input, count, scratch.selected);
+      for (int64_t i = 0; i < count; ++i) largest = std::max(largest, std::fabs(scratch.selected[i]));
+    }
+    return byte_scale(largest);
   }
 
   // Inputs of some rows of the source, whose bits stay what they are.
@@ -377,7 +429,8 @@ uint64_t tensor_bytes(DType dtype, uint32_t layout, uint32_t rank, const int64_t
     const uint64_t factors[] = {bytes, static_cast<uint64_t>(element_bytes(dtype))};
     return product(factors, 2);
   }
-  SANA_CHECK(dtype == DType::kF32 || dtype == DType::kBF16, "tensor: packed weights are f32 or bf16");
+  SANA_CHECK(dtype == DType::kF32 || dtype == DType::kBF16 || (dtype == DType::kI8 && layout == kSanaLinear),
+             "tensor: packed weights are f32 or bf16, or i8 in linear");
   SANA_CHECK(layout != kSanaGatedLinear || shape[0] % 2 == 0, "gatedLinear: N = %lld must be even",
              static_cast<long long>(shape[0]));
   SANA_CHECK(layout != kSanaUpsampleConv2d || (shape[1] == 3 && shape[2] == 3),
@@ -386,19 +439,23 @@ uint64_t tensor_bytes(DType dtype, uint32_t layout, uint32_t rank, const int64_t
   const uint64_t inputs = size[rank - 1];
   const uint64_t panels = layout == kSanaGatedLinear ? (size[0] / 2 + kGateColumns - 1) / kGateColumns
                                                      : (size[0] + kPanelColumns - 1) / kPanelColumns;
+  const uint64_t lane_count = static_cast<uint64_t>(lane_inputs(dtype));
+  const uint64_t lines[] = {layout == kSanaUpsampleConv2d ? 4u
+                            : convolution                 ? size[1] * size[2]
+                                                          : 1u,
+                            inputs / lane_count + (inputs % lane_count > 0)};
   const uint64_t factors[] = {panels, layout == kSanaUpsampleConv2d ? 4u : 1u,
-                              layout == kSanaUpsampleConv2d ? 4u
-                              : convolution                 ? size[1] * size[2]
-                                                            : 1u,
-                              dtype == DType::kF32 ? inputs : (inputs + 1) / 2, uint64_t{kPanelColumns} * 4};
-  return product(factors, 5);
+                              product(lines, 2) + (dtype == DType::kI8 ? kScaleLines : 0), uint64_t{kPanelColumns} * 4};
+  return product(factors, 4);
 }
 
 uint64_t pack_rows(const View& target, int64_t first_row, int64_t rows, const void* source, DType source_dtype,
                    Workers& workers) {
   SANA_CHECK(source_dtype == DType::kF32 || source_dtype == DType::kBF16 || source_dtype == DType::kF16,
              "pack: the source must be f32, bf16 or f16");
-  SANA_CHECK(target.dtype == DType::kF32 || target.dtype == DType::kBF16, "pack: the target must be f32 or bf16");
+  SANA_CHECK(target.dtype == DType::kF32 || target.dtype == DType::kBF16 ||
+                 (target.dtype == DType::kI8 && target.layout == kSanaLinear),
+             "pack: the target must be f32 or bf16, or i8 in linear");
   SANA_CHECK(first_row >= 0 && rows >= 0 && first_row <= target.shape[0] && rows <= target.shape[0] - first_row,
              "pack: rows %lld + %lld are not in a tensor of %lld", static_cast<long long>(first_row),
              static_cast<long long>(rows), static_cast<long long>(target.shape[0]));

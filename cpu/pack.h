@@ -4,6 +4,10 @@
 //
 //   f32    [panel][taps][I][32]
 //   bf16   [panel][taps][ceil(I / 2)][32][2]    two successive inputs of a column in one 32-bit lane
+//   i8     [panel][ceil(I / 4)][32][4]          four, of linear only; two lines follow in each panel:
+//          [panel][32] f32, [panel][32] i32     the columns' scales, and -128 times the sums of their bytes
+//
+// The sums are for instructions that multiply signed bytes with unsigned ones: they take x + 128 for a byte x.
 //
 //   linear          taps = 1, I = K
 //   gatedLinear     the same, and a panel is 16 gate rows followed by the 16 rows that they multiply
@@ -13,7 +17,7 @@
 //                   that nearest x2 makes fall on it.
 //   depthwise       [kh * kw][C]
 //
-// Columns beyond the last and the second half of an odd last pair are zero, as memory is when it is allocated.
+// Columns beyond the last and what the last lane has beyond the last input are zero, as memory is when it is allocated.
 
 #pragma once
 
@@ -25,13 +29,15 @@ namespace sana::cpu {
 
 inline constexpr int kPanelColumns = 32;
 inline constexpr int kGateColumns = 16;  // of a gatedLinear panel
+inline constexpr int kScaleLines = 2;    // behind the lanes of an i8 panel
 
 // Bytes of a tensor of this dtype and layout; `shape` is the logical shape that backend.h gives for the layout.
 // Throws sana::Error when the product overflows or the rank is not the layout's.
 uint64_t tensor_bytes(DType dtype, uint32_t layout, uint32_t rank, const int64_t* shape);
 
 // Converts `rows` rows of a row-major checkpoint tensor (f32, bf16 or f16) into rows first_row.. of `target`, in the
-// target's dtype (round to nearest even) and layout. Returns how many of the elements were NaN or infinite.
+// target's dtype (round to nearest even; i8 as binding/ops.h says of linear) and layout. Returns how many of the
+// elements were NaN or infinite.
 // Convolution weights arrive as [O, I, kh, kw], depthwise ones as [C, 1, kh, kw].
 uint64_t pack_rows(const View& target, int64_t first_row, int64_t rows, const void* source, DType source_dtype,
                    Workers&);

@@ -44,13 +44,22 @@ bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
          __builtin_cpu_supports("bmi2");
 }
+#if SANA_EMULATE_AVX512
+bool has_avx512() {
+  return has_avx2();
+}
+bool has_avx512_bf16() {
+  return has_avx2();
+}
+#else
 bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");
 }
-bool has_avx512_bf16() {
-  return has_avx512() && __builtin_cpu_supports("avx512bf16");
+bool has_avx512_bf16() {  // VNNI is older: every processor with bf16 has it
+  return has_avx512() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
 }
+#endif
 #endif
 
 constexpr Path kPaths[] = {

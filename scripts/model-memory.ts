@@ -2,7 +2,7 @@
  * Prints what every released repository holds, takes and defaults to, as planned: the tables of docs/models.md. Nothing
  * is downloaded, allocated or run.
  *
- *     npx tsx scripts/model-memory.ts [--dtype f32]
+ *     npx tsx scripts/model-memory.ts [--dtype f32|i8]
  *     npx tsx scripts/model-memory.ts --write        # lib/runtime/released-memory.ts, which `sana-native info` reads
  *
  * The memory is that of one picture of the default prompt with the default request, as `explain` predicts it, but for
@@ -15,10 +15,12 @@ import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Command, Option } from 'commander';
 import { SanaTransformer } from '../lib/models/sana-transformer.ts';
+import { activationDtype } from '../lib/models/weights.ts';
 import { packageRoot } from '../lib/package.ts';
 import { Autoencoder } from '../lib/pipeline/autoencoder.ts';
 import { Engine } from '../lib/pipeline/engine.ts';
 import { explain } from '../lib/pipeline/explain.ts';
+import { publicDtype } from '../lib/pipeline/parameters.ts';
 import { tokenize } from '../lib/pipeline/prompts.ts';
 import { checkRequest, type ModelTraits } from '../lib/pipeline/request.ts';
 import { TextEncoder } from '../lib/pipeline/text-encoder.ts';
@@ -32,7 +34,7 @@ import { parsedConfigs, withoutWeights } from './random-checkpoint/released.ts';
 import { type Release, releases } from './random-checkpoint/releases.ts';
 import { parameterCount } from './random-checkpoint/tensors.ts';
 
-type DType = 'bf16' | 'f32';
+type DType = 'i8' | 'bf16' | 'f32';
 
 const kPrompt = 'a red fox in snow';
 const kSizes = [512, 1024, 2048, 4096] as const;
@@ -64,7 +66,7 @@ export async function modelTables(
     }
     return [
       table(
-        ['repository', 'kind', 'parameters', 'bf16', 'f32', 'steps', 'guidance', 'sampler', 'shift'],
+        ['repository', 'kind', 'parameters', 'int8', 'bf16', 'f32', 'steps', 'guidance', 'sampler', 'shift'],
         chosen.map((release) => planner.release(release)),
       ),
       table(['repository', 'kind', 'drawn at', 'none', 'none, bands', 'sequential', 'sequential, bands'], memory),
@@ -143,6 +145,7 @@ class Planner {
       repository,
       kindOf(release),
       counts.join(' + '),
+      held('i8'),
       held('bf16'),
       held('f32'),
       String(numInferenceSteps),
@@ -165,8 +168,8 @@ class Planner {
   async peaks(release: Release, size: number, dtype: DType): Promise<number[]> {
     const configs = parsedConfigs(release.model, release.size);
     const transformer = new SanaTransformer(this.#engine.device, configs.transformer, dtype);
-    const textEncoder = new TextEncoder(this.#engine, withoutWeights(configs.textEncoder), dtype);
-    const autoencoder = new Autoencoder(this.#engine, withoutWeights(configs.autoencoder), dtype);
+    const textEncoder = new TextEncoder(this.#engine, withoutWeights(configs.textEncoder), activationDtype(dtype));
+    const autoencoder = new Autoencoder(this.#engine, withoutWeights(configs.autoencoder), activationDtype(dtype));
     const request = checkRequest({ prompt: kPrompt, width: size, height: size }, traitsOf(release));
     const { positive, negative } = await tokenize(this.#tokenizer, request);
     const denoiser = new Denoiser(this.#engine, transformer, {
@@ -195,7 +198,7 @@ class Planner {
         model: release.repository,
         device: 'cpu',
         devicePath: '',
-        dtype: dtype === 'f32' ? 'float32' : 'bfloat16',
+        dtype: publicDtype(dtype),
       }).memory.peakBytes;
     const all = Number.POSITIVE_INFINITY;
     return [peak('none', all), peak('none', 0), peak('sequential', all), peak('sequential', 0)].map(
@@ -206,7 +209,7 @@ class Planner {
   /** The weights that are the same everywhere. */
   shared(): string {
     const { textEncoder, autoencoder } = parsedConfigs('0.6b', 1024);
-    const held = (dtype: DType) => {
+    const held = (dtype: 'bf16' | 'f32') => {
       const { decoderBytes, encoderBytes } = new Autoencoder(this.#engine, withoutWeights(autoencoder), dtype);
       const { weightBytes } = new TextEncoder(this.#engine, withoutWeights(textEncoder), dtype);
       return [weightBytes, decoderBytes, encoderBytes].map(gigabytes);
@@ -247,7 +250,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 
 if (process.argv[1] === import.meta.filename) {
   const { dtype, write } = new Command('model-memory')
-    .addOption(new Option('--dtype <type>', 'of the memory table').choices(['bf16', 'f32']).default('bf16'))
+    .addOption(new Option('--dtype <type>', 'of the memory table').choices(['bf16', 'f32', 'i8']).default('bf16'))
     .option('--write', 'write lib/runtime/released-memory.ts instead')
     .parse()
     .opts<{ dtype: DType; write?: boolean }>();

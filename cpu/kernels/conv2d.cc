@@ -37,7 +37,7 @@ void conv2d(const Arguments& arguments, Workers& workers) {
   p.epilogue.residual = residual.data;
   p.epilogue.out = out.data;
   p.epilogue.activation = static_cast<Activation>(arguments.attributes[1]);
-  run_product(p, x.dtype, out.dtype, workers);
+  run_product(p, x.dtype, weight.dtype, out.dtype, workers);
 }
 
 }  // namespace sana::cpu::SANA_ISA

@@ -4,7 +4,7 @@
 //   out = activation(x gate_weight^T) * (x other_weight^T)         gatedLinear weights
 //
 // The whole epilogue runs on a tile that is still in cache: no intermediate of shape [M, N] is ever written.
-// x [..., K] f32 or bf16, weight the same, out and residual f32 or bf16; any M, N, K, any pitches.
+// x [..., K] f32 or bf16, weight the same or i8, out and residual f32 or bf16; any M, N, K, any pitches.
 
 #include "binding/backend.h"
 #include "cpu/kernels/kernels.h"
@@ -40,7 +40,7 @@ void linear(const Arguments& arguments, Workers& workers) {
   p.epilogue.activation = static_cast<Activation>(arguments.attributes[0]);
   p.epilogue.clip = static_cast<float>(arguments.attributes[1]);
   p.epilogue.gated = weight.layout == kSanaGatedLinear;
-  run_product(p, x.dtype, out.dtype, workers);
+  run_product(p, x.dtype, weight.dtype, out.dtype, workers);
 }
 
 }  // namespace sana::cpu::SANA_ISA

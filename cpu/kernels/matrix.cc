@@ -4,6 +4,7 @@
 // their zero padding, into its worker's workspace (staging: aligned, pairs of bf16 complete, no power-of-two pitch) and
 // runs tiles over them; the epilogue follows each tile. Tiles run across the ends of the rectangle's lines, over the
 // few staged pixels that are there for the kernel's overlap only: their sums are not used. Nothing is gathered per tap.
+// For weights of i8 the rows become bytes as they are staged.
 //
 // Bound by arithmetic: a worker reads 128 bytes of weights per kTileRows x 32 products, from its second-level cache.
 // For few rows (M < 30 or so) it is bound by reading the weights, each once.
@@ -56,7 +57,7 @@ static void measure(const MatrixProduct& p, int64_t lanes, int64_t panels, Block
   b.columns = b.width - 1 + ceil_div(p.window_width, p.stride);
   b.lines = b.height - 1 + ceil_div(p.window_height, p.stride);
   // An odd number of cache lines: the rows of a tile fall into different sets of the first-level cache.
-  b.pixel = (ceil_div(b.lanes * Product::kStaged, 16) | 1) * 16;
+  b.pixel = (ceil_div(ceil_div(b.lanes, kLanes) * kLanes * Product::kStaged, 16) | 1) * 16;
   b.down = ceil_div(p.out_height, b.height);
   b.across = ceil_div(p.out_width, b.width);
   b.along = ceil_div(panels, b.panels);
@@ -68,7 +69,7 @@ static int64_t cost(const MatrixProduct& p, int64_t lanes, const Blocks& b, int 
   const int64_t taps = p.kernel_height * p.kernel_width;
   const int64_t multiply = ceil_div(b.rows(), kTileRows) * kTileRows * 8 + 64;  // 64: fetching the weights
   const int64_t finish = b.rows() * 100;
-  const int64_t stage = p.stride * b.lines * p.stride * b.columns * (lanes * Product::kStaged * 2 + 100);
+  const int64_t stage = p.stride * b.lines * p.stride * b.columns * (lanes * Product::kStageCost + 100);
   const int64_t task = b.panels * (taps * lanes * multiply + finish) + stage + 10000;
   const int64_t tasks = p.batch * b.down * b.across * b.along;
   // Workers that do not keep step wait half a task at the end.
@@ -121,36 +122,32 @@ struct Rectangle {
   int64_t batch, y, x, height, width;
 };
 
-// Copies `count` channels of a pixel into lanes, completing the last pair with a zero.
-template <class Product>
-static SANA_INLINE void stage_pixel(float* lanes, const typename Product::Element* x, int64_t count) {
-  if constexpr (Product::kStaged == 1) {
-    memcpy(lanes, x, count * sizeof *x);
-    if (count % Product::kElements) memset(reinterpret_cast<char*>(lanes) + count * sizeof *x, 0, sizeof *x);
-  } else {
-    for_each_vector(count, [&](int64_t i, auto some) { store(lanes + i, load(x + i, some), some); });
-    if (count % 2) lanes[count] = 0.0f;
-  }
-}
-
 // Stages channels first.. of the pixels that a rectangle of output pixels reads:
 // [stride][lines][stride * columns][pixel], line r of the rectangle being line r / stride of plane r % stride.
-template <class Product>
+// `scales`: of the pixels as bytes, [lines * columns], which the first channels' turn finds; a matrix's only.
+template <class Product, class In>
 static void stage(const MatrixProduct& p, const Blocks& b, const Rectangle& at, int64_t first, int64_t count,
-                  float* staged) {
-  using Element = typename Product::Element;
+                  float* staged, float* scales) {
   const int64_t lanes = ceil_div(count, Product::kElements) * Product::kStaged;
   const int64_t width = p.stride * b.columns;
-  const Element* image = static_cast<const Element*>(p.image) + at.batch * p.height * p.width * p.pitch + first;
+  const In* image = static_cast<const In*>(p.image) + at.batch * p.height * p.width * p.pitch;
   for (int64_t r = 0; r < p.stride * b.lines; ++r) {
     float* line = staged + (r % p.stride * b.lines + r / p.stride) * width * b.pixel;
     const int64_t y = at.y * p.stride - p.pad_y + r;
     for (int64_t c = 0; c < width; ++c) {
       const int64_t x = at.x * p.stride - p.pad_x + c;
-      if (y >= 0 && y < p.height && x >= 0 && x < p.width) {
-        stage_pixel<Product>(line + c * b.pixel, image + (y * p.width + x) * p.pitch, count);
+      float* const pixel = line + c * b.pixel;
+      if (y < 0 || y >= p.height || x < 0 || x >= p.width) {
+        memset(pixel, 0, lanes * sizeof(float));
+        continue;
+      }
+      const In* const channels = image + (y * p.width + x) * p.pitch;
+      if constexpr (Product::kScaled) {
+        float& scale = scales[r * width + c];
+        if (first == 0) scale = byte_scale(channels, p.channels);
+        Product::stage(pixel, channels + first, count, scale);
       } else {
-        memset(line + c * b.pixel, 0, lanes * sizeof(float));
+        Product::stage(pixel, channels + first, count);
       }
     }
   }
@@ -158,7 +155,7 @@ static void stage(const MatrixProduct& p, const Blocks& b, const Rectangle& at, 
 
 // ---- multiplying ---------------------------------------------------------------------------------------------------
 
-template <class Product, class Out>
+template <class Product, class In, class Out>
 struct MatrixTask {
   const MatrixProduct& p;
   Blocks b;
@@ -185,21 +182,25 @@ struct MatrixTask {
     const int64_t line = p.stride * b.columns * b.pixel;
     const Taps taps = {p.kernel_height, p.kernel_width, p.stride, b.pixel, line, b.lines * line};
     const int64_t tap_floats = lanes * kPanelColumns;
-    const int64_t panel_floats = p.kernel_height * p.kernel_width * tap_floats;
+    const int64_t lane_floats = p.kernel_height * p.kernel_width * tap_floats;
+    const int64_t panel_floats = lane_floats + (Product::kScaled ? kScaleLines * kPanelColumns : 0);
     float* staged = workspace;
-    float* sums = workspace + b.staged_floats(p.stride);
+    float* scales = staged + b.staged_floats(p.stride);  // of the rows, where the product has any
+    float* sums = scales + (Product::kScaled ? ceil_div(b.rows(), 16) * 16 : 0);
     const bool one_pass = b.lanes == lanes;
 
     for (int64_t k = 0; k < lanes; k += b.lanes) {
       const int64_t count = smaller(b.lanes, lanes - k);
       const int64_t channel = k * Product::kElements;
-      stage<Product>(p, b, at, channel, smaller(count * Product::kElements, p.channels - channel), staged);
+      const int64_t channels = smaller(count * Product::kElements, p.channels - channel);
+      stage<Product, In>(p, b, at, channel, channels, staged, scales);
       for (int64_t panel = first_panel; panel < end_panel; ++panel) {
         const int64_t phase = panel / panels;
         const int64_t column = panel % panels * p.epilogue.panel_columns();
         const int64_t used = p.epilogue.gated ? kPanelColumns : smaller(kPanelColumns, p.epilogue.columns - column);
         const float* rows = staged + phase / 2 * line + phase % 2 * b.pixel;
-        const float* weights = p.weights + panel * panel_floats + k * kPanelColumns;
+        const float* panel_weights = p.weights + panel * panel_floats;
+        const float* weights = panel_weights + k * kPanelColumns;
         float* panel_sums = one_pass ? sums : sums + (panel - first_panel) * end * kPanelColumns;
         for (int64_t q = 0; q < end;) {
           const int64_t count_rows = smaller(kTileRows, end - q);
@@ -210,7 +211,9 @@ struct MatrixTask {
           }
           if (k + count == lanes) {
             each_pixel(at, phase, q, count_rows, [&](int64_t i, int64_t row) {
-              finish_row<Out>(p.epilogue, row, column, tile_sums + i * kPanelColumns);
+              float* row_sums = tile_sums + i * kPanelColumns;
+              if constexpr (Product::kScaled) scale_sums(row_sums, panel_weights + lane_floats, scales[q + i]);
+              finish_row<Out>(p.epilogue, row, column, row_sums);
             });
           }
           q += count_rows;
@@ -238,22 +241,28 @@ struct MatrixTask {
   }
 };
 
-template <class Product, class Out>
+template <class Product, class In, class Out>
 static void run_product(const MatrixProduct& p, Workers& workers) {
   if (p.batch * p.out_height * p.out_width * p.epilogue.columns == 0) return;
   const int64_t lanes = ceil_div(p.channels, Product::kElements);
   const int64_t panels = ceil_div(p.epilogue.columns, p.epilogue.panel_columns());
-  MatrixTask<Product, Out> task = {p, choose_blocks<Product>(p, lanes, p.phases * panels, workers.count()), lanes,
-                                   panels, workers};
+  using Task = MatrixTask<Product, In, Out>;
+  Task task = {p, choose_blocks<Product>(p, lanes, p.phases * panels, workers.count()), lanes, panels, workers};
   const Blocks& b = task.b;
-  workers.run(p.batch * b.down * b.across * b.along, MatrixTask<Product, Out>::run, &task);
+  workers.run(p.batch * b.down * b.across * b.along, Task::run, &task);
 }
 
-void run_product(const MatrixProduct& p, DType x, DType out, Workers& workers) {
-  if (x == DType::kF32) {
-    out == DType::kF32 ? run_product<F32Product, float>(p, workers) : run_product<F32Product, bf16>(p, workers);
+template <class Product, class In>
+static void run_product(const MatrixProduct& p, DType out, Workers& workers) {
+  out == DType::kF32 ? run_product<Product, In, float>(p, workers) : run_product<Product, In, bf16>(p, workers);
+}
+
+void run_product(const MatrixProduct& p, DType x, DType weights, DType out, Workers& workers) {
+  if (weights == DType::kI8) {
+    x == DType::kF32 ? run_product<I8Product, float>(p, out, workers) : run_product<I8Product, bf16>(p, out, workers);
   } else {
-    out == DType::kF32 ? run_product<BF16Product, float>(p, workers) : run_product<BF16Product, bf16>(p, workers);
+    x == DType::kF32 ? run_product<F32Product, float>(p, out, workers)
+                     : run_product<BF16Product, bf16>(p, out, workers);
   }
 }
 

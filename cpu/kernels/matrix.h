@@ -19,11 +19,12 @@ struct MatrixProduct {
   int64_t window_height, window_width;  // pixels that an output pixel sees: the kernel's, over all phases
   int64_t pad_y, pad_x;
   int64_t phases;        // 1, or 4 for upsampleConv2d: output pixels (2 y + a, 2 x + b) of phase 2 a + b
-  const float* weights;  // packed: [phases][panels][taps][lanes][32]
+  const float* weights;  // packed, as cpu/pack.h says
   Epilogue epilogue;
 };
 
-// Runs the product with images of dtype `x` and its weights, and `out` of dtype `out` and its residual.
-void run_product(const MatrixProduct&, DType x, DType out, Workers&);
+// Runs the product with an image of dtype `x`, weights of its dtype or, of a matrix, i8, and `out` and its residual of
+// dtype `out`.
+void run_product(const MatrixProduct&, DType x, DType weights, DType out, Workers&);
 
 }  // namespace sana::cpu::SANA_ISA

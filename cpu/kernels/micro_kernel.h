@@ -7,8 +7,8 @@
 
 #pragma once
 
+#include "cpu/kernels/products.h"
 #include "cpu/pack.h"
-#include "cpu/simd.h"
 
 namespace sana::cpu::SANA_ISA {
 
@@ -20,78 +20,6 @@ inline constexpr int kTileRows = 12;
 inline constexpr int kTileRows = 6;
 #endif
 inline constexpr int kTileColumns = 2 * kLanes;
-
-// What a 32-bit lane of packed weights is, and how it is multiplied with staged activations.
-struct F32Product {
-  using Element = float;
-  static constexpr int kElements = 1;  // inputs in a lane of weights
-  static constexpr int kStaged = 1;    // staged floats for a lane of weights
-
-  template <int kRows>
-  static SANA_INLINE void step(const float* const* rows, int64_t pitch, int64_t k, const float* w,
-                               Vec (&sums)[kRows][2]) {
-    const Vec w0 = load(w), w1 = load(w + kLanes);
-#pragma GCC unroll 12
-    for (int i = 0; i < kRows; ++i) {
-      const Vec x = splat(rows[i / 3][i % 3 * pitch + k]);
-      sums[i][0] = fma(x, w0, sums[i][0]);
-      sums[i][1] = fma(x, w1, sums[i][1]);
-    }
-  }
-};
-
-#ifdef SANA_ISA_avx512bf16
-
-// Pairs stay bf16: one instruction multiplies both and adds them to the f32 sum.
-struct BF16Product {
-  using Element = bf16;
-  static constexpr int kElements = 2;
-  static constexpr int kStaged = 1;
-
-  template <int kRows>
-  static SANA_INLINE void step(const float* const* rows, int64_t pitch, int64_t k, const float* w,
-                               Vec (&sums)[kRows][2]) {
-    const Vec w0 = load(w), w1 = load(w + kLanes);
-#pragma GCC unroll 12
-    for (int i = 0; i < kRows; ++i) {
-      const __m512bh x = reinterpret_cast<__m512bh>(splat(rows[i / 3][i % 3 * pitch + k]).v);
-      sums[i][0].v = _mm512_dpbf16_ps(sums[i][0].v, x, reinterpret_cast<__m512bh>(w0.v));
-      sums[i][1].v = _mm512_dpbf16_ps(sums[i][1].v, x, reinterpret_cast<__m512bh>(w1.v));
-    }
-  }
-};
-
-#else
-
-// Activations are widened when they are staged, the weights' pairs here: the even inputs, then the odd ones.
-struct BF16Product {
-  using Element = bf16;
-  static constexpr int kElements = 2;
-  static constexpr int kStaged = 2;
-
-  template <int kRows>
-  static SANA_INLINE void step(const float* const* rows, int64_t pitch, int64_t k, const float* w,
-                               Vec (&sums)[kRows][2]) {
-    const Bits pair0 = bits(load(w)), pair1 = bits(load(w + kLanes));
-    const Vec even0 = Vec::of(pair0 << 16), even1 = Vec::of(pair1 << 16);
-#pragma GCC unroll 12
-    for (int i = 0; i < kRows; ++i) {
-      const Vec x = splat(rows[i / 3][i % 3 * pitch + 2 * k]);
-      sums[i][0] = fma(x, even0, sums[i][0]);
-      sums[i][1] = fma(x, even1, sums[i][1]);
-    }
-    const Bits upper = Bits::splat(0xffff0000u);
-    const Vec odd0 = Vec::of(pair0 & upper), odd1 = Vec::of(pair1 & upper);
-#pragma GCC unroll 12
-    for (int i = 0; i < kRows; ++i) {
-      const Vec x = splat(rows[i / 3][i % 3 * pitch + 2 * k + 1]);
-      sums[i][0] = fma(x, odd0, sums[i][0]);
-      sums[i][1] = fma(x, odd1, sums[i][1]);
-    }
-  }
-};
-
-#endif
 
 // Where the taps of a kernel lie around a staged row, in floats. A stride s keeps every s-th line of the image in a
 // plane of its own, so that the rows of a tile are one pitch apart in memory.

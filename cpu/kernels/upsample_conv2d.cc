@@ -35,7 +35,7 @@ void upsample_conv2d(const Arguments& arguments, Workers& workers) {
   p.epilogue.residual = residual.data;
   p.epilogue.out = out.data;
   p.epilogue.activation = Activation::kNone;
-  run_product(p, x.dtype, out.dtype, workers);
+  run_product(p, x.dtype, weight.dtype, out.dtype, workers);
 }
 
 }  // namespace sana::cpu::SANA_ISA

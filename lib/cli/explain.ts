@@ -1,7 +1,7 @@
 /** `sana-native explain`: what a generation would run and hold in memory, without running it. */
 
 import { Command } from 'commander';
-import { type Ceilings, totalFloorMs } from '../bench/roofline.ts';
+import { type Ceilings, rooflineDtype, totalFloorMs } from '../bench/roofline.ts';
 import { measureCeilings } from '../bench/stages.ts';
 import {
   type ExplainedOperator,
@@ -84,7 +84,7 @@ async function explain(prompt: string, flags: Flags): Promise<void> {
 }
 
 function floorOn(ceilings: Ceilings, { dtype }: Explanation): Floor {
-  return (operators) => totalFloorMs(operators, dtype === 'float32' ? 'f32' : 'bf16', ceilings); // f16 is as fast
+  return (operators) => totalFloorMs(operators, rooflineDtype(dtype), ceilings);
 }
 
 function withFloors(explanation: Explanation, floor: Floor) {

@@ -17,7 +17,7 @@ import type { TransformerConfig } from '../runtime/configs.ts';
 import { SanaBlocks, type TextContext } from './sana-block.ts';
 import { SanaEmbeddings } from './sana-embeddings.ts';
 import type { TransformerInputs } from './sana-transformer.ts';
-import { Weights } from './weights.ts';
+import { type ModelDtype, Weights } from './weights.ts';
 
 /** What a forward takes. Keys and values of the text are the ControlNet's own. */
 export interface ControlNetInputs extends Pick<TransformerInputs, 'latents' | 'timestep'> {
@@ -42,7 +42,7 @@ export class ControlNet {
   readonly #outputs: readonly Projection[]; // [L]
 
   /** @throws SanaError ERR_SANA_MODEL when it was not made for a transformer like `base`. */
-  constructor(device: NativeDevice, config: TransformerConfig, base: TransformerConfig, dtype: 'f32' | 'bf16' | 'f16') {
+  constructor(device: NativeDevice, config: TransformerConfig, base: TransformerConfig, dtype: ModelDtype) {
     demandFitting(config, base);
     const w = new Weights(device, 'controlnet', dtype);
     this.config = config;

@@ -13,7 +13,7 @@ import { columns, columnsOf, reshape, type Tensor } from '../graph/tensor.ts';
 import type { NativeDevice } from '../native.ts';
 import type { AutoencoderConfig } from '../runtime/configs.ts';
 import { haloOf, isLocal, type Layer, type LocalLayer, reaching, recordInBands, scaleOf } from './bands.ts';
-import { Weights } from './weights.ts';
+import { type ActivationDtype, Weights } from './weights.ts';
 
 const normEpsilon = 1e-5;
 const attentionEpsilon = 1e-15;
@@ -38,7 +38,7 @@ export class AutoencoderDecoder {
   readonly #head: readonly Stage[];
   readonly #tail: readonly Stage<LocalLayer>[];
 
-  constructor(device: NativeDevice, config: AutoencoderConfig, dtype: 'f32' | 'bf16' | 'f16') {
+  constructor(device: NativeDevice, config: AutoencoderConfig, dtype: ActivationDtype) {
     const w = new Weights(device, 'autoencoder decoder', dtype);
     const widths = config.decoderBlockOutChannels;
     const deepest = widths.length - 1;
@@ -133,7 +133,7 @@ export class AutoencoderEncoder {
   readonly weights: Weights;
   readonly #stages: readonly Stage[];
 
-  constructor(device: NativeDevice, config: AutoencoderConfig, dtype: 'f32' | 'bf16' | 'f16') {
+  constructor(device: NativeDevice, config: AutoencoderConfig, dtype: ActivationDtype) {
     const w = new Weights(device, 'autoencoder encoder', dtype);
     const widths = config.encoderBlockOutChannels;
     const deepest = widths.length - 1;
@@ -357,11 +357,11 @@ function multiScaleAttention(w: Weights, path: string, c: number, options: Block
 /** `rmsNorm(point(glu(depth(silu(inverted(x)))))) + x`. */
 function glumbConv(w: Weights, path: string, c: number): Layer {
   const f = feedForwardExpansion * c;
-  const inverted = w.linear([`${path}.conv_inverted.weight`], [2 * f], c, 'linear', true);
+  const inverted = w.linear([`${path}.conv_inverted.weight`], [2 * f], c, { convolution: true });
   const invertedBias = w.vector(`${path}.conv_inverted.bias`, 2 * f);
   const depth = w.depthwise(`${path}.conv_depth.weight`, 2 * f, 3);
   const depthBias = w.vector(`${path}.conv_depth.bias`, 2 * f);
-  const point = w.linear([`${path}.conv_point.weight`], [c], f, 'linear', true);
+  const point = w.linear([`${path}.conv_point.weight`], [c], f, { convolution: true });
   const norm = w.vector(`${path}.norm.weight`, c);
   const bias = w.vector(`${path}.norm.bias`, c);
   const record = (g: Graph, x: Tensor): Tensor => {

@@ -9,7 +9,7 @@ import type { Graph } from '../graph/graph.ts';
 import { columns, type Tensor } from '../graph/tensor.ts';
 import type { DType, NativeDevice } from '../native.ts';
 import type { Gemma2Config } from '../runtime/configs.ts';
-import { Weights } from './weights.ts';
+import { type ActivationDtype, Weights } from './weights.ts';
 
 export const embeddingName = 'embed_tokens.weight';
 
@@ -50,7 +50,7 @@ export class Gemma2 {
   readonly #layers: readonly LayerWeights[];
   readonly #norm: Tensor; // [C]
 
-  constructor(device: NativeDevice, config: Gemma2Config, dtype: 'f32' | 'bf16' | 'f16') {
+  constructor(device: NativeDevice, config: Gemma2Config, dtype: ActivationDtype) {
     const w = new Weights(device, 'text encoder', dtype);
     const { hiddenSize: c, headDim: d, numAttentionHeads: h, numKeyValueHeads: hkv, intermediateSize: f } = config;
     this.config = config;
@@ -62,7 +62,7 @@ export class Gemma2 {
       return {
         qkv: w.linear(qkv, [h * d, hkv * d, hkv * d], c),
         out: w.linear([`${p}.self_attn.o_proj.weight`], [c], h * d),
-        gateUp: w.linear(gateUp, [f, f], c, 'gatedLinear'),
+        gateUp: w.linear(gateUp, [f, f], c, { layout: 'gatedLinear' }),
         down: w.linear([`${p}.mlp.down_proj.weight`], [c], f),
         inputNorm: w.vector(`${p}.input_layernorm.weight`, c),
         postAttentionNorm: w.vector(`${p}.post_attention_layernorm.weight`, c),

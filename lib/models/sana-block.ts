@@ -74,7 +74,10 @@ export interface BlockInputs {
   readonly observe?: Observer | undefined;
 }
 
-/** `transformer_blocks.*` of a checkpoint. */
+/**
+ * `transformer_blocks.*` of a checkpoint. In i8 the matrices that latent tokens go through are bytes; norms, linear
+ * attention, the depthwise convolution and the text's keys and values stay as they are, as in the paper's section 4.
+ */
 export class SanaBlocks {
   readonly channels: number;
   /** Limits the attention output to [-clip, clip]; 0 for none. Set to `fp16Clip` for fp16-trained checkpoints. */
@@ -94,11 +97,13 @@ export class SanaBlocks {
       6,
       c,
     );
+    const tokens = { dtype: w.blockDtype };
     this.#blocks = paths.map((p) => ({
       toQkv: w.linear(
         ['q', 'k', 'v'].map((x) => `${p}.attn1.to_${x}.weight`),
         [c, c, c],
         c,
+        tokens,
       ),
       queryKeyNorm:
         config.qkNorm === null
@@ -109,19 +114,19 @@ export class SanaBlocks {
               crossQuery: w.vector(`${p}.attn2.norm_q.weight`, c),
               crossKey: w.vector(`${p}.attn2.norm_k.weight`, c),
             },
-      toOut: w.linear([`${p}.attn1.to_out.0.weight`], [c], c),
+      toOut: w.linear([`${p}.attn1.to_out.0.weight`], [c], c, tokens),
       toOutBias: w.vector(`${p}.attn1.to_out.0.bias`, c),
-      crossQ: w.linear([`${p}.attn2.to_q.weight`], [c], c),
+      crossQ: w.linear([`${p}.attn2.to_q.weight`], [c], c, tokens),
       crossQBias: w.vector(`${p}.attn2.to_q.bias`, c),
       crossKv: w.linear([`${p}.attn2.to_k.weight`, `${p}.attn2.to_v.weight`], [c, c], config.crossAttentionDim),
       crossKvBias: w.concat([`${p}.attn2.to_k.bias`, `${p}.attn2.to_v.bias`], c),
-      crossOut: w.linear([`${p}.attn2.to_out.0.weight`], [c], c),
+      crossOut: w.linear([`${p}.attn2.to_out.0.weight`], [c], c, tokens),
       crossOutBias: w.vector(`${p}.attn2.to_out.0.bias`, c),
-      inverted: w.linear([`${p}.ff.conv_inverted.weight`], [2 * f], c, 'linear', true),
+      inverted: w.linear([`${p}.ff.conv_inverted.weight`], [2 * f], c, { ...tokens, convolution: true }),
       invertedBias: w.vector(`${p}.ff.conv_inverted.bias`, 2 * f),
       depth: w.depthwise(`${p}.ff.conv_depth.weight`, 2 * f, 3),
       depthBias: w.vector(`${p}.ff.conv_depth.bias`, 2 * f),
-      point: w.linear([`${p}.ff.conv_point.weight`], [c], f, 'linear', true),
+      point: w.linear([`${p}.ff.conv_point.weight`], [c], f, { ...tokens, convolution: true }),
     }));
   }
 

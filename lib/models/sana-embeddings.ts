@@ -39,7 +39,7 @@ export class SanaEmbeddings {
     const c = config.numAttentionHeads * config.attentionHeadDim;
     this.#dtype = w.dtype;
     this.#patch = {
-      weight: w.linear(['patch_embed.proj.weight'], [c], config.inChannels, 'linear', true),
+      weight: w.linear(['patch_embed.proj.weight'], [c], config.inChannels, { convolution: true }),
       bias: w.vector('patch_embed.proj.bias', c),
     };
     const embedder = (path: string): ScalarEmbedder => ({

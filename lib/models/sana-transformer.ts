@@ -14,7 +14,7 @@ import type { TransformerConfig } from '../runtime/configs.ts';
 import { positionEmbedding } from './position-embedding.ts';
 import { type Observer, type Perturbation, SanaBlocks, type TextContext } from './sana-block.ts';
 import { SanaEmbeddings } from './sana-embeddings.ts';
-import { Weights } from './weights.ts';
+import { type ModelDtype, Weights } from './weights.ts';
 
 /** What a forward takes. */
 export interface TransformerInputs {
@@ -40,7 +40,7 @@ export class SanaTransformer {
   readonly #outTable: Tensor; // [2, C]
   readonly #out: { weight: Tensor; bias: Tensor };
 
-  constructor(device: NativeDevice, config: TransformerConfig, dtype: 'f32' | 'bf16' | 'f16') {
+  constructor(device: NativeDevice, config: TransformerConfig, dtype: ModelDtype) {
     const w = new Weights(device, 'transformer', dtype);
     this.config = config;
     this.weights = w;

@@ -21,16 +21,29 @@ export interface WeightsProgress {
   readonly total: number;
 }
 
+/** What activations are. */
+export type ActivationDtype = 'f32' | 'bf16' | 'f16';
+
+/** What a model computes in. i8: bf16, and the products that a transformer's blocks are made of in bytes. */
+export type ModelDtype = ActivationDtype | 'i8';
+
+export function activationDtype(dtype: ModelDtype): ActivationDtype {
+  return dtype === 'i8' ? 'bf16' : dtype;
+}
+
 export class Weights {
-  /** The dtype of the matrices; vectors and small tables are f32 always. */
-  readonly dtype: DType;
+  /** The dtype of activations and of most matrices; vectors and small tables are f32 always. */
+  readonly dtype: ActivationDtype;
+  /** The dtype of the matrices that a transformer's blocks take every token through. */
+  readonly blockDtype: ModelDtype;
   readonly block: Block;
   readonly #device: NativeDevice;
   readonly #sources: Source[] = [];
   readonly #ones: Tensor[] = [];
 
-  constructor(device: NativeDevice, name: string, dtype: DType) {
-    this.dtype = dtype;
+  constructor(device: NativeDevice, name: string, dtype: ModelDtype) {
+    this.dtype = activationDtype(dtype);
+    this.blockDtype = dtype;
     this.#device = device;
     this.block = new Block(device, name);
   }
@@ -39,15 +52,18 @@ export class Weights {
     return this.block.bytes;
   }
 
-  /** Matrices of K columns stacked on top of each other: [N, K], as checkpoint tensors [rows, K] (or [rows, K, 1, 1]). */
+  /**
+   * Matrices of K columns stacked on top of each other: [N, K], as checkpoint tensors [rows, K], or [rows, K, 1, 1] of a
+   * `convolution`.
+   */
   linear(
     names: readonly string[],
     rows: readonly number[],
     k: number,
-    layout: Layout = 'linear',
-    convolution = false,
+    options: { layout?: Layout; convolution?: boolean; dtype?: ModelDtype } = {},
   ): Tensor {
-    const target = this.block.reserve(this.dtype, [rows.reduce((a, b) => a + b, 0), k], layout);
+    const { layout = 'linear', convolution = false, dtype = this.dtype } = options;
+    const target = this.block.reserve(dtype, [rows.reduce((a, b) => a + b, 0), k], layout);
     let firstRow = 0;
     names.forEach((name, i) => {
       const n = rows[i] ?? 0;

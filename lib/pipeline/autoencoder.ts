@@ -6,11 +6,11 @@ import type { Plan } from '../graph/planner.ts';
 import { Program, read, write } from '../graph/program.ts';
 import { Block, reshape, type Tensor } from '../graph/tensor.ts';
 import { AutoencoderDecoder, AutoencoderEncoder } from '../models/dc-ae.ts';
-import type { WeightsProgress } from '../models/weights.ts';
+import type { ActivationDtype, WeightsProgress } from '../models/weights.ts';
 import type { Component } from '../runtime/checkpoint.ts';
 import type { AutoencoderConfig } from '../runtime/configs.ts';
 import { tallestBands } from './band-height.ts';
-import type { ComputeDtype, Engine } from './engine.ts';
+import type { Engine } from './engine.ts';
 import { channelsFirst, checkTensor } from './layout.ts';
 import { resizeCropPlan } from './resolution.ts';
 import { convertInTiles, needsTiles, type Tiling, tilesAlong } from './tiling.ts';
@@ -58,11 +58,11 @@ export interface PictureStage {
 export class Autoencoder {
   readonly #engine: Engine;
   readonly #component: Component<AutoencoderConfig>;
-  readonly #dtype: ComputeDtype;
+  readonly #dtype: ActivationDtype;
   readonly #decoder: AutoencoderDecoder;
   readonly #encoder: AutoencoderEncoder;
 
-  constructor(engine: Engine, component: Component<AutoencoderConfig>, dtype: ComputeDtype) {
+  constructor(engine: Engine, component: Component<AutoencoderConfig>, dtype: ActivationDtype) {
     this.#engine = engine;
     this.#component = component;
     this.#dtype = dtype;

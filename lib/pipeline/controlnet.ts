@@ -6,10 +6,10 @@ import { type Block, reshape, type Tensor } from '../graph/tensor.ts';
 import { ControlNet } from '../models/controlnet.ts';
 import { fp16Clip } from '../models/sana-block.ts';
 import type { TransformerInputs } from '../models/sana-transformer.ts';
-import type { WeightsProgress } from '../models/weights.ts';
+import type { ModelDtype, WeightsProgress } from '../models/weights.ts';
 import type { Component } from '../runtime/checkpoint.ts';
 import type { TransformerConfig } from '../runtime/configs.ts';
-import type { ComputeDtype, Engine } from './engine.ts';
+import type { Engine } from './engine.ts';
 
 /** What a ControlNet is given for a generation. */
 export interface Control {
@@ -27,7 +27,7 @@ export class ControlNetPart {
     engine: Engine,
     component: Component<TransformerConfig>,
     base: TransformerConfig,
-    dtype: ComputeDtype,
+    dtype: ModelDtype,
     trainedInFp16: boolean,
   ) {
     this.#component = component;

@@ -5,8 +5,6 @@ import { Arena, type CallProfile, type Program } from '../graph/program.ts';
 import type { NativeDevice } from '../native.ts';
 import type { DeviceLease } from '../runtime/devices.ts';
 
-export type ComputeDtype = 'f32' | 'bf16' | 'f16';
-
 /** A program that ran, and the time each of its operators took. */
 export interface ProfiledProgram {
   readonly name: string;

@@ -3,8 +3,8 @@
 import { createHash } from 'node:crypto';
 import { basename, resolve } from 'node:path';
 import { repositoryOfSnapshot } from '../hub/repository.ts';
+import type { ModelDtype } from '../models/weights.ts';
 import { version } from '../package.ts';
-import type { ComputeDtype } from './engine.ts';
 import type { Parts } from './parts.ts';
 import type { CheckedRequest } from './request.ts';
 import type { DTypeName, GenerationParameters } from './types.ts';
@@ -57,8 +57,8 @@ export function nameOf({ folder }: { readonly folder: string }): string {
   return repositoryOfSnapshot(path) ?? basename(path);
 }
 
-export function publicDtype(dtype: ComputeDtype): DTypeName {
-  return ({ f32: 'float32', bf16: 'bfloat16', f16: 'float16' } as const)[dtype];
+export function publicDtype(dtype: ModelDtype): DTypeName {
+  return ({ f32: 'float32', bf16: 'bfloat16', f16: 'float16', i8: 'int8' } as const)[dtype];
 }
 
 export function sha256(data: NodeJS.ArrayBufferView): string {

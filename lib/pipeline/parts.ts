@@ -1,13 +1,14 @@
 /** The models of a pipeline: where they compute, which of them are in memory, and what they make of a request. */
 
 import { join } from 'node:path';
+import { type ActivationDtype, activationDtype, type ModelDtype } from '../models/weights.ts';
 import { version } from '../package.ts';
 import { cacheFolder } from '../runtime/cache-folder.ts';
 import type { Checkpoint } from '../runtime/checkpoint.ts';
 import { SCHEDULERS_OF } from '../schedulers/index.ts';
 import { Autoencoder } from './autoencoder.ts';
 import { ControlNetPart } from './controlnet.ts';
-import { type ComputeDtype, type Engine, formatBytes } from './engine.ts';
+import { type Engine, formatBytes } from './engine.ts';
 import { InstructionCache } from './instruction-cache.ts';
 import type { CheckedLoadOptions } from './load-options.ts';
 import type { CheckedRequest, ModelTraits } from './request.ts';
@@ -27,7 +28,7 @@ const SMALL_ENCODER = 256e6;
 function instructionsOf(
   { textEncoder: { files } }: Checkpoint,
   { device }: Engine,
-  dtype: ComputeDtype,
+  dtype: ActivationDtype,
   asked: CheckedLoadOptions['instructionCache'],
 ): InstructionCache | undefined {
   const worth = files.reduce((sum, { bytes }) => sum + bytes, 0) >= SMALL_ENCODER;
@@ -44,7 +45,7 @@ function instructionsOf(
 export class Parts {
   readonly engine: Engine;
   readonly checkpoint: Checkpoint;
-  readonly dtype: ComputeDtype;
+  readonly dtype: ModelDtype;
   readonly offload: CheckedLoadOptions['offload'];
   readonly textEncoder: TextEncoder;
   readonly transformer: Transformer;
@@ -55,7 +56,7 @@ export class Parts {
   constructor(
     engine: Engine,
     checkpoint: Checkpoint,
-    dtype: ComputeDtype,
+    dtype: ModelDtype,
     offload: CheckedLoadOptions['offload'],
     trainedInFp16: { readonly transformer: boolean; readonly controlnet: boolean },
     instructionCache: CheckedLoadOptions['instructionCache'],
@@ -65,7 +66,7 @@ export class Parts {
     this.dtype = dtype;
     this.offload = offload;
     // Gemma-2 and DC-AE leave the range of f16, as the released models' own instructions have it: bf16 for them.
-    const others = dtype === 'f16' ? 'bf16' : dtype;
+    const others = dtype === 'f16' ? 'bf16' : activationDtype(dtype);
     this.textEncoder = new TextEncoder(
       engine,
       checkpoint.textEncoder,
@@ -119,7 +120,7 @@ export class Parts {
         ? Math.max(this.denoisingBytes, ...parts.map(({ bytes }) => bytes))
         : resident.reduce((sum, { bytes }) => sum + bytes, 0),
       `Loading the weights (${parts.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(', ')})`,
-      "Free memory, use dtype 'bfloat16', offload: 'text-encoder' or 'sequential', or a smaller model.",
+      "Free memory, use dtype 'bfloat16' or 'int8', offload: 'text-encoder' or 'sequential', or a smaller model.",
     );
     const totalBytes = resident.reduce((sum, { bytes }) => sum + bytes, 0);
     let before = 0;

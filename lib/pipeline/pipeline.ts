@@ -2,14 +2,15 @@
 
 import { argumentError } from '../errors.ts';
 import { readImage } from '../image/input.ts';
+import type { ModelDtype } from '../models/weights.ts';
 import { BUILT_IN_MODEL } from '../runtime/built-in.ts';
 import { openCheckpoint } from '../runtime/checkpoint.ts';
-import { defaultDtype, openDevice } from '../runtime/devices.ts';
+import { defaultDtype, openDevice, takesMatrices } from '../runtime/devices.ts';
 import { wasTrainedInFp16 } from '../runtime/fp16.ts';
 import type { Vocabulary } from '../runtime/vocabulary.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { refuseControl } from './control-image.ts';
-import { type ComputeDtype, Engine } from './engine.ts';
+import { Engine } from './engine.ts';
 import { explain } from './explain.ts';
 import { checkChoice } from './fields.ts';
 import { fingerprint } from './fingerprint.ts';
@@ -338,12 +339,14 @@ function either(one: AbortSignal, other: AbortSignal | undefined): AbortSignal {
   return other === undefined ? one : AbortSignal.any([one, other]);
 }
 
-function computeDtype(dtype: CheckedLoadOptions['dtype'], engine: Engine): ComputeDtype {
-  if (dtype === 'auto') return defaultDtype(engine.device.info);
-  if (dtype === 'float32') return 'f32';
-  if (dtype === 'bfloat16') return 'bf16';
-  if (engine.deviceId !== 'cpu') return 'f16';
-  throw argumentError('dtype', "'auto', 'float32' or 'bfloat16' on the CPU", dtype);
+function computeDtype(asked: CheckedLoadOptions['dtype'], { device, deviceId }: Engine): ModelDtype {
+  if (asked === 'auto') return defaultDtype(device.info);
+  const dtype = ({ float32: 'f32', bfloat16: 'bf16', float16: 'f16', int8: 'i8' } as const)[asked];
+  if (takesMatrices(device, dtype)) return dtype;
+  const others = (['f16', 'i8'] as const).filter((other) => takesMatrices(device, other)).map(publicDtype);
+  const able = ['auto', 'float32', 'bfloat16', ...others].map((name) => `'${name}'`);
+  const last = able.pop();
+  throw argumentError('dtype', `${able.join(', ')} or ${last} on ${deviceId === 'cpu' ? 'the CPU' : deviceId}`, asked);
 }
 
 async function asTensor(image: ImageInput | TensorLike): Promise<TensorLike> {

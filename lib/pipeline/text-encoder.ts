@@ -9,12 +9,12 @@ import type { Plan } from '../graph/planner.ts';
 import { Program, read, write } from '../graph/program.ts';
 import { Block, type Tensor } from '../graph/tensor.ts';
 import { embeddingName, Gemma2, rotaryAngles } from '../models/gemma2.ts';
-import type { WeightsProgress } from '../models/weights.ts';
+import type { ActivationDtype, WeightsProgress } from '../models/weights.ts';
 import type { DType } from '../native.ts';
 import type { Component } from '../runtime/checkpoint.ts';
 import type { Gemma2Config } from '../runtime/configs.ts';
 import type { TextSelection } from '../text/selection.ts';
-import type { ComputeDtype, Engine } from './engine.ts';
+import type { Engine } from './engine.ts';
 import type { InstructionCache } from './instruction-cache.ts';
 import { PromptCache } from './prompt-cache.ts';
 
@@ -51,7 +51,7 @@ export class TextEncoder {
   readonly #cache = new PromptCache();
   readonly #engine: Engine;
   readonly #component: Component<Gemma2Config>;
-  readonly #dtype: ComputeDtype;
+  readonly #dtype: ActivationDtype;
   readonly #instructions: InstructionCache | undefined;
   #model: Gemma2;
   #prefix: Prefix | undefined;
@@ -60,7 +60,7 @@ export class TextEncoder {
   constructor(
     engine: Engine,
     component: Component<Gemma2Config>,
-    dtype: ComputeDtype,
+    dtype: ActivationDtype,
     instructions?: InstructionCache,
   ) {
     this.#instructions = instructions;

@@ -9,12 +9,12 @@ import { type Adapter, Adapters } from '../lora/adapters.ts';
 import { readLoraFile } from '../lora/lora-file.ts';
 import { fp16Clip } from '../models/sana-block.ts';
 import { SanaTransformer, type TransformerInputs } from '../models/sana-transformer.ts';
-import type { WeightsProgress } from '../models/weights.ts';
+import type { ModelDtype, WeightsProgress } from '../models/weights.ts';
 import type { Component } from '../runtime/checkpoint.ts';
 import type { TransformerConfig } from '../runtime/configs.ts';
 import type { StepCoefficients } from '../schedulers/schedule.ts';
 import { type Control, ControlGraph, type ControlNetPart } from './controlnet.ts';
-import type { ComputeDtype, Engine } from './engine.ts';
+import type { Engine } from './engine.ts';
 import { checkFinite } from './fields.ts';
 import { channelsLast, checkTensor } from './layout.ts';
 import { type CheckedLora, checkLoraName } from './lora-options.ts';
@@ -47,7 +47,7 @@ export class Transformer {
   constructor(
     engine: Engine,
     component: Component<TransformerConfig>,
-    dtype: ComputeDtype,
+    dtype: ModelDtype,
     trainedInFp16: boolean,
     controlnet?: ControlNetPart,
   ) {

@@ -6,7 +6,7 @@ import type { SanaImage } from '../image/image.ts';
 export type SchedulerName = 'flow-dpm-solver' | 'flow-euler' | 'scm';
 export type DeviceName = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
 export type DecodeTiling = 'auto' | 'blend';
-export type DTypeName = 'float32' | 'bfloat16' | 'float16';
+export type DTypeName = 'float32' | 'bfloat16' | 'float16' | 'int8';
 
 /** Numbers with a shape, row-major. Latents and images of components are in NCHW order. */
 export interface TensorLike {
@@ -28,7 +28,10 @@ export type ImageInput = string | Buffer | SanaImage | RawImage | Sharp;
 export interface LoadOptions {
   /** Where to compute. `auto` (the default): the first usable GPU, else the CPU. */
   readonly device?: DeviceName;
-  /** What to compute in. `auto` (the default): bfloat16 where the device computes it, else float32. */
+  /**
+   * What to compute in. `auto` (the default): bfloat16 where the device computes it, else float32. `int8`: bfloat16, and
+   * the matrix products of the transformer's blocks in bytes.
+   */
   readonly dtype?: 'auto' | DTypeName;
   /** The files to load where a folder holds several: `fp16` for `*.fp16.safetensors`. Default: the unsuffixed ones. */
   readonly variant?: string;

@@ -2,7 +2,7 @@
 
 import { basename } from 'node:path';
 import { argumentError, SanaError } from '../errors.ts';
-import { addon, type NativeDevice, type NativeDeviceInfo, nativeLibraries } from '../native.ts';
+import { addon, type DType, type NativeDevice, type NativeDeviceInfo, nativeLibraries } from '../native.ts';
 
 /** A device this machine has. */
 export interface DeviceInfo {
@@ -139,4 +139,15 @@ function whyNoGpu(): string[] {
 /** The dtype that `auto` means on a device: bf16 where it computes that natively, else f32. */
 export function defaultDtype({ backend, path }: Pick<NativeDeviceInfo, 'backend' | 'path'>): 'f32' | 'bf16' {
   return backend !== 'cpu' || path === 'avx512-bf16' ? 'bf16' : 'f32';
+}
+
+/** Whether a device has products with matrices of this dtype: its backend says what it packs. */
+export function takesMatrices(device: NativeDevice, dtype: DType): boolean {
+  try {
+    device.tensorBytes(dtype, 'linear', [1, 1]);
+    return true;
+  } catch (error) {
+    if (error instanceof SanaError && error.code === 'ERR_SANA_PROGRAM') return false;
+    throw error;
+  }
 }

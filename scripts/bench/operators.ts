@@ -1,6 +1,6 @@
 /**
  * `npm run bench:operators`: matrix products and convolutions beside torch's, alternating A B A B in one run, in f32 and
- * bf16, for the shapes of the 0.6B model at 512 pixels with guidance and of the autoencoder. Convolutions are compared
+ * bf16, and products of i8 alone, for the shapes of the 0.6B model at 512 pixels with guidance and of the autoencoder. Convolutions are compared
  * with the better of torch's two layouts.
  *
  *   SANA_BENCH_PYTHON=python3 npm run bench:operators -- [--threads 2] [--blocks 3] [--output FILE]
@@ -17,11 +17,12 @@ import {
   makeRecord,
   writeRecords,
 } from '../../lib/bench/record.ts';
-import { floorMs } from '../../lib/bench/roofline.ts';
+import { floorMs, type RooflineDtype } from '../../lib/bench/roofline.ts';
 import { pairRatios, quantile } from '../../lib/bench/statistics.ts';
 import { Graph } from '../../lib/graph/graph.ts';
 import { Arena, costs, Program, write } from '../../lib/graph/program.ts';
 import { Block } from '../../lib/graph/tensor.ts';
+import { activationDtype } from '../../lib/models/weights.ts';
 import { addon } from '../../lib/native.ts';
 import { torchRandn } from '../../lib/pipeline/noise.ts';
 import { openDevice } from '../../lib/runtime/devices.ts';
@@ -62,14 +63,18 @@ const machine = describeMachine(peer === undefined ? {} : { torch: peer.torchVer
 const where = { machine, commit: describeCommit() };
 const records: BenchmarkRecord[] = [];
 try {
-  for (const shape of shapes) for (const dtype of ['f32', 'bf16'] as const) records.push(await compare(shape, dtype));
+  for (const shape of shapes) {
+    for (const dtype of ['f32', 'bf16', 'i8'] as const) {
+      if (dtype !== 'i8' || shape.op === 'linear') records.push(await compare(shape, dtype));
+    }
+  }
   if (output !== undefined) writeRecords(output, records);
 } finally {
   await peer?.dispose();
   lease.release();
 }
 
-async function compare(shape: Shape, dtype: 'f32' | 'bf16'): Promise<BenchmarkRecord> {
+async function compare(shape: Shape, dtype: RooflineDtype): Promise<BenchmarkRecord> {
   const folder = mkdtempSync(join(tmpdir(), 'sana-bench-'));
   const block = new Block(device, 'operands');
   const arena = new Arena(device);
@@ -86,7 +91,7 @@ async function compare(shape: Shape, dtype: 'f32' | 'bf16'): Promise<BenchmarkRe
       shape.op === 'linear'
         ? block.reserve(dtype, stored, 'linear')
         : block.reserve(dtype, [shape.channels, 3, 3, shape.channels], 'conv2d');
-    const converted = g.convert(x, { dtype });
+    const converted = g.convert(x, { dtype: activationDtype(dtype) });
     if (shape.op === 'linear') g.linear(converted, weight);
     else g.conv2d(converted, weight);
     block.allocate();
@@ -124,6 +129,7 @@ async function compare(shape: Shape, dtype: 'f32' | 'bf16'): Promise<BenchmarkRe
     for (let i = 0; i < blocks; i++) {
       ours.push(...(await own()));
       for (const [j, command] of layoutsOf(shape).entries()) {
+        if (dtype === 'i8') break; // torch has none on the CPU to compare with
         const times = (await peer?.run({ ...command, dtype, threads, runs, warmup: 2 })) ?? [];
         theirs[j]?.push(...times);
       }
@@ -135,7 +141,7 @@ async function compare(shape: Shape, dtype: 'f32' | 'bf16'): Promise<BenchmarkRe
     const { op, ...sizes } = shape;
     const record = makeRecord(
       {
-        case: { stage: `op:${op}`, batch: 1, dtype, acc: 'f32', threads, shape: sizes },
+        case: { stage: `op:${op}`, batch: 1, dtype, acc: dtype === 'i8' ? 'i32' : 'f32', threads, shape: sizes },
         impl: 'sana-native',
         options: { path: device.info.path },
         warmup: runs,

@@ -54,6 +54,7 @@ describe('bench roofline', () => {
   it('takes the ceiling that binds', () => {
     assert.equal(floorMs({ flops: 5e9, bytes: 4e6 }, 'f32', ceilings), 10);
     assert.equal(floorMs({ flops: 5e9, bytes: 4e6 }, 'bf16', ceilings), 5);
+    assert.equal(floorMs({ flops: 5e9, bytes: 4e6 }, 'i8', ceilings), 2.5);
     assert.equal(floorMs({ flops: 5e9, bytes: 8e8 }, 'bf16', ceilings), 20);
   });
 

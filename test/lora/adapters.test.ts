@@ -4,7 +4,8 @@ import { Adapters } from '../../lib/lora/adapters.ts';
 import { readLoraFile } from '../../lib/lora/lora-file.ts';
 import { Merger } from '../../lib/lora/merge.ts';
 import { SanaTransformer } from '../../lib/models/sana-transformer.ts';
-import { type ComputeDtype, Engine } from '../../lib/pipeline/engine.ts';
+import type { ModelDtype } from '../../lib/models/weights.ts';
+import { Engine } from '../../lib/pipeline/engine.ts';
 import { type Checkpoint, openCheckpoint } from '../../lib/runtime/checkpoint.ts';
 import { openDevice } from '../../lib/runtime/devices.ts';
 import { CheckpointCopy, elementsOf, weightFiles } from '../support/checkpoints.ts';
@@ -14,7 +15,7 @@ import { temporaryFolder } from '../support/files.ts';
 import { loraFile, loraTensors, pairOf, tensor, writeLora } from '../support/loras.ts';
 import { tinyModel } from '../support/pipelines.ts';
 
-const dtypes: readonly ComputeDtype[] = testDevice === 'cpu' ? ['f32', 'bf16'] : ['f32', 'bf16', 'f16'];
+const dtypes: readonly ModelDtype[] = testDevice === 'cpu' ? ['f32', 'bf16', 'i8'] : ['f32', 'bf16', 'f16', 'i8'];
 
 /** A transformer whose packed weights can be looked at. */
 class Fixture {
@@ -23,13 +24,13 @@ class Fixture {
   readonly model: SanaTransformer;
   readonly adapters: Adapters;
 
-  private constructor(checkpoint: Checkpoint, dtype: ComputeDtype) {
+  private constructor(checkpoint: Checkpoint, dtype: ModelDtype) {
     this.checkpoint = checkpoint;
     this.model = new SanaTransformer(this.engine.device, checkpoint.transformer.config, dtype);
     this.adapters = new Adapters(this.engine, this.model.weights, checkpoint.transformer);
   }
 
-  static async load(dtype: ComputeDtype, model = tinyModel): Promise<Fixture> {
+  static async load(dtype: ModelDtype, model = tinyModel): Promise<Fixture> {
     const fixture = new Fixture(await openCheckpoint(model), dtype);
     await fixture.model.weights.load(fixture.checkpoint.transformer);
     return fixture;

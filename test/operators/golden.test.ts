@@ -234,11 +234,11 @@ describe('operators against the float64 results of the reference', () => {
       const x = nhwc(golden.get(`${name}.in`));
       const result = await run({ x }, (w) => {
         const p = `${name}.w`;
-        const inverted = w.linear([`${p}.conv_inverted.weight`], [2 * f], c, 'linear', true);
+        const inverted = w.linear([`${p}.conv_inverted.weight`], [2 * f], c, { convolution: true });
         const invertedBias = w.vector(`${p}.conv_inverted.bias`, 2 * f);
         const depth = w.depthwise(`${p}.conv_depth.weight`, 2 * f, 3);
         const depthBias = w.vector(`${p}.conv_depth.bias`, 2 * f);
-        const point = w.linear([`${p}.conv_point.weight`], [c], f, 'linear', true);
+        const point = w.linear([`${p}.conv_point.weight`], [c], f, { convolution: true });
         const norm = normed ? w.vector(`${p}.norm.weight`, c) : undefined;
         const bias = normed ? w.vector(`${p}.norm.bias`, c) : undefined;
         return (g, input) => {

@@ -1,6 +1,16 @@
+import assert from 'node:assert/strict';
 import { type ActivationName, linear } from '../reference/matrix.ts';
-import type { Maker } from '../support/operands.ts';
-import { type Example, testOperator } from '../support/operators.ts';
+import { type Activation, Maker, type Operand } from '../support/operands.ts';
+import {
+  assertExpected,
+  deviceOn,
+  type Example,
+  nameOf,
+  paths,
+  run,
+  testOperator,
+  WeightFiles,
+} from '../support/operators.ts';
 
 interface LinearCase {
   readonly x: readonly number[]; // [..., K]
@@ -14,6 +24,7 @@ interface LinearCase {
   readonly views?: boolean; // x, residual and out are columns of wider tensors
   readonly mixed?: boolean; // out and residual are of the other dtype
   readonly parts?: readonly number[]; // the weight is stacked from tensors of so many rows
+  readonly i8?: boolean; // the weight
 }
 
 /** Weights keep the outputs near 1. */
@@ -28,7 +39,8 @@ function linearExample(make: Maker, c: LinearCase): Example {
   const x = make.activation(c.x, view(K, 1));
   const layout = gated ? 'gatedLinear' : 'linear';
   const packed = c.parts ? ({ layout, parts: c.parts } as const) : ({ layout } as const);
-  const weight = make.activation([c.n, K], { ...packed, scale: 3 / Math.sqrt(K) });
+  const i8 = c.i8 ? ({ dtype: 'i8' } as const) : {};
+  const weight = make.activation([c.n, K], { ...packed, ...i8, scale: 3 / Math.sqrt(K) });
   const bias = c.bias ? make.vector([c.n]) : undefined;
   const gate = c.gate ? make.vector([c.gate, c.n]) : undefined;
   // Where the output is a view, the residual is the same columns of as wide a tensor: the operator may overwrite it.
@@ -36,7 +48,9 @@ function linearExample(make: Maker, c: LinearCase): Example {
   const out = make.out(shape, { dtype, ...view(width, 5) });
   const given = { ...(bias && { bias }), ...(gate && { gate }), ...(residual && { residual }) };
   const data = Object.fromEntries(Object.entries(given).map(([name, operand]) => [name, operand.data]));
-  const expected = linear({ x: x.data, weight: weight.data, ...data, M, N: c.n, K, activation, clip, gated });
+  const sizes = { M, N: c.n, K };
+  const options = { activation, clip, gated, quantized: c.i8 ?? false };
+  const expected = linear({ x: x.data, weight: weight.data, ...data, ...sizes, ...options });
   return {
     op: 'linear',
     operands: { x, weight, ...given, out },
@@ -90,3 +104,118 @@ const cases: readonly LinearCase[] = [
 ];
 
 testOperator('linear', (make) => cases.map((c) => linearExample(make, c)));
+
+const i8Cases: readonly LinearCase[] = [
+  // the transformer's: projections, the two of the feed-forward
+  { x: [3, 5, 1152], n: 1152, ...all, gate: 3 },
+  { x: [2, 7, 2240], n: 560, ...all, gate: 2, clip: 2 },
+  { x: [2, 3, 1152], n: 1440, bias: true, activation: 'silu' },
+  { x: [1, 3, 2880], n: 1152, gate: 1, residual: true },
+  { x: [9, 1152], n: 128 + 72 + 56, bias: true, parts: [128, 72, 56] },
+  // more rows than a task takes, in one pass over the channels and in several
+  { x: [400, 96], n: 65, ...all },
+  { x: [395, 4700], n: 35, bias: true, activation: 'relu' },
+  { x: [2, 9001], n: 33 },
+  // the smallest, no multiple of four, of a panel, of a vector
+  { x: [1, 1], n: 1, ...all, gate: 1, activation: 'relu' },
+  { x: [1, 7], n: 3, ...all, clip: 0.5 },
+  { x: [17, 33], n: 31, ...all, gate: 17, activation: 'gelu-tanh', views: true },
+  { x: [2, 3, 5, 19], n: 67, bias: true, gate: 2, activation: 'silu', clip: 0.25, views: true },
+  { x: [13, 64], n: 33, ...all, mixed: true, views: true },
+  { x: [14, 2], n: 100, gate: 7, mixed: true },
+  { x: [6, 50], n: 1 + 15 + 33 + 2, parts: [1, 15, 33, 2] },
+  { x: [29, 131], n: 96, residual: true, views: true },
+];
+
+describe('linear with a weight of i8', () => {
+  testOperator('linear', (make) => i8Cases.map((c) => linearExample(make, { ...c, i8: true })));
+
+  let files: WeightFiles;
+  before(() => {
+    files = new WeightFiles();
+  });
+  after(() => files.dispose());
+
+  /** A product of these rows, and nothing else. */
+  function plainExample(dtype: Activation, x: Float32Array, weight: Float32Array, K: number): Example {
+    const [M, N] = [x.length / K, weight.length / K];
+    const operands: Record<string, Operand> = {
+      x: { dtype, shape: [M, K], data: x },
+      weight: { dtype: 'i8', layout: 'linear', shape: [N, K], data: weight },
+      out: { dtype: 'f32', shape: [M, N] },
+    };
+    const expected = { out: linear({ x, weight, M, N, K, quantized: true }) };
+    return { op: 'linear', operands, attributes: { activation: 'none', clip: 0 }, expected };
+  }
+
+  it('gives the same bits on every instruction set', async () => {
+    const exact = i8Cases.filter(({ activation = 'none' }) => activation === 'none' || activation === 'relu');
+    for (const dtype of ['f32', 'bf16'] as const) {
+      for (const c of exact) {
+        const example = linearExample(new Maker(dtype), { ...c, i8: true });
+        const outcomes = await Promise.all(paths.map((path) => run(deviceOn(path, 2), files, example)));
+        for (const [i, { bytes }] of outcomes.entries()) {
+          const same = outcomes[0]?.bytes.out?.equals(bytes.out ?? Buffer.alloc(0));
+          assert(same, `${nameOf(example)}: ${paths[i]} has other bits than ${paths[0]}`);
+        }
+      }
+    }
+  });
+
+  for (const path of paths) {
+    describe(`on ${path}`, () => {
+      it('sums as many products of the largest bytes as it may, in both signs', async () => {
+        const K = 131072;
+        const ones = new Float32Array(K).fill(1);
+        const x = Float32Array.from([...ones, ...ones.fill(-1)]);
+        const example = plainExample('f32', x, new Float32Array(K).fill(-3), K);
+        const outcome = await run(deviceOn(path, 2), files, example);
+        assertExpected(example, outcome, 'products of -127 and 127');
+      });
+
+      it('rounds halves to even', async () => {
+        const K = 8;
+        const x = Float32Array.of(127, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 63.5);
+        const weight = new Float32Array(K * K).map((_, i) => (i % (K + 1) === 0 ? 127 : 0)); // the bytes themselves
+        const outcome = await run(deviceOn(path, 1), files, plainExample('f32', x, weight, K));
+        assert.deepEqual(
+          [...(outcome.values.out ?? [])].map((value) => Math.round(value / 127)),
+          [127, 0, 2, 2, 0, -2, -2, 64],
+        );
+      });
+
+      it('makes NaN of a row with a NaN or an infinity, and of that row only', async () => {
+        const [M, N, K] = [9, 40, 70];
+        for (const dtype of ['f32', 'bf16'] as const) {
+          const make = new Maker(dtype);
+          const { data: x } = make.activation([M, K]);
+          const { data: weight } = make.vector([N, K]);
+          x[1 * K] = Number.NaN;
+          x[4 * K + 37] = Number.POSITIVE_INFINITY;
+          x[7 * K + K - 1] = Number.NEGATIVE_INFINITY;
+          const { values } = await run(deviceOn(path, 1), files, plainExample(dtype, x, weight, K));
+          const found = Array.from(values.out ?? [], (value) => Number.isNaN(value));
+          assert.deepEqual(
+            found,
+            Array.from({ length: M * N }, (_, i) => [1, 4, 7].includes(Math.floor(i / N))),
+          );
+        }
+      });
+
+      it('makes zero of rows of zeros, and of rows that are too small for a scale', async () => {
+        const [N, K] = [3, 10];
+        const rows = [0, 1, 2 ** -149, 2 ** -126, 127 * 2 ** -127, 127 * 2 ** -126]; // the last has a scale
+        const x = Float32Array.from(rows.flatMap((value) => new Array<number>(K).fill(value)));
+        const weight = Float32Array.from({ length: N * K }, (_, i) => (i < K ? 0 : i < 2 * K ? 1 : 2 ** -130));
+        const { values } = await run(deviceOn(path, 1), files, plainExample('f32', x, weight, K));
+        const products = [...(values.out ?? [])];
+        const [one, least] = [products[3 + 1] ?? 0, products[5 * N + 1] ?? 0];
+        assert(Math.abs(one - K) < 1e-5 && Math.abs(least - K * 127 * 2 ** -126) < 2 ** -130);
+        assert.deepEqual(
+          products,
+          rows.flatMap((_, i) => [0, i === 1 ? one : i === 5 ? least : 0, 0]),
+        );
+      });
+    });
+  }
+});

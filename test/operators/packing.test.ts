@@ -39,6 +39,15 @@ function linearExample(dtype: Activation, from: Stored, n: number, K: number, pa
 }
 const attributes = { activation: 'none', clip: 0 } as const;
 
+/** The same as bytes, with a scale for each row: to the rounding of the product. */
+function i8Example(dtype: Activation, from: Stored, n: number, K: number, parts?: readonly number[]): Example {
+  const { tolerance: _, ...example } = linearExample(dtype, from, n, K, parts);
+  const { x, weight } = example.operands as { x: Operand; weight: Operand };
+  const [given, data] = [x.data ?? new Float32Array(), weight.data ?? new Float32Array()];
+  const expected = { out: linear({ x: given, weight: data, M: K, N: n, K, quantized: true }) };
+  return { ...example, operands: { ...example.operands, weight: { ...weight, dtype: 'i8' } }, expected };
+}
+
 /** The products of gate rows and others: exact in f32 for bf16 weights, to its last bit for f32. */
 function gatedExample(dtype: Activation, from: Stored, n: number, K: number, parts?: readonly number[]): Example {
   const example = linearExample(dtype, from, n, K, parts);
@@ -104,6 +113,12 @@ const tables: Readonly<Record<string, (dtype: Activation, from: Stored) => Examp
     linearExample(dtype, from, 33, 17),
     linearExample(dtype, from, 100, 9, [1, 30, 2, 32, 35]), // odd parts, over the edges of groups and panels
     linearExample(dtype, from, 70, 259, [35, 35]), // more inputs than a run
+  ],
+  'linear of i8': (dtype, from) => [
+    i8Example(dtype, from, 1, 1),
+    i8Example(dtype, from, 33, 17),
+    i8Example(dtype, from, 100, 9, [1, 30, 2, 32, 35]),
+    i8Example(dtype, from, 70, 259, [35, 35]),
   ],
   gatedLinear: (dtype, from) => [
     gatedExample(dtype, from, 2, 3),
@@ -188,6 +203,46 @@ describe('packing', () => {
     assert.deepEqual(Array.from(read), Array.from(data)); // of typed arrays, no NaN equals another
   });
 
+  it('replaces rows of i8, and puts them back, with the bytes of packing all at once', async () => {
+    const [n, K, first, count] = [70, 259, 13, 40];
+    const weight: Operand = { dtype: 'i8', shape: [n, K], layout: 'linear', data: numbers('bf16', n * K) };
+    const bytes = device().tensorBytes('i8', 'linear', weight.shape);
+    const other = Float32Array.from({ length: count * K }, (_, i) => 100 - (i % 201));
+    const data = Float32Array.from(weight.data ?? []);
+    data.set(other, first * K);
+    const [buffer, whole] = [device().allocate(bytes), device().allocate(bytes)];
+    const read = async (from: typeof buffer) => new Uint8Array(await device().read(from, 0, bytes));
+    const replace = async (rows: Float32Array) => {
+      const target = { offset: 0, dtype: 'i8', layout: 'linear', shape: weight.shape, pitch: K } as const;
+      const source = {
+        data: new Uint8Array(rows.slice().buffer),
+        dataDtype: 'f32',
+        rows: count,
+        rowElements: K,
+      } as const;
+      assert.equal(await device().pack({ ...source, buffer, target, firstRow: first }), 0);
+    };
+    await files.pack(device(), buffer, weight, 0);
+    const before = await read(buffer);
+    await files.pack(device(), whole, { ...weight, data }, 0);
+    await replace(other);
+    assert.deepEqual(await read(buffer), await read(whole));
+    assert.notDeepEqual(await read(buffer), before);
+    await replace((weight.data ?? new Float32Array()).subarray(first * K, (first + count) * K));
+    assert.deepEqual(await read(buffer), before);
+    buffer.dispose();
+    whole.dispose();
+  });
+
+  it('takes about half of the memory in i8 that bf16 takes, and has i8 in linear only', () => {
+    const [i8, bf16] = (['i8', 'bf16'] as const).map((dtype) => device().tensorBytes(dtype, 'linear', [5760, 1152]));
+    assert.ok((i8 ?? 0) < 0.51 * (bf16 ?? 0));
+    for (const layout of ['gatedLinear', 'conv2d'] as const) {
+      const shape = layout === 'conv2d' ? [32, 3, 3, 32] : [32, 32];
+      assert.throws(() => device().tensorBytes('i8', layout, shape), /must be f32, bf16 or f16/);
+    }
+  });
+
   it('counts NaN and infinities wherever they are, in every layout', async () => {
     const shapes: Record<Exclude<Layout, 'dense'>, readonly number[]> = {
       linear: [37, 300],
@@ -198,7 +253,8 @@ describe('packing', () => {
     };
     for (const [layout, shape] of Object.entries(shapes)) {
       for (const from of stored) {
-        for (const dtype of layout === 'depthwise' ? (['f32'] as const) : dtypes) {
+        const targets = layout === 'depthwise' ? ['f32'] : layout === 'linear' ? [...dtypes, 'i8'] : dtypes;
+        for (const dtype of targets as readonly Operand['dtype'][]) {
           const clean = numbers(
             from,
             shape.reduce((product, size) => product * size, 1),

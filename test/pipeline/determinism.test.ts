@@ -9,7 +9,7 @@ import { assertRun, golden, repeat, runOf } from '../support/runs.ts';
 
 const prompts = ['a red fox in snow', 'a much longer prompt, of a lighthouse by the sea at night', 'x'];
 
-for (const dtype of ['float32', 'bfloat16'] as const) {
+for (const dtype of ['float32', 'bfloat16', 'int8'] as const) {
   describe(`the same seed gives the same bytes, in ${dtype}`, () => {
     let pipe: SanaPipeline;
     before(async () => {

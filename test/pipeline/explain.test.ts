@@ -41,13 +41,15 @@ describe('explain', () => {
     });
   }
 
-  it('foretells the peak in bfloat16, for any number of threads', async () => {
-    for (const threads of [1, 3]) {
-      await using pipe = await loadTiny({ dtype: 'bfloat16', threads });
-      const { memory } = await pipe.explain(small);
-      assert.equal((await pipe.generate(small)).memory.peakBytes, memory.peakBytes);
-    }
-  });
+  for (const dtype of ['bfloat16', 'int8'] as const) {
+    it(`foretells the peak in ${dtype}, for any number of threads`, async () => {
+      for (const threads of [1, 3]) {
+        await using pipe = await loadTiny({ dtype, threads });
+        const { memory } = await pipe.explain(small);
+        assert.equal((await pipe.generate(small)).memory.peakBytes, memory.peakBytes);
+      }
+    });
+  }
 
   it('takes nothing from the device, and needs no weights', async () => {
     const device = watchDevice();

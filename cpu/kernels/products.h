@@ -1,0 +1,223 @@
+// What a 32-bit lane of packed weights (cpu/pack.h) holds, how activations are staged for it and multiplied with it.
+//
+//   kElements   inputs in a lane of weights
+//   kStaged     staged lanes for a lane of weights
+//   kStageCost  quarters of a cycle that staging them takes, about
+//   kScaled     rows are staged as bytes times a scale of their own, and sums are integers
+//   stage       puts a row's inputs into its lanes; whole vectors may be written
+//   step        sums[i][j] += row i's inputs * weights of column vector j, for one lane of weights
+
+#pragma once
+
+#include "cpu/kernels/byte_lanes.h"
+#include "cpu/pack.h"
+#include "cpu/simd.h"
+
+namespace sana::cpu::SANA_ISA {
+
+// ---- f32 -----------------------------------------------------------------------------------------------------------
+
+struct F32Product {
+  static constexpr int kElements = 1, kStaged = 1, kStageCost = 2;
+  static constexpr bool kScaled = false;
+
+  static SANA_INLINE void stage(float* lanes, const float* x, int64_t count) { memcpy(lanes, x, count * sizeof *x); }
+
+  template <int kRows>
+  static SANA_INLINE void step(const float* const* rows, int64_t pitch, int64_t k, const float* w,
+                               Vec (&sums)[kRows][2]) {
+    const Vec w0 = load(w), w1 = load(w + kLanes);
+#pragma GCC unroll 12
+    for (int i = 0; i < kRows; ++i) {
+      const Vec x = splat(rows[i / 3][i % 3 * pitch + k]);
+      sums[i][0] = fma(x, w0, sums[i][0]);
+      sums[i][1] = fma(x, w1, sums[i][1]);
+    }
+  }
+};
+
+// ---- bf16 ----------------------------------------------------------------------------------------------------------
+
+#ifdef SANA_ISA_avx512bf16
+
+// Pairs stay bf16: one instruction multiplies both and adds them to the f32 sum.
+struct BF16Product {
+  static constexpr int kElements = 2, kStaged = 1, kStageCost = 2;
+  static constexpr bool kScaled = false;
+
+  static SANA_INLINE void stage(float* lanes, const bf16* x, int64_t count) {
+    memcpy(lanes, x, count * sizeof *x);
+    if (count % 2) memset(reinterpret_cast<char*>(lanes) + count * sizeof *x, 0, sizeof *x);
+  }
+
+  template <int kRows>
+  static SANA_INLINE void step(const float* const* rows, int64_t pitch, int64_t k, const float* w,
+                               Vec (&sums)[kRows][2]) {
+    const Vec w0 = load(w), w1 = load(w + kLanes);
+#pragma GCC unroll 12
+    for (int i = 0; i < kRows; ++i) {
+      const __m512bh x = reinterpret_cast<__m512bh>(splat(rows[i / 3][i % 3 * pitch + k]).v);
+      sums[i][0].v = _mm512_dpbf16_ps(sums[i][0].v, x, reinterpret_cast<__m512bh>(w0.v));
+      sums[i][1].v = _mm512_dpbf16_ps(sums[i][1].v, x, reinterpret_cast<__m512bh>(w1.v));
+    }
+  }
+};
+
+#else
+
+// Activations are widened when they are staged, the weights' pairs here: the even inputs, then the odd ones.
+struct BF16Product {
+  static constexpr int kElements = 2, kStaged = 2, kStageCost = 4;
+  static constexpr bool kScaled = false;
+
+  static SANA_INLINE void stage(float* lanes, const bf16* x, int64_t count) {
+    for_each_vector(count, [&](int64_t i, auto some) { store(lanes + i, load(x + i, some), some); });
+    if (count % 2) lanes[count] = 0.0f;
+  }
+
+  template <int kRows>
+  static SANA_INLINE void step(const float* const* rows, int64_t pitch, int64_t k, const float* w,
+                               Vec (&sums)[kRows][2]) {
+    const Bits pair0 = bits(load(w)), pair1 = bits(load(w + kLanes));
+    const Vec even0 = Vec::of(pair0 << 16), even1 = Vec::of(pair1 << 16);
+#pragma GCC unroll 12
+    for (int i = 0; i < kRows; ++i) {
+      const Vec x = splat(rows[i / 3][i % 3 * pitch + 2 * k]);
+      sums[i][0] = fma(x, even0, sums[i][0]);
+      sums[i][1] = fma(x, even1, sums[i][1]);
+    }
+    const Bits upper = Bits::splat(0xffff0000u);
+    const Vec odd0 = Vec::of(pair0 & upper), odd1 = Vec::of(pair1 & upper);
+#pragma GCC unroll 12
+    for (int i = 0; i < kRows; ++i) {
+      const Vec x = splat(rows[i / 3][i % 3 * pitch + 2 * k + 1]);
+      sums[i][0] = fma(x, odd0, sums[i][0]);
+      sums[i][1] = fma(x, odd1, sums[i][1]);
+    }
+  }
+};
+
+#endif
+
+// ---- i8 ------------------------------------------------------------------------------------------------------------
+
+// The scale of a row as bytes (see linear in binding/ops.h): NaN where an element is NaN or infinite.
+template <class In>
+SANA_INLINE float byte_scale(const In* x, int64_t count) {
+  Vec most = zero(), nothing = zero();
+  for_each_vector(count, [&](int64_t i, auto some) {
+    const Vec v = load(x + i, some);
+    most = max(abs(v), most);
+    nothing = fma(v, zero(), nothing);  // NaN once there is one, or an infinity
+  });
+  float lanes[kLanes];
+  store(lanes, most);
+  float largest = 0;
+  for (int i = 0; i < kLanes; ++i) largest = lanes[i] > largest ? lanes[i] : largest;
+  if (sum(nothing) != 0) return __builtin_nanf("");
+  const float scale = largest / 127;
+  return scale < 0x1p-126f ? 0 : scale;
+}
+
+// Calls put(i, lanes) with the bytes of elements i .. i + 4 kLanes - 1 of a row of that scale, zeros behind the last.
+template <class In, class Put>
+SANA_INLINE void for_each_bytes(const In* x, int64_t count, float scale, const Put& put) {
+  const Vec inverse = splat(scale > 0 ? 1 / scale : 0);
+  const auto group = [&](int64_t i, const auto& some) {
+    Vec scaled[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) scaled[j] = load(x + i + j * kLanes, some(i + j * kLanes)) * inverse;
+    put(i, nearest_bytes(scaled));
+  };
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= count; i += 4 * kLanes) group(i, [](int64_t) { return AllLanes{}; });
+  if (i == count) return;
+  group(i, [&](int64_t first) {
+    const int64_t left = count - first;
+    return FirstLanes{static_cast<int>(left < 0 ? 0 : left < kLanes ? left : kLanes)};
+  });
+}
+
+#ifdef SANA_ISA_avx512bf16
+
+// Four products an instruction (VNNI), of unsigned and signed bytes: a byte x of a row is staged as x + 128, and 128
+// times the weights' sum is taken off at the end. What overflows on the way comes back.
+struct I8Product {
+  static constexpr int kElements = 4, kStaged = 1, kStageCost = 8;
+  static constexpr bool kScaled = true;
+
+  template <class In>
+  static SANA_INLINE void stage(float* lanes, const In* x, int64_t count, float scale) {
+    for_each_bytes(x, count, scale, [&](int64_t i, Bits bytes) {
+      store(lanes + i / 4, Vec::of(Bits{_mm512_xor_si512(bytes.v, _mm512_set1_epi8(-128))}));
+    });
+  }
+
+  template <int kRows>
+  static SANA_INLINE void step(const float* const* rows, int64_t pitch, int64_t k, const float* w,
+                               Vec (&sums)[kRows][2]) {
+    const Bits w0 = bits(load(w)), w1 = bits(load(w + kLanes));
+#pragma GCC unroll 12
+    for (int i = 0; i < kRows; ++i) {
+      const Bits x = bits(splat(rows[i / 3][i % 3 * pitch + k]));
+      sums[i][0] = Vec::of(Bits{_mm512_dpbusd_epi32(bits(sums[i][0]).v, x.v, w0.v)});
+      sums[i][1] = Vec::of(Bits{_mm512_dpbusd_epi32(bits(sums[i][1]).v, x.v, w1.v)});
+    }
+  }
+
+  static SANA_INLINE Bits corrected(Bits sum, const float* weight_sums) { return sum + bits(load(weight_sums)); }
+};
+
+#else
+
+// Bytes are widened to 16 bits, which products of pairs do not leave: a row's when it is staged, bytes 0 and 2 of four,
+// then 1 and 3; the weights' here likewise.
+struct I8Product {
+  static constexpr int kElements = 4, kStaged = 2, kStageCost = 10;
+  static constexpr bool kScaled = true;
+
+  template <class In>
+  static SANA_INLINE void stage(float* lanes, const In* x, int64_t count, float scale) {
+    for_each_bytes(x, count, scale, [&](int64_t i, Bits bytes) {
+      const Vec even = Vec::of(even_bytes(bytes)), odd = Vec::of(odd_bytes(bytes));
+      store(lanes + i / 2, zip_low(even, odd));
+      store(lanes + i / 2 + kLanes, zip_high(even, odd));
+    });
+  }
+
+  template <int kRows>
+  static SANA_INLINE void step(const float* const* rows, int64_t pitch, int64_t k, const float* w,
+                               Vec (&sums)[kRows][2]) {
+    const Bits bytes0 = bits(load(w)), bytes1 = bits(load(w + kLanes));
+    const Bits even0 = even_bytes(bytes0), even1 = even_bytes(bytes1);
+#pragma GCC unroll 12
+    for (int i = 0; i < kRows; ++i) {
+      const Bits x = bits(splat(rows[i / 3][i % 3 * pitch + 2 * k]));
+      sums[i][0] = Vec::of(add_products(bits(sums[i][0]), x, even0));
+      sums[i][1] = Vec::of(add_products(bits(sums[i][1]), x, even1));
+    }
+    const Bits odd0 = odd_bytes(bytes0), odd1 = odd_bytes(bytes1);
+#pragma GCC unroll 12
+    for (int i = 0; i < kRows; ++i) {
+      const Bits x = bits(splat(rows[i / 3][i % 3 * pitch + 2 * k + 1]));
+      sums[i][0] = Vec::of(add_products(bits(sums[i][0]), x, odd0));
+      sums[i][1] = Vec::of(add_products(bits(sums[i][1]), x, odd1));
+    }
+  }
+
+  static SANA_INLINE Bits corrected(Bits sum, const float*) { return sum; }
+};
+
+#endif
+
+// A row's integer sums of a panel, [32], become floats: times the row's scale and the columns'. `behind`: what stands
+// behind the panel's lanes.
+SANA_INLINE void scale_sums(float* sums, const float* behind, float row_scale) {
+#pragma GCC unroll 8
+  for (int j = 0; j < kPanelColumns; j += kLanes) {
+    const Bits sum = I8Product::corrected(bits(load(sums + j)), behind + kPanelColumns + j);
+    store(sums + j, to_floats(sum) * (splat(row_scale) * load(behind + j)));
+  }
+}
+
+}  // namespace sana::cpu::SANA_ISA

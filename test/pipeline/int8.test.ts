@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { SanaError } from '../../lib/errors.ts';
+import type { Explanation, GenerateRequest, LoadOptions } from '../../lib/index.ts';
+import { readGenerationMetadata } from '../../lib/index.ts';
+import type { DType, Layout } from '../../lib/native.ts';
+import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
+import { openDevice } from '../../lib/runtime/devices.ts';
+import { testDevice } from '../support/device.ts';
+import { sanaError } from '../support/errors.ts';
+import { errorOf, GoldenFile } from '../support/golden.ts';
+import { loraFolder } from '../support/loras.ts';
+import { layOver, loadTiny, pictures, small, tinyModel } from '../support/pipelines.ts';
+
+const golden = new GoldenFile('lora');
+
+/** The recorded forward's error, relative L2. */
+async function errorOfForward(pipe: SanaPipeline, output: string): Promise<number> {
+  const { data } = await pipe.transformer.forward({
+    latents: golden.get('in.latents'),
+    timestep: [...golden.get('in.timestep').data],
+    embeds: golden.get('in.encoder_hidden_states'),
+    mask: golden.get('in.encoder_attention_mask'),
+  });
+  return errorOf(data, golden.get(output).data).relL2;
+}
+
+/** A device of which the backend has no products of i8. */
+function withoutI8(): Disposable {
+  const lease = openDevice(testDevice);
+  const { native } = lease;
+  const tensorBytes = native.tensorBytes.bind(native);
+  Object.defineProperty(native, 'tensorBytes', {
+    configurable: true,
+    value(dtype: DType, layout: Layout, shape: readonly number[]) {
+      if (dtype === 'i8') throw new SanaError('ERR_SANA_PROGRAM', 'not packed', { hint: 'none' });
+      return tensorBytes(dtype, layout, shape);
+    },
+  });
+  return {
+    [Symbol.dispose]() {
+      delete (native as { tensorBytes?: unknown }).tensorBytes;
+      lease.release();
+    },
+  };
+}
+
+describe('a pipeline in int8', () => {
+  let pipe: SanaPipeline;
+  before(async () => {
+    pipe = await loadTiny({ dtype: 'int8' });
+  });
+  after(() => pipe.dispose());
+
+  const draw = async (request: Partial<GenerateRequest> = {}, using = pipe) =>
+    pictures(await using.generate({ ...small, ...request }));
+
+  it('is near the reference, further than bfloat16 and not by much', async () => {
+    await using bf16 = await loadTiny({ dtype: 'bfloat16' });
+    const [rounded, bytes] = [await errorOfForward(bf16, 'output.base'), await errorOfForward(pipe, 'output.base')];
+    assert.ok(bytes > rounded && bytes < 5 * rounded, `${bytes}, ${rounded} in bfloat16`);
+  });
+
+  it('holds the products of the blocks in bytes and the rest as bfloat16 has it', async () => {
+    await using bf16 = await loadTiny({ dtype: 'bfloat16' });
+    const [narrow, wide] = [await pipe.explain(small), await bf16.explain(small)];
+    assert.equal(narrow.dtype, 'int8');
+    const operators = ({ stages }: Explanation) => stages.flatMap((stage) => stage.operators);
+    const saved = operators(wide).map(({ scope, shapes, bytes }, i) => {
+      const [, n = 0, k = 0] = / x \[(\d+), (\d+)\] ->/.exec(shapes) ?? [];
+      return { scope, elements: Number(n) * Number(k), bytes: bytes - (operators(narrow)[i]?.bytes ?? 0) };
+    });
+    const products = saved.filter(({ scope }) => /^block \d+ \/ (attn1|attn2|ff)$/.test(scope));
+    assert.ok(products.every(({ elements, bytes }) => bytes === elements));
+    assert.equal(products.filter(({ elements }) => elements > 0).length, 3 * 6);
+    assert.ok(saved.every((operator) => products.includes(operator) || operator.bytes === 0));
+    const bytes = products.reduce((sum, { elements }) => sum + elements, 0);
+    const less = wide.memory.weightsBytes - narrow.memory.weightsBytes;
+    assert.ok(less > 0.85 * bytes && less < bytes, `${less} bytes less of ${bytes}`); // scales take a little
+  });
+
+  it('is named in the metadata of pictures', async () => {
+    const { images } = await pipe.generate(small);
+    const made = await readGenerationMetadata((await images[0]?.toBuffer('png')) ?? '');
+    assert.ok(made?.source === 'sana-native' && made.dtype === 'int8');
+  });
+
+  it('merges LoRA adapters into the bytes, and takes them out again', async () => {
+    const expected = await draw();
+    const without = await errorOfForward(pipe, 'output.base');
+    await pipe.loadLora(loraFolder('all'));
+    const merged = await errorOfForward(pipe, 'output.all');
+    assert.ok(merged < 1.5 * without, `${merged}, ${without} without`);
+    assert.notDeepEqual(await draw(), expected);
+    assert.deepEqual(await draw({ loraScale: 0 }), expected);
+    await pipe.unloadLora();
+    assert.deepEqual(await draw(), expected);
+  });
+
+  it('has a ControlNet in int8, too', async () => {
+    const laid = layOver('sana-controlnet');
+    const open = (options: LoadOptions) => SanaPipeline.fromPretrained(laid.path, { device: testDevice, ...options });
+    try {
+      const controlImage = { width: 96, height: 64, data: new Uint8Array(96 * 64 * 3).map((_, i) => (37 * i) % 256) };
+      await using steered = await open({ dtype: 'int8' });
+      await using bf16 = await open({ dtype: 'bfloat16' });
+      const request = { ...small, controlImage };
+      const bytesOf = async (of: SanaPipeline) =>
+        (await of.explain(request)).stages
+          .flatMap(({ operators }) => operators)
+          .filter(({ op, scope }) => op === 'linear' && /^controlnet \/ block 0 \/ ff$/.test(scope))
+          .map(({ bytes }) => bytes);
+      const [narrow, wide] = [await bytesOf(steered), await bytesOf(bf16)];
+      assert.ok(narrow.length > 0 && narrow.every((bytes, i) => bytes < (wide[i] ?? 0)));
+      const drawn = await draw({ controlImage }, steered);
+      assert.deepEqual(await draw({ controlImage }, steered), drawn);
+      assert.notDeepEqual(await draw({ controlImage, controlnetConditioningScale: 0 }, steered), drawn);
+    } finally {
+      laid.remove();
+    }
+  });
+
+  it('is refused where the backend has no such products, with what there is', async () => {
+    using _ = withoutI8();
+    const load = SanaPipeline.explain(tinyModel, small, { device: testDevice, dtype: 'int8' });
+    await assert.rejects(load, sanaError('ERR_SANA_ARGUMENT', '`dtype`', "'bfloat16'", "got 'int8'"));
+  });
+
+  it('is named where another dtype is refused', async function () {
+    if (testDevice !== 'cpu') this.skip();
+    const load = SanaPipeline.explain(tinyModel, small, { device: 'cpu', dtype: 'float16' });
+    const expected = "`dtype` to be 'auto', 'float32', 'bfloat16' or 'int8' on the CPU, got 'float16'";
+    await assert.rejects(load, sanaError('ERR_SANA_ARGUMENT', expected));
+  });
+});
