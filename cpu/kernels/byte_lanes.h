@@ -12,6 +12,17 @@ namespace sana::cpu::SANA_ISA {
 // add_products   sum + the products of both halves
 // to_floats      the nearest floats, halves to even
 
+// Sums of integers may be regrouped, and GCC does so: first all products, in more registers than there are. This it
+// takes for a use of the sum.
+SANA_INLINE Bits in_order(Bits sum) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(sum.v));
+#elif defined(SANA_AVX2)
+  asm("" : "+x"(sum.v));
+#endif
+  return sum;
+}
+
 #if defined(SANA_AVX512)
 
 SANA_INLINE Bits nearest_bytes(const Vec (&x)[4]) {
@@ -29,7 +40,7 @@ SANA_INLINE Bits odd_bytes(Bits bytes) {
   return {_mm512_srai_epi16(bytes.v, 8)};
 }
 SANA_INLINE Bits add_products(Bits sum, Bits a, Bits b) {
-  return sum + Bits{_mm512_madd_epi16(a.v, b.v)};
+  return in_order(sum + Bits{_mm512_madd_epi16(a.v, b.v)});
 }
 SANA_INLINE Vec to_floats(Bits integers) {
   return {_mm512_cvtepi32_ps(integers.v)};
@@ -51,7 +62,7 @@ SANA_INLINE Bits odd_bytes(Bits bytes) {
   return {_mm256_srai_epi16(bytes.v, 8)};
 }
 SANA_INLINE Bits add_products(Bits sum, Bits a, Bits b) {
-  return sum + Bits{_mm256_madd_epi16(a.v, b.v)};
+  return in_order(sum + Bits{_mm256_madd_epi16(a.v, b.v)});
 }
 SANA_INLINE Vec to_floats(Bits integers) {
   return {_mm256_cvtepi32_ps(integers.v)};
