@@ -127,7 +127,7 @@ describe('generation metadata', () => {
       loraScale: '1',
       model: ['x'],
       modelFingerprint: 'x'.repeat(5000),
-      dtype: 'int8',
+      dtype: 'int4',
       devicePath: null,
       version: undefined,
     };
