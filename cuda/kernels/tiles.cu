@@ -23,7 +23,7 @@ constexpr Costs kCosts[] = {
     {1024, 40, 2000, 2},  // kTensor: likewise
     {2048, 40, 2000, 1},  // kInteger: likewise
     {2048, 40, 3000, 2},  // kHopper: the H100's. The next tile's first copies are already there, but its products are
-                          // not begun before the sums of up to 256 x 160 are finished.
+                          // not begun before the sums of up to 256 x 144 are finished.
 };
 constexpr double kCombineCycles = 4000;  // of the second kernel
 constexpr int kBusyWarps = 8;            // two per scheduler: fewer leave the arithmetic units waiting

@@ -71,10 +71,9 @@ inline constexpr Tile kHopperTiles[] = {
     {128, 208, 16, 208, 64, 4, 1},
     {128, 224, 16, 224, 64, 4, 1},
     {128, 256, 16, 256, 64, 4, 1},
-    // Two products of 64 rows for each warpgroup: more columns than these, and the sums do not fit into registers.
+    // Two products of 64 rows for each warpgroup: with more columns than these the sums do not fit into registers.
     {256, 128, 32, 128, 64, 4, 1},
     {256, 144, 32, 144, 64, 4, 1},
-    {256, 160, 32, 160, 64, 3, 1},
     // Few columns: the last convolution has three, the last matrix of the transformer 32.
     {256, 64, 32, 64, 64, 5, 1},
 };
