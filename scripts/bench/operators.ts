@@ -1,7 +1,7 @@
 /**
  * `npm run bench:operators`: matrix products and convolutions beside torch's, alternating A B A B in one run, in f32 and
- * bf16, and products of i8 alone, for the shapes of the 0.6B model at 512 pixels with guidance and of the autoencoder. Convolutions are compared
- * with the better of torch's two layouts.
+ * bf16, and products of i8 alone, for the shapes of the 0.6B model at 512 pixels with guidance and of the autoencoder.
+ * Convolutions are compared with the better of torch's two layouts.
  *
  *   SANA_BENCH_PYTHON=python3 npm run bench:operators -- [--threads 2] [--blocks 3] [--output FILE]
  */
