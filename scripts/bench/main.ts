@@ -88,7 +88,7 @@ async function compare(dtype: 'f32' | 'bf16'): Promise<BenchmarkRecord[]> {
   });
   const { size, threads, blocks } = options;
   const request = { width: size, height: size, useResolutionBinning: false, numInferenceSteps: steps };
-  const explanation = await pipe.explain({ ...benchRequest, ...request });
+  const explanation = await pipe.explain({ ...benchRequest(), ...request });
   const onCpu = options.device === 'cpu';
   const work = workOf(explanation, await measureCeilings(options.device, onCpu ? threads : undefined));
   const peer = await TorchPeer.start();
