@@ -11,7 +11,8 @@ export const highestBand = 128;
 
 /**
  * Plans without bands when the map is no higher than `highestBand` and that fits into `freeBytes`; else in the tallest
- * bands that are and do, of a half, a quarter, ... of the map. When nothing fits, the plan that needs least: whoever runs it then finds out that memory is short.
+ * bands that are and do, of a half, a quarter, ... of the map. When nothing fits, the plan that needs least: whoever
+ * runs it then finds out that memory is short.
  *
  * @param mapRows rows of the map that is cut into bands
  */

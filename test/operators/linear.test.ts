@@ -125,6 +125,17 @@ const i8Cases: readonly LinearCase[] = [
   { x: [14, 2], n: 100, gate: 7, mixed: true },
   { x: [6, 50], n: 1 + 15 + 33 + 2, parts: [1, 15, 33, 2] },
   { x: [29, 131], n: 96, residual: true, views: true },
+  // rows that GPUs read 16 bytes at a time, those that they pad to 16 bytes of i8
+  { x: [2, 2240], n: 560, ...all, gate: 2, clip: 2 },
+  { x: [130, 72], n: 9, ...all, gate: 13, clip: 1 },
+  { x: [195, 1100], n: 35, bias: true, activation: 'relu' },
+  { x: [70, 16], n: 70 },
+  { x: [4, 8], n: 9, residual: true },
+  { x: [3, 15], n: 8, residual: true },
+  { x: [3, 17], n: 9, bias: true, gate: 3 },
+  { x: [5, 2048], n: 76, residual: true, views: true },
+  { x: [6, 40], n: 5, residual: true, mixed: true, activation: 'gelu-tanh' },
+  { x: [1, 20000], n: 3, bias: true }, // longer than a block's registers hold
 ];
 
 describe('linear with a weight of i8', () => {

@@ -1,90 +1,14 @@
 import assert from 'node:assert/strict';
-import { type ActivationName, linear, quantizeRows } from '../reference/matrix.ts';
+import { quantizeRows } from '../reference/matrix.ts';
 import { Maker, type Operand, rounded } from '../support/operands.ts';
-import {
-  assertExpected,
-  type Example,
-  type Machine,
-  machines,
-  run,
-  testOperator,
-  WeightFiles,
-} from '../support/operators.ts';
-
-interface QuantizedCase {
-  readonly x: readonly number[]; // [..., K]
-  readonly n: number; // rows of the weight
-  readonly bias?: boolean;
-  readonly gate?: number; // its rows
-  readonly residual?: boolean;
-  readonly activation?: ActivationName;
-  readonly clip?: number;
-  readonly views?: boolean; // x, residual and out are columns of wider tensors
-  readonly mixed?: boolean; // out and residual are of the other dtype
-}
-
-function quantizedExample(make: Maker, c: QuantizedCase): Example {
-  const { activation = 'none', clip = 0 } = c;
-  const K = c.x.at(-1) ?? 1;
-  const M = c.x.reduce((product, size) => product * size, 1) / K;
-  const view = (width: number, first: number) => (c.views ? { columns: { first, of: width + first + 3 } } : {});
-  const dtype = c.mixed ? make.other : make.dtype;
-  const shape = [...c.x.slice(0, -1), c.n];
-  const x = make.activation(c.x, view(K, 1));
-  const weight = make.activation([c.n, K], { dtype: 'i8', layout: 'linear', scale: 3 / Math.sqrt(K) });
-  const bias = c.bias && make.vector([c.n]);
-  const gate = c.gate && make.vector([c.gate, c.n]);
-  const residual = c.residual && make.activation(shape, { dtype, ...view(c.n, 5) });
-  const given = { ...(bias && { bias }), ...(gate && { gate }), ...(residual && { residual }) };
-  const data = Object.fromEntries(Object.entries(given).map(([name, operand]) => [name, operand.data]));
-  const options = { activation, clip, quantized: true };
-  return {
-    op: 'linear',
-    operands: { x, weight, ...given, out: make.out(shape, { dtype, ...view(c.n, 5) }) },
-    attributes: { activation, clip },
-    expected: { out: linear({ x: x.data, weight: weight.data, ...data, M, N: c.n, K, ...options }) },
-    items: { count: c.gate ?? (c.x.length > 1 ? (c.x[0] ?? 1) : 1), shared: ['bias'] },
-  };
-}
-
-const all = { bias: true, residual: true } as const;
-
-// What linear.test.ts does not have: rows that GPUs read 16 bytes at a time, those that they pad to 16 bytes of i8.
-const cases: readonly QuantizedCase[] = [
-  { x: [2, 2240], n: 560, ...all, gate: 2, clip: 2 },
-  { x: [130, 72], n: 9, ...all, gate: 13, clip: 1 },
-  { x: [195, 1100], n: 35, bias: true, activation: 'relu' },
-  { x: [70, 16], n: 70 },
-  { x: [4, 8], n: 9, residual: true },
-  { x: [3, 15], n: 8, residual: true },
-  { x: [3, 17], n: 9, bias: true, gate: 3 },
-  { x: [5, 2048], n: 76, residual: true, views: true },
-  { x: [6, 40], n: 5, residual: true, mixed: true, activation: 'gelu-tanh' },
-  { x: [1, 20000], n: 3, bias: true }, // longer than a block's registers hold
-];
-
-/** Why a machine has no weights of i8; undefined where it has them. */
-function refusal({ open }: Machine): string | undefined {
-  try {
-    open(1).tensorBytes('i8', 'linear', [1, 1]);
-    return undefined;
-  } catch (error) {
-    return (error as Error).message;
-  }
-}
+import { assertExpected, type Example, machines, run, WeightFiles } from '../support/operators.ts';
 
 describe('quantised rows', () => {
   let files: WeightFiles;
-  before(function () {
+  before(() => {
     files = new WeightFiles();
-    const refused = machines.find(refusal);
-    if (refused === undefined) return;
-    console.log(`    skipped: no weights of i8 on ${refused.name} (${refusal(refused)})`);
-    this.skip();
   });
   after(() => files.dispose());
-
-  testOperator('linear', (make) => cases.map((c) => quantizedExample(make, c)));
 
   for (const machine of machines) {
     it(`is a sum of integers times two scales, to the bit, on ${machine.name}`, async () => {
