@@ -30,7 +30,9 @@ const operators = ['test/operators/*.test.ts'];
 const products = ['linear', 'convolutions'].map((name) => `test/operators/${name}.test.ts`);
 // A tile of two products per warpgroup and a width that is no multiple of 32: forced, so that small shapes take it too.
 const hopper = { SIMT_CAPABILITY: '90', SANA_NATIVE_CUDA_PATH: 'sm_90a-wgmma:256x144' };
-const pictures = ['golden', 'cuda', 'int8', 'other-checkpoints', 'sprint'].map((name) => `test/pipeline/${name}.test.ts`);
+const pictures = ['golden', 'cuda', 'int8', 'other-checkpoints', 'sprint'].map(
+  (name) => `test/pipeline/${name}.test.ts`,
+);
 // The runtimes must be there before the process starts: node itself is built without them.
 const runtime = (name) => execFileSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).trim();
 const builds = {
