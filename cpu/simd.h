@@ -180,6 +180,20 @@ SANA_INLINE Vec with_sign_of(Vec magnitude, Vec sign) {
   return Vec::of(bits(magnitude) | (bits(sign) & Bits::splat(0x80000000u)));
 }
 
+// sum + a * b as fma has it, for loops whose sums fill the registers: the sum stays in the register that it is in. GCC,
+// free to choose, moves sums about and puts some of them into memory: on AVX2 a sixth of a matrix product's time.
+SANA_INLINE Vec add_product(Vec sum, Vec a, Vec b) {
+#if defined(SANA_AVX512) && defined(__AVX512F__)
+  asm("vfmadd231ps %2, %1, %0" : "+v"(sum.v) : "v"(a.v), "v"(b.v));
+  return sum;
+#elif defined(SANA_AVX2)
+  asm("vfmadd231ps %2, %1, %0" : "+x"(sum.v) : "x"(a.v), "x"(b.v));
+  return sum;
+#else
+  return fma(a, b, sum);
+#endif
+}
+
 // Each lane's bits rounded to the nearest bf16, ties to even: the upper half of the lane is the bf16.
 SANA_INLINE Bits round_to_bf16(Vec x) {
   const Bits b = bits(x);

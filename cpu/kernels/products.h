@@ -2,7 +2,7 @@
 //
 //   kElements   inputs in a lane of weights
 //   kStaged     staged lanes for a lane of weights
-//   kStageCost  quarters of a cycle that staging them takes, about
+//   kStageCost  what staging them takes, where multiplying one with 32 columns is 8 (matrix.cc's cost)
 //   kScaled     rows are staged as bytes times a scale of their own, and sums are integers
 //   stage       puts a row's inputs into its lanes; whole vectors may be written
 //   step        sums[i][j] += row i's inputs * weights of column vector j, for one lane of weights
@@ -18,7 +18,11 @@ namespace sana::cpu::SANA_ISA {
 // ---- f32 -----------------------------------------------------------------------------------------------------------
 
 struct F32Product {
+#ifdef SANA_AVX512
   static constexpr int kElements = 1, kStaged = 1, kStageCost = 2;
+#else
+  static constexpr int kElements = 1, kStaged = 1, kStageCost = 6;
+#endif
   static constexpr bool kScaled = false;
 
   static SANA_INLINE void stage(float* lanes, const float* x, int64_t count) { memcpy(lanes, x, count * sizeof *x); }
@@ -30,8 +34,8 @@ struct F32Product {
 #pragma GCC unroll 12
     for (int i = 0; i < kRows; ++i) {
       const Vec x = splat(rows[i / 3][i % 3 * pitch + k]);
-      sums[i][0] = fma(x, w0, sums[i][0]);
-      sums[i][1] = fma(x, w1, sums[i][1]);
+      sums[i][0] = add_product(sums[i][0], x, w0);
+      sums[i][1] = add_product(sums[i][1], x, w1);
     }
   }
 };
@@ -67,7 +71,7 @@ struct BF16Product {
 
 // Activations are widened when they are staged, the weights' pairs here: the even inputs, then the odd ones.
 struct BF16Product {
-  static constexpr int kElements = 2, kStaged = 2, kStageCost = 4;
+  static constexpr int kElements = 2, kStaged = 2, kStageCost = 12;
   static constexpr bool kScaled = false;
 
   static SANA_INLINE void stage(float* lanes, const bf16* x, int64_t count) {
@@ -83,16 +87,16 @@ struct BF16Product {
 #pragma GCC unroll 12
     for (int i = 0; i < kRows; ++i) {
       const Vec x = splat(rows[i / 3][i % 3 * pitch + 2 * k]);
-      sums[i][0] = fma(x, even0, sums[i][0]);
-      sums[i][1] = fma(x, even1, sums[i][1]);
+      sums[i][0] = add_product(sums[i][0], x, even0);
+      sums[i][1] = add_product(sums[i][1], x, even1);
     }
     const Bits upper = Bits::splat(0xffff0000u);
     const Vec odd0 = Vec::of(pair0 & upper), odd1 = Vec::of(pair1 & upper);
 #pragma GCC unroll 12
     for (int i = 0; i < kRows; ++i) {
       const Vec x = splat(rows[i / 3][i % 3 * pitch + 2 * k + 1]);
-      sums[i][0] = fma(x, odd0, sums[i][0]);
-      sums[i][1] = fma(x, odd1, sums[i][1]);
+      sums[i][0] = add_product(sums[i][0], x, odd0);
+      sums[i][1] = add_product(sums[i][1], x, odd1);
     }
   }
 };
@@ -173,7 +177,7 @@ struct I8Product {
 // Bytes are widened to 16 bits, which products of pairs do not leave: a row's when it is staged, bytes 0 and 2 of four,
 // then 1 and 3; the weights' here likewise.
 struct I8Product {
-  static constexpr int kElements = 4, kStaged = 2, kStageCost = 10;
+  static constexpr int kElements = 4, kStaged = 2, kStageCost = 30;
   static constexpr bool kScaled = true;
 
   template <class In>

@@ -36,7 +36,7 @@ void block(const TileProduct& p, int64_t row, int64_t column) {
     for (int i = 0; i < kRows; ++i) {
       const Vec aij = splat(a[i * p.a_row]);
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) sum[i][v] = fma(aij, bj[v], sum[i][v]);
+      for (int v = 0; v < kVectors; ++v) sum[i][v] = add_product(sum[i][v], aij, bj[v]);
     }
   }
   float* c = p.c + row * p.c_row + column;
