@@ -8,19 +8,27 @@ import { modelError } from '../runtime/model-error.ts';
 export const MAX_TOKENIZER_BYTES = 128 * 1024 * 1024;
 const MAX_TOKENS = 2 ** 22;
 const MAX_MERGES = 2 ** 23;
-const MAX_TOKEN_CHARACTERS = 4096;
+const MAX_TOKEN_CHARACTERS = 256; // eight times Gemma's longest: every part of a text of that length is looked up
+const MAX_ADDED_CHARACTERS = 4096; // of an added token or a pattern
 const MAX_REPLACEMENT_CHARACTERS = 16; // what a replaced string may grow to
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** The parts of a tokenizer definition that encoding needs. */
+/** The parts of a tokenizer definition that encoding needs, its tokens and merges apart. */
 export interface TokenizerDefinition {
-  readonly model: object;
-  readonly added_tokens: readonly object[];
-  readonly normalizer: object | null;
-  readonly pre_tokenizer: object | null;
-  readonly post_processor: object;
-  readonly decoder: null;
+  readonly frame: {
+    readonly model: object; // without tokens and merges
+    readonly added_tokens: readonly object[];
+    readonly normalizer: object | null;
+    readonly pre_tokenizer: object | null;
+    readonly post_processor: object;
+    readonly decoder: null;
+  };
+  readonly ids: ReadonlyMap<string, number>; // of the tokens
+  readonly longest: ReadonlyMap<string, number>; // characters of a token, by its first one
+  /** How early two tokens are merged, the earliest at 0, by the first, `separator` and the second. */
+  readonly ranks: ReadonlyMap<string, number>;
+  readonly separator: string;
 }
 
 /** `json` is what `file` holds. */
@@ -44,36 +52,43 @@ export function checkTokenizerDefinition(json: unknown, file: string): Tokenizer
     );
     return value as string;
   };
-  const id = (value: unknown, what: string): void =>
-    check(
-      Number.isInteger(value) && (value as number) >= 0 && (value as number) < MAX_TOKENS,
-      `expected ${what} to be an id below ${MAX_TOKENS}`,
-    );
+  const id = (value: unknown, what: string): number => {
+    const valid = typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < MAX_TOKENS;
+    check(valid, `expected ${what} to be an id below ${MAX_TOKENS}`);
+    return value as number; // checked
+  };
   const plainPattern = (step: Fields, what: string): void => {
     const pattern = fields(step.pattern, `the pattern of ${what}`);
     check(!('Regex' in pattern), `${what} has a regular expression, which is not supported`);
-    check(text(pattern.String, `the pattern of ${what}`, MAX_TOKEN_CHARACTERS) !== '', `${what} has an empty pattern`);
+    check(text(pattern.String, `the pattern of ${what}`, MAX_ADDED_CHARACTERS) !== '', `${what} has an empty pattern`);
   };
 
   const whole = fields(json, 'the tokenizer');
 
   const model = fields(whole.model, '`model`');
   check(model.type === 'BPE', `expected \`model.type\` to be "BPE", found ${JSON.stringify(model.type) ?? 'nothing'}`);
-  const vocabulary = Object.entries(fields(model.vocab, '`model.vocab`'));
-  check(
-    vocabulary.length > 0 && vocabulary.length <= MAX_TOKENS,
-    `expected \`model.vocab\` to have 1 to ${MAX_TOKENS} tokens`,
-  );
-  for (const [token, value] of vocabulary) {
+  // Plain loops: entries and pairs on the way to a map take twice the time, a second in all.
+  const vocabulary = fields(model.vocab, '`model.vocab`');
+  const ids = new Map<string, number>();
+  const longest = new Map<string, number>();
+  for (const token of Object.keys(vocabulary)) {
     check(token.length <= MAX_TOKEN_CHARACTERS, `\`model.vocab\` has a token of ${token.length} characters`);
-    id(value, 'an element of `model.vocab`');
+    ids.set(token, id(vocabulary[token], 'an element of `model.vocab`'));
+    const first = token.charAt(0);
+    if (token.length > (longest.get(first) ?? 0)) longest.set(first, token.length);
   }
-  for (const merge of list(model.merges, '`model.merges`', MAX_MERGES)) {
-    const pair = Array.isArray(merge) ? merge : text(merge, 'a merge', 2 * MAX_TOKEN_CHARACTERS + 1).split(' ');
-    check(
-      pair.length === 2 && pair.every((part) => typeof part === 'string'),
-      'expected every merge to be of two tokens',
-    );
+  check(ids.size > 0 && ids.size <= MAX_TOKENS, `expected \`model.vocab\` to have 1 to ${MAX_TOKENS} tokens`);
+  const merges = list(model.merges, '`model.merges`', MAX_MERGES);
+  // Files of either age: 'a b', or ['a', 'b'], whose tokens may hold spaces.
+  const separator = Array.isArray(merges[0]) ? '\0' : ' ';
+  const ranks = new Map<string, number>();
+  let rank = 0;
+  for (const merge of merges) {
+    const strings = Array.isArray(merge) && merge.every((part) => typeof part === 'string');
+    const pair = strings ? merge.join(separator) : text(merge, 'a merge', 2 * MAX_TOKEN_CHARACTERS + 1);
+    const at = pair.indexOf(separator);
+    check(at > 0 && pair.indexOf(separator, at + 1) < 0, 'expected every merge to be of two tokens');
+    ranks.set(pair, rank++);
   }
   if (model.unk_token !== null && model.unk_token !== undefined)
     text(model.unk_token, '`model.unk_token`', MAX_TOKEN_CHARACTERS);
@@ -83,7 +98,7 @@ export function checkTokenizerDefinition(json: unknown, file: string): Tokenizer
 
   const added = list(whole.added_tokens ?? [], '`added_tokens`', 100_000).map((token) => {
     const { content, id: value } = fields(token, 'an added token');
-    check(text(content, 'the content of an added token', MAX_TOKEN_CHARACTERS) !== '', 'an added token is empty');
+    check(text(content, 'the content of an added token', MAX_ADDED_CHARACTERS) !== '', 'an added token is empty');
     id(value, 'the id of an added token');
     return token as object;
   });
@@ -114,12 +129,18 @@ export function checkTokenizerDefinition(json: unknown, file: string): Tokenizer
     fields(piece, 'a piece of `post_processor.single`');
 
   return {
-    model,
-    added_tokens: added,
-    normalizer: (whole.normalizer ?? null) as object | null, // checked above
-    pre_tokenizer: (whole.pre_tokenizer ?? null) as object | null,
-    post_processor: post,
-    decoder: null,
+    frame: {
+      model: { ...model, vocab: undefined, merges: undefined },
+      added_tokens: added,
+      normalizer: (whole.normalizer ?? null) as object | null, // checked above
+      pre_tokenizer: (whole.pre_tokenizer ?? null) as object | null,
+      post_processor: post,
+      decoder: null,
+    },
+    ids,
+    longest,
+    ranks,
+    separator,
   };
 }
 

@@ -1,17 +1,17 @@
-/** The thread that builds a tokenizer and encodes with it: a second of work for 256 000 tokens, kept off the main thread. */
+/** The thread that reads a tokenizer and encodes with it: a second of work for 256 000 tokens, kept off the main thread. */
 
 import { basename, dirname } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { Tokenizer } from '@huggingface/tokenizers';
 import { SanaError } from '../errors.ts';
 import { modelError } from '../runtime/model-error.ts';
 import { ModelFolder } from '../runtime/model-folder.ts';
-import { checkTokenizerDefinition, MAX_TOKENIZER_BYTES } from './tokenizer-definition.ts';
+import { encodeText } from './text-encoder.ts';
+import { checkTokenizerDefinition, MAX_TOKENIZER_BYTES, type TokenizerDefinition } from './tokenizer-definition.ts';
 import { type EncodeRequest, READY, type WorkerAnswer, type WorkerInput } from './tokenizer-messages.ts';
 
-async function load(file: string): Promise<Tokenizer> {
+async function load(file: string): Promise<TokenizerDefinition> {
   const folder = await ModelFolder.open(dirname(file));
   const bytes = await folder.read(basename(file), MAX_TOKENIZER_BYTES);
   if (bytes === null)
@@ -22,13 +22,13 @@ async function load(file: string): Promise<Tokenizer> {
   } catch (cause) {
     throw modelError(file, `is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`);
   }
-  return new Tokenizer(checkTokenizerDefinition(json, file), {});
+  return checkTokenizerDefinition(json, file);
 }
 
-function encode(tokenizer: Tokenizer, text: string, file: string): number[] {
-  const ids: readonly unknown[] = tokenizer.encode(text).ids;
-  if (!ids.every((id) => typeof id === 'number')) throw modelError(file, 'has tokens without an id');
-  return ids as number[]; // checked
+function encode(definition: TokenizerDefinition, text: string, file: string): number[] {
+  const ids = encodeText(definition, text);
+  if (!ids.every((id) => id !== undefined)) throw modelError(file, 'has tokens without an id');
+  return ids;
 }
 
 function answerWith(id: number, file: string, work: () => readonly number[][]): WorkerAnswer {
@@ -41,8 +41,8 @@ function answerWith(id: number, file: string, work: () => readonly number[][]): 
 }
 
 /**
- * Gives back what building has left behind, a fifth of what 256 000 tokens take: this thread does so little afterwards
- * that it would be kept for good. Node offers no other way.
+ * Gives back what reading has left behind, as much as is kept: this thread does so little afterwards that it would stay
+ * for good. Node offers no other way.
  */
 function collectGarbage(): void {
   setFlagsFromString('--expose-gc');
@@ -53,8 +53,8 @@ function collectGarbage(): void {
 
 async function serve(main: MessagePort, { file, port, answered }: WorkerInput): Promise<void> {
   // A failure to load is thrown where it is answered for, with every other failure.
-  const loaded: () => Tokenizer = await load(file).then(
-    (tokenizer) => () => tokenizer,
+  const loaded: () => TokenizerDefinition = await load(file).then(
+    (definition) => () => definition,
     (cause: unknown) => () => {
       throw cause;
     },

@@ -7,8 +7,8 @@ import { modelError } from '../runtime/model-error.ts';
 import { type EncodeRequest, READY, type WorkerAnswer, type WorkerInput } from './tokenizer-messages.ts';
 
 const MAX_CHARACTERS = 1_000_000;
-const PATIENCE_MS = 30_000; // a text of a million characters takes five seconds
-const HEAP_MB = 2048; // Gemma's 256 000 tokens take 300
+const PATIENCE_MS = 60_000; // a text of a million characters takes ten to twenty seconds
+const HEAP_MB = 2048; // Gemma's 256 000 tokens take 250 while they are read
 
 interface Waiting {
   resolve(ids: readonly number[][]): void;

@@ -4,13 +4,15 @@ import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
+import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { joinInstruction } from '../../lib/text/instruction.ts';
+import { encodeText } from '../../lib/text/text-encoder.ts';
 import { Tokenizer } from '../../lib/text/tokenizer.ts';
 import { checkTokenizerDefinition } from '../../lib/text/tokenizer-definition.ts';
 import { cpuTime } from '../support/cpu-time.ts';
 import { sanaError } from '../support/errors.ts';
 import { fixture, temporaryFolder } from '../support/files.ts';
-import { mutate, random } from '../support/random.ts';
+import { mutate, Random, random } from '../support/random.ts';
 
 interface Golden {
   readonly rows: readonly { readonly text: string; readonly ids: readonly number[] }[];
@@ -94,6 +96,75 @@ describe('tokenizer', () => {
       assert.deepEqual(tokenizer.encode(joinInstruction() + prompt).ids, ids);
     tokenizer.dispose();
   });
+
+  // The reference here is the library itself, with every token and merge at once.
+  for (const [name, folder] of [
+    ['the tiny vocabulary', TINY],
+    ["the built-in model's", fileURLToPath(new URL('../../models/sana-tiny/tokenizer', import.meta.url))],
+    ['the real one', GEMMA],
+  ] as const) {
+    it(`what a text can use of ${name} gives what all of it gives`, () => {
+      const json = JSON.parse(readFileSync(join(folder, 'tokenizer.json'), 'utf8'));
+      const whole = new LibraryTokenizer({ ...json, decoder: null }, {});
+      const definition = checkTokenizerDefinition(json, 'tokenizer.json');
+      const pieces = [
+        ...[
+          'a',
+          'photo',
+          ' of ',
+          'Cat',
+          ' ',
+          '   ',
+          '\n',
+          '\n\n',
+          '▁',
+          '.',
+          "'s",
+          '12345',
+          'ü',
+          '漢字',
+          '\0',
+          '\ud800',
+        ],
+        ...[
+          '🦊',
+          '👩‍👩‍👧',
+          '<bos>',
+          '<unk>',
+          '<0x0A>',
+          'unbelievable',
+          'ization',
+          'constructor',
+          '__proto__',
+          'ﬁ',
+          'é',
+          '\t',
+        ],
+        ...[
+          '<start_of_turn>',
+          '<b>',
+          '</table>',
+          'snow',
+          'photorealistic',
+          '4k, ',
+          'Ünïcödé',
+          'Привет',
+          '안녕',
+          'مرحبا',
+          '\r\n',
+        ],
+      ];
+      const draw = new Random(11);
+      let tokens = 0;
+      for (let i = 0; i < 300; i++) {
+        const text = Array.from({ length: draw.integer(1, 30) }, () => draw.pick(pieces)).join('');
+        const { ids } = whole.encode(text);
+        assert.deepEqual(encodeText(definition, text), ids, JSON.stringify(text));
+        tokens += ids.length;
+      }
+      assert.ok(tokens > 5000, `${tokens} tokens`);
+    });
+  }
 
   it('is unusable after dispose, and what was under way rejects', async () => {
     const tokenizer = await Tokenizer.load(TINY);
@@ -186,6 +257,16 @@ describe('tokenizer', () => {
       'merges of three',
       () => JSON.stringify({ ...tiny(), model: { ...tiny().model, merges: [['a', 'b', 'c']] } }),
       'two tokens',
+    ],
+    [
+      'merges of nothing',
+      () => JSON.stringify({ ...tiny(), model: { ...tiny().model, merges: [' a'] } }),
+      'two tokens',
+    ],
+    [
+      'a token that no text would have',
+      () => JSON.stringify({ ...tiny(), model: { ...tiny().model, vocab: { [`a${'b'.repeat(256)}`]: 1 } } }),
+      '257 characters',
     ],
     [
       'added tokens without an id',
