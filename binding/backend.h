@@ -71,6 +71,7 @@ typedef struct SanaDeviceInfo {
 typedef struct SanaCeilings {
   double f32_flops;         // per second
   double bf16_flops;        // per second, f32 accumulation
+  double i8_flops;          // per second, i32 accumulation
   double bytes_per_second;  // of a large copy, bytes read plus bytes written
 } SanaCeilings;
 

@@ -269,6 +269,7 @@ Napi::Value DeviceObject::ceilings(const Napi::CallbackInfo&) {
         Napi::Object object = Napi::Object::New(env);
         object.Set("f32Flops", ceilings->f32_flops);
         object.Set("bf16Flops", ceilings->bf16_flops);
+        object.Set("i8Flops", ceilings->i8_flops);
         object.Set("bytesPerSecond", ceilings->bytes_per_second);
         return object;
       });

@@ -42,6 +42,7 @@ SanaCeilings measure_ceilings(const Path& path, Workers& workers) {
   SanaCeilings ceilings{};
   ceilings.f32_flops = best_rate([&] { return path.run_peak_f32(workers); });
   ceilings.bf16_flops = best_rate([&] { return path.run_peak_bf16(workers); });
+  ceilings.i8_flops = best_rate([&] { return path.run_peak_i8(workers); });
   const auto memory = std::make_unique<char[]>(2 * kCopyBytes);  // zero-filled, so every page is there
   Copy copy{memory.get(), memory.get() + kCopyBytes};
   ceilings.bytes_per_second = best_rate([&] {

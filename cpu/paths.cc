@@ -13,22 +13,26 @@ namespace portable {
 extern const Kernel kKernels[];
 double run_peak_f32(Workers&);
 double run_peak_bf16(Workers&);
+double run_peak_i8(Workers&);
 }  // namespace portable
 #if SANA_X86
 namespace avx2 {
 extern const Kernel kKernels[];
 double run_peak_f32(Workers&);
 double run_peak_bf16(Workers&);
+double run_peak_i8(Workers&);
 }  // namespace avx2
 namespace avx512 {
 extern const Kernel kKernels[];
 double run_peak_f32(Workers&);
 double run_peak_bf16(Workers&);
+double run_peak_i8(Workers&);
 }  // namespace avx512
 namespace avx512bf16 {
 extern const Kernel kKernels[];
 double run_peak_f32(Workers&);
 double run_peak_bf16(Workers&);
+double run_peak_i8(Workers&);
 }  // namespace avx512bf16
 #endif
 
@@ -65,11 +69,12 @@ bool has_avx512_bf16() {  // VNNI is older: every processor with bf16 has it
 constexpr Path kPaths[] = {
 // best first
 #if SANA_X86
-    {"avx512-bf16", avx512bf16::kKernels, avx512bf16::run_peak_f32, avx512bf16::run_peak_bf16, has_avx512_bf16},
-    {"avx512", avx512::kKernels, avx512::run_peak_f32, avx512::run_peak_bf16, has_avx512},
-    {"avx2", avx2::kKernels, avx2::run_peak_f32, avx2::run_peak_bf16, has_avx2},
+    {"avx512-bf16", avx512bf16::kKernels, avx512bf16::run_peak_f32, avx512bf16::run_peak_bf16, avx512bf16::run_peak_i8,
+     has_avx512_bf16},
+    {"avx512", avx512::kKernels, avx512::run_peak_f32, avx512::run_peak_bf16, avx512::run_peak_i8, has_avx512},
+    {"avx2", avx2::kKernels, avx2::run_peak_f32, avx2::run_peak_bf16, avx2::run_peak_i8, has_avx2},
 #endif
-    {"portable", portable::kKernels, portable::run_peak_f32, portable::run_peak_bf16, always},
+    {"portable", portable::kKernels, portable::run_peak_f32, portable::run_peak_bf16, portable::run_peak_i8, always},
 };
 
 }  // namespace

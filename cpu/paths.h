@@ -11,6 +11,7 @@ struct Path {
   const Kernel* kernels;  // in the order of kOperators
   double (*run_peak_f32)(Workers&);
   double (*run_peak_bf16)(Workers&);
+  double (*run_peak_i8)(Workers&);
   bool (*supported)();
 };
 

@@ -41,6 +41,7 @@ SanaCeilings measure_ceilings(SanaDevice& device) {
   SanaCeilings ceilings = {};
   ceilings.f32_flops = best_rate(device, [&] { return run_peak_f32(device.stream); });
   ceilings.bf16_flops = best_rate(device, [&] { return run_peak_bf16(device.stream); });
+  ceilings.i8_flops = best_rate(device, [&] { return run_peak_i8(device.stream); });
   // Twice the largest second-level cache there is (126 MB), so that it is the memory that is measured.
   const uint64_t bytes = uint64_t(256) << 20;
   SanaMemory* memory = device.allocate(2 * bytes);

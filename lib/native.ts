@@ -120,7 +120,7 @@ export interface NativeDevice {
   createProgram(description: ProgramDescription): NativeProgram; // ERR_SANA_PROGRAM names the call and what is wrong
   run(program: NativeProgram, arena: NativeBuffer | null, options?: { profile?: boolean }): NativeRun;
   /** What the device does at most, measured for a few tenths of a second: the floor under every time. */
-  ceilings(): Promise<{ f32Flops: number; bf16Flops: number; bytesPerSecond: number }>;
+  ceilings(): Promise<{ f32Flops: number; bf16Flops: number; i8Flops: number; bytesPerSecond: number }>;
   dispose(): void; // cancels, waits for nothing; queued work rejects with ERR_SANA_DISPOSED
 }
 

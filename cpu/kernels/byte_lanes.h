@@ -17,8 +17,10 @@ namespace sana::cpu::SANA_ISA {
 SANA_INLINE Bits in_order(Bits sum) {
 #if defined(__AVX512F__)
   asm("" : "+v"(sum.v));
-#elif defined(SANA_AVX2)
+#elif defined(SANA_AVX2) || (defined(__SSE2__) && !defined(SANA_AVX512))
   asm("" : "+x"(sum.v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(sum.v));
 #endif
   return sum;
 }

@@ -35,8 +35,9 @@ void count_non_finite(const Arguments&, Workers&);
 
 extern const Kernel kKernels[];
 
-// A fixed number of register-only multiply-adds on all workers; return how many floating-point operations they were.
+// A fixed number of register-only multiply-adds on all workers; return twice how many they were.
 double run_peak_f32(Workers&);
 double run_peak_bf16(Workers&);
+double run_peak_i8(Workers&);
 
 }  // namespace sana::cpu::SANA_ISA

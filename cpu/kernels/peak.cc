@@ -1,6 +1,7 @@
 // The most multiply-adds this instruction set does: independent accumulators in registers, no memory. What a kernel's
 // time is measured against.
 
+#include "cpu/kernels/byte_lanes.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/simd.h"
 
@@ -45,6 +46,28 @@ void bf16_task(void*, int64_t, int) {
 }
 #endif
 
+// As I8Product in products.h multiplies.
+void i8_task(void*, int64_t, int) {
+  Bits sums[kChains];
+  for (int i = 0; i < kChains; ++i) sums[i] = Bits::splat(static_cast<uint32_t>(i));
+  const Bits b = Bits::splat(0x01010101);
+  Bits a = b;
+  for (int64_t round = 0; round < kRounds; ++round) {
+#pragma GCC unroll 24
+    for (int i = 0; i < kChains; ++i) {
+      a = in_order(a);  // or the product would be made once and added for ever
+#if defined(SANA_ISA_avx512bf16)
+      sums[i].v = _mm512_dpbusd_epi32(sums[i].v, a.v, b.v);
+#else
+      sums[i] = add_products(sums[i], a, b);
+#endif
+    }
+  }
+  Bits total = sums[0];
+  for (int i = 1; i < kChains; ++i) total = total + sums[i];
+  sink = sum(to_floats(total));
+}
+
 }  // namespace
 
 double run_peak_f32(Workers& workers) {
@@ -59,6 +82,16 @@ double run_peak_bf16(Workers& workers) {
 #else
   return run_peak_f32(workers);  // bf16 is widened and multiplied in f32
 #endif
+}
+
+double run_peak_i8(Workers& workers) {
+#if defined(SANA_ISA_avx512bf16)
+  constexpr int kProducts = 4;  // of a lane
+#else
+  constexpr int kProducts = 2;
+#endif
+  workers.run(workers.count(), i8_task, nullptr);
+  return 2.0 * kProducts * kLanes * kChains * kRounds * workers.count();
 }
 
 }  // namespace sana::cpu::SANA_ISA

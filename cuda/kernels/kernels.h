@@ -36,8 +36,9 @@ void count_non_finite(const Call&, const Stream&);
 
 extern const Kernel kKernels[];
 
-// A fixed number of register-only multiply-adds on the whole device; return how many floating-point operations it was.
+// A fixed number of register-only multiply-adds on the whole device; return twice how many they were.
 double run_peak_f32(const Stream&);
 double run_peak_bf16(const Stream&);
+double run_peak_i8(const Stream&);
 
 }  // namespace sana::cuda

@@ -27,18 +27,19 @@ __global__ void __launch_bounds__(kThreads) f32_kernel(float* out, int rounds, i
   if (never) out[threadIdx.x] = total;
 }
 
-__global__ void __launch_bounds__(kThreads) bf16_kernel(float* out, int rounds, int never) {
-  float sums[kChains][4] = {};
-  const uint32_t ones = 0x3f803f80u;
+// T: of the elements, which are all 1, Sum: of their sums.
+template <class T, class Sum>
+__global__ void __launch_bounds__(kThreads) tensor_core_kernel(float* out, uint32_t ones, int rounds, int never) {
+  Sum sums[kChains][4] = {};
   const uint32_t a[4] = {ones, ones, ones, ones};
   for (int round = 0; round < rounds; ++round) {
 #pragma unroll
-    for (int i = 0; i < kChains; ++i) mma<bf16>(sums[i], a, ones, ones);
+    for (int i = 0; i < kChains; ++i) mma<T>(sums[i], a, ones, ones);
   }
-  float total = 0.0f;
+  Sum total = 0;
 #pragma unroll
   for (int i = 0; i < kChains; ++i) total += sums[i][0] + sums[i][1] + sums[i][2] + sums[i][3];
-  if (never) out[threadIdx.x] = total;
+  if (never) out[threadIdx.x] = static_cast<float>(total);
 }
 
 }  // namespace
@@ -49,10 +50,21 @@ double run_peak_f32(const Stream& stream) {
   return 2.0 * kRounds * kChains * kThreads * blocks;
 }
 
-double run_peak_bf16(const Stream& stream) {
+template <class T, class Sum>
+static double run_peak_tensor_cores(const Stream& stream, uint32_t ones) {
   const int blocks = stream.multiprocessors * kBlocks;
-  launch(stream.handle, bf16_kernel, blocks, kThreads, 0, reinterpret_cast<float*>(stream.workspace), kRounds, 0);
-  return 2.0 * 16 * 8 * 16 * kRounds * kChains * (kThreads / 32) * blocks;
+  launch(stream.handle, tensor_core_kernel<T, Sum>, blocks, kThreads, 0, reinterpret_cast<float*>(stream.workspace),
+         ones, kRounds, 0);
+  const int depth = 32 / sizeof(T);  // of one instruction's products, which are 16 x 8
+  return 2.0 * 16 * 8 * depth * kRounds * kChains * (kThreads / 32) * blocks;
+}
+
+double run_peak_bf16(const Stream& stream) {
+  return run_peak_tensor_cores<bf16, float>(stream, 0x3f803f80);
+}
+
+double run_peak_i8(const Stream& stream) {
+  return run_peak_tensor_cores<int8_t, int32_t>(stream, 0x01010101);
 }
 
 }  // namespace sana::cuda

@@ -5,7 +5,7 @@ import type { SanaPipeline } from '../pipeline/pipeline.ts';
 import type { Explanation } from '../pipeline/types.ts';
 import { openDevice } from '../runtime/devices.ts';
 import type { Work } from './record.ts';
-import { type Ceilings, rooflineDtype, totalFloorMs } from './roofline.ts';
+import { type Ceilings, totalFloorMs } from './roofline.ts';
 
 export const stageNames = ['text_encode', 'denoise_step', 'decode', 'generate'] as const;
 export type StageName = (typeof stageNames)[number];
@@ -63,7 +63,6 @@ export function emptyTimes(): StageTimes {
 
 /** FLOPs, bytes and floor of each stage; what is cached from an earlier run (the instruction) is not counted. */
 export function workOf(explanation: Explanation, ceilings: Ceilings): Record<StageName, Work> {
-  const dtype = rooflineDtype(explanation.dtype);
   const sum = (names: readonly string[], repeated: boolean): Work => {
     const stages = explanation.stages.filter(({ name }) => names.includes(name));
     const total = (of: (stage: (typeof stages)[number]) => number) =>
@@ -71,7 +70,7 @@ export function workOf(explanation: Explanation, ceilings: Ceilings): Record<Sta
     return {
       tflop: total(({ flops }) => flops) / 1e12,
       gb: total(({ bytes }) => bytes) / 1e9,
-      floor_ms: total(({ operators }) => totalFloorMs(operators, dtype, ceilings)),
+      floor_ms: total(({ operators }) => totalFloorMs(operators, ceilings)),
     };
   };
   const text = ['text_encode', 'text_encode negative'];

@@ -1,7 +1,7 @@
 /** `sana-native explain`: what a generation would run and hold in memory, without running it. */
 
 import { Command } from 'commander';
-import { type Ceilings, rooflineDtype, totalFloorMs } from '../bench/roofline.ts';
+import { type OperatorWork, totalFloorMs } from '../bench/roofline.ts';
 import { measureCeilings } from '../bench/stages.ts';
 import {
   type ExplainedOperator,
@@ -70,7 +70,7 @@ async function explain(prompt: string, flags: Flags): Promise<void> {
     flags.floor === true || profile !== undefined
       ? await measureCeilings(explanation.device, options.threads)
       : undefined;
-  const floor = ceilings && floorOn(ceilings, explanation);
+  const floor = ceilings && ((operators: readonly OperatorWork[]) => totalFloorMs(operators, ceilings));
   if (flags.json === true) {
     await printJson({
       ...(floor === undefined ? explanation : withFloors(explanation, floor)),
@@ -81,10 +81,6 @@ async function explain(prompt: string, flags: Flags): Promise<void> {
   }
   const lines = profile?.flatMap((stage) => profileLines(stage, floor));
   await printLines([...explanationLines(explanation, floor), ...(lines ?? [])]);
-}
-
-function floorOn(ceilings: Ceilings, { dtype }: Explanation): Floor {
-  return (operators) => totalFloorMs(operators, rooflineDtype(dtype), ceilings);
 }
 
 function withFloors(explanation: Explanation, floor: Floor) {

@@ -1,7 +1,14 @@
 /** Programs: a plan handed to the addon once, then run with one call each time. */
 
 import { SanaError } from '../errors.ts';
-import type { CallDescription, NativeBuffer, NativeDevice, NativeProgram, OperandDescription } from '../native.ts';
+import type {
+  CallDescription,
+  DType,
+  NativeBuffer,
+  NativeDevice,
+  NativeProgram,
+  OperandDescription,
+} from '../native.ts';
 import type { Call } from './graph.ts';
 import { operatorSpec } from './operators.ts';
 import type { Plan } from './planner.ts';
@@ -12,6 +19,8 @@ export interface CallCost {
   readonly op: string;
   readonly scope: string;
   readonly shapes: string;
+  /** Of what it computes with: its weights where they are packed, or else its first operand. */
+  readonly dtype: DType;
   readonly flops: number;
   /** Bytes read and written when every operand is touched once. */
   readonly bytes: number;
@@ -125,9 +134,16 @@ export function costs(plan: Plan): CallCost[] {
     op: call.op,
     scope: call.scope,
     shapes: shapesOf(call),
+    dtype: dtypeOf(call),
     flops: operatorSpec(call.op).flops(call.operands, call.attributes),
     bytes: Object.values(call.operands).reduce((sum, tensor) => sum + bytesOf(tensor), 0),
   }));
+}
+
+function dtypeOf({ operands }: Call): DType {
+  const { weight } = operands;
+  const first = weight === undefined || weight.layout === 'dense' ? Object.values(operands)[0] : weight;
+  return first?.dtype ?? 'f32';
 }
 
 function shapesOf(call: Call): string {

@@ -295,6 +295,8 @@ export interface ExplainedOperator {
   readonly scope: string;
   /** The shapes of its operands. */
   readonly shapes: string;
+  /** What it computes with, which decides how fast it can be: f32, bf16, f16 or i8. */
+  readonly dtype: string;
   readonly flops: number;
   /** Bytes read and written when every operand is touched once. */
   readonly bytes: number;

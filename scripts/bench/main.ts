@@ -1,7 +1,8 @@
 /**
- * `npm run bench`: times the stages of a generation beside torch, alternating A B A B in one run, in f32 and bf16.
+ * `npm run bench`: times the stages of a generation beside torch, alternating A B A B in one run, in f32 and bf16, or
+ * ours in int8 beside torch in bf16.
  *
- *   npm run bench -- --model FOLDER [--device cuda:0] [--size 512] [--dtype f32 bf16] [--blocks 3]
+ *   npm run bench -- --model FOLDER [--device cuda:0] [--size 512] [--dtype f32 bf16 i8] [--blocks 3]
  *                    [--peer diffusers] [--compile] [--output docs/measurements/x.jsonl]
  *
  * The peer is scripts/bench/peer.py: the reference's operations in bare torch, or diffusers itself, with the same
@@ -38,11 +39,14 @@ import { openCheckpoint } from '../../lib/runtime/checkpoint.ts';
 import { readTensor, writeSafetensors } from '../../lib/runtime/tensor-file.ts';
 import { type PeerLibrary, type PeerSetup, type PeerStage, TorchPeer } from './peer.ts';
 
+const dtypeNames = { f32: 'float32', bf16: 'bfloat16', i8: 'int8' } as const;
+type Dtype = keyof typeof dtypeNames;
+
 interface Options {
   readonly model: string;
   readonly variant?: string;
   readonly size: number;
-  readonly dtype: ('f32' | 'bf16')[];
+  readonly dtype: Dtype[];
   readonly blocks: number;
   readonly threads: number;
   readonly device: DeviceName;
@@ -61,7 +65,11 @@ const options = new Command('bench')
   .requiredOption('--model <folder>', 'checkpoint folder of a 0.6B or 1.6B model, real or made by make-checkpoint')
   .option('--variant <name>', "the files to load, e.g. 'bf16'")
   .option('--size <pixels>', 'width and height', Number, 512)
-  .option('--dtype <types...>', 'f32, bf16 or both', ['f32', 'bf16'])
+  .addOption(
+    new Option('--dtype <types...>', 'what ours computes in; the peer in bf16 where ours does in i8')
+      .choices(Object.keys(dtypeNames))
+      .default(['f32', 'bf16']),
+  )
   .option('--blocks <count>', 'A B blocks', Number, 3)
   .option('--threads <count>', 'threads of both sides', Number, 2)
   .option('--device <name>', "the device of both sides, 'cpu' or 'cuda:0'", 'cpu')
@@ -79,10 +87,10 @@ const records: BenchmarkRecord[] = [];
 for (const dtype of options.dtype) records.push(...(await compare(dtype)));
 if (options.output !== undefined) writeRecords(options.output, records);
 
-async function compare(dtype: 'f32' | 'bf16'): Promise<BenchmarkRecord[]> {
+async function compare(dtype: Dtype): Promise<BenchmarkRecord[]> {
   await using pipe = await SanaPipeline.fromPretrained(options.model, {
     device: options.device,
-    dtype: dtype === 'f32' ? 'float32' : 'bfloat16',
+    dtype: dtypeNames[dtype],
     ...(options.device === 'cpu' && { threads: options.threads }),
     ...(options.variant !== undefined && { variant: options.variant }),
   });
@@ -92,6 +100,7 @@ async function compare(dtype: 'f32' | 'bf16'): Promise<BenchmarkRecord[]> {
   const onCpu = options.device === 'cpu';
   const work = workOf(explanation, await measureCeilings(options.device, onCpu ? threads : undefined));
   const peer = await TorchPeer.start();
+  const peerDtype = dtype === 'i8' ? 'bf16' : dtype;
   const theirs: Partial<Record<StageName, number[]>> = {};
   const cases: PeerStage[] = [
     { case: 'denoise_step', model: await modelName(), size, checkpoint: options.model },
@@ -107,15 +116,22 @@ async function compare(dtype: 'f32' | 'bf16'): Promise<BenchmarkRecord[]> {
     for (let block = 0; block < blocks; block++) {
       ({ peakBytes } = await timeGeneration(pipe, ours, { steps, size }));
       for (const stage of peer === undefined ? [] : cases) {
-        if (onCpu && stage.case === 'text_encode' && freemem() < textEncoderBytes[dtype]) {
+        if (onCpu && stage.case === 'text_encode' && freemem() < textEncoderBytes[peerDtype]) {
           if (block === 0)
             console.error(
-              `text_encode in ${dtype}: torch's text encoder does not fit in the memory left, not compared`,
+              `text_encode in ${peerDtype}: torch's text encoder does not fit in the memory left, not compared`,
             );
           continue;
         }
         const runs = stage.case === 'denoise_step' ? timedSteps : 1;
-        const times = await peer?.run({ ...stage, ...peerSetup(), dtype, threads, runs, warmup: onCpu ? 1 : 3 });
+        const times = await peer?.run({
+          ...stage,
+          ...peerSetup(),
+          dtype: peerDtype,
+          threads,
+          runs,
+          warmup: onCpu ? 1 : 3,
+        });
         theirs[stage.case] = [...(theirs[stage.case] ?? []), ...(times ?? [])];
       }
     }
@@ -135,7 +151,7 @@ async function compare(dtype: 'f32' | 'bf16'): Promise<BenchmarkRecord[]> {
         batch: 2 * explanation.batch,
         ...(stage === 'generate' && { steps }),
         dtype,
-        acc: 'f32' as const,
+        acc: dtype === 'i8' ? ('i32' as const) : ('f32' as const),
         threads,
       };
       const error = errors[stage];
@@ -143,7 +159,7 @@ async function compare(dtype: 'f32' | 'bf16'): Promise<BenchmarkRecord[]> {
         {
           case: benchmarkCase,
           impl: 'sana-native',
-          options: { path: explanation.devicePath },
+          options: { path: explanation.devicePath, ...(peer && { peerDtype }) },
           warmup: 1,
           ms: ours[stage],
           peakBytes,
@@ -170,7 +186,7 @@ async function compare(dtype: 'f32' | 'bf16'): Promise<BenchmarkRecord[]> {
 async function stageErrors(
   pipe: SanaPipeline,
   peer: TorchPeer,
-  dtype: 'f32' | 'bf16',
+  dtype: Dtype,
 ): Promise<Partial<Record<StageName, ResultError>>> {
   const folder = mkdtempSync(join(tmpdir(), 'sana-bench-'));
   try {

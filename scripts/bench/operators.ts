@@ -17,7 +17,7 @@ import {
   makeRecord,
   writeRecords,
 } from '../../lib/bench/record.ts';
-import { floorMs, type RooflineDtype } from '../../lib/bench/roofline.ts';
+import { floorMs } from '../../lib/bench/roofline.ts';
 import { pairRatios, quantile } from '../../lib/bench/statistics.ts';
 import { Graph } from '../../lib/graph/graph.ts';
 import { Arena, costs, Program, write } from '../../lib/graph/program.ts';
@@ -74,7 +74,7 @@ try {
   lease.release();
 }
 
-async function compare(shape: Shape, dtype: RooflineDtype): Promise<BenchmarkRecord> {
+async function compare(shape: Shape, dtype: 'f32' | 'bf16' | 'i8'): Promise<BenchmarkRecord> {
   const folder = mkdtempSync(join(tmpdir(), 'sana-bench-'));
   const block = new Block(device, 'operands');
   const arena = new Arena(device);
@@ -136,7 +136,7 @@ async function compare(shape: Shape, dtype: RooflineDtype): Promise<BenchmarkRec
     }
     program.dispose();
     const [cost] = costs(g.plan()).slice(1);
-    const work = { flops: cost?.flops ?? 0, bytes: cost?.bytes ?? 0 };
+    const work = { dtype, flops: cost?.flops ?? 0, bytes: cost?.bytes ?? 0 };
     const better = theirs.filter((times) => times.length > 0).sort((a, b) => quantile(a, 0.5) - quantile(b, 0.5))[0];
     const { op, ...sizes } = shape;
     const record = makeRecord(
@@ -146,7 +146,7 @@ async function compare(shape: Shape, dtype: RooflineDtype): Promise<BenchmarkRec
         options: { path: device.info.path },
         warmup: runs,
         ms: ours,
-        work: { tflop: work.flops / 1e12, gb: work.bytes / 1e9, floor_ms: floorMs(work, dtype, ceilings) },
+        work: { tflop: work.flops / 1e12, gb: work.bytes / 1e9, floor_ms: floorMs(work, ceilings) },
         ...(better && { pair: { with: 'torch-eager', ...pairRatios(better, ours) } }),
       },
       where,

@@ -49,22 +49,22 @@ describe('bench statistics', () => {
 });
 
 describe('bench roofline', () => {
-  const ceilings = { f32Flops: 500e9, bf16Flops: 1000e9, bytesPerSecond: 40e9 };
+  const ceilings = { f32Flops: 500e9, bf16Flops: 1000e9, i8Flops: 4000e9, bytesPerSecond: 40e9 };
 
   it('takes the ceiling that binds', () => {
-    assert.equal(floorMs({ flops: 5e9, bytes: 4e6 }, 'f32', ceilings), 10);
-    assert.equal(floorMs({ flops: 5e9, bytes: 4e6 }, 'bf16', ceilings), 5);
-    assert.equal(floorMs({ flops: 5e9, bytes: 4e6 }, 'i8', ceilings), 2.5);
-    assert.equal(floorMs({ flops: 5e9, bytes: 8e8 }, 'bf16', ceilings), 20);
+    assert.equal(floorMs({ dtype: 'f32', flops: 5e9, bytes: 4e6 }, ceilings), 10);
+    assert.equal(floorMs({ dtype: 'bf16', flops: 5e9, bytes: 4e6 }, ceilings), 5);
+    assert.equal(floorMs({ dtype: 'i8', flops: 5e9, bytes: 4e6 }, ceilings), 1.25);
+    assert.equal(floorMs({ dtype: 'i8', flops: 5e9, bytes: 8e8 }, ceilings), 20);
   });
 
   it('adds the floors of parts, not their work', () => {
     const parts = [
-      { flops: 5e9, bytes: 0 },
-      { flops: 0, bytes: 4e8 },
+      { dtype: 'f32', flops: 5e9, bytes: 0 },
+      { dtype: 'i8', flops: 0, bytes: 4e8 },
     ];
-    assert.equal(totalFloorMs(parts, 'f32', ceilings), 20);
-    assert.equal(floorMs({ flops: 5e9, bytes: 4e8 }, 'f32', ceilings), 10);
+    assert.equal(totalFloorMs(parts, ceilings), 20);
+    assert.equal(floorMs({ dtype: 'f32', flops: 5e9, bytes: 4e8 }, ceilings), 10);
   });
 });
 

@@ -157,7 +157,7 @@ describe('exit codes', () => {
 });
 
 describe('an explanation', () => {
-  const linear = { op: 'linear', scope: 'block.0', shapes: '[2, 4] x [8, 4]', flops: 128e6, bytes: 1e3 };
+  const linear = { op: 'linear', scope: 'block.0', shapes: '[2, 4] x [8, 4]', dtype: 'f32', flops: 128e6, bytes: 1e3 };
   const explanation = {
     model: 'sana-tiny',
     device: 'cpu',

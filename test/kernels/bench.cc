@@ -108,8 +108,9 @@ bool bench(const Options& options) {
   SanaCeilings ceilings;
   SanaFailure failure;
   check(options.device->backend().device_ceilings(options.device->handle(), &ceilings, &failure), failure);
-  std::printf("%s: %.1f TFLOP/s in f32, %.1f in bf16, %.0f GB/s\n", options.device->describe().name,
-              ceilings.f32_flops / 1e12, ceilings.bf16_flops / 1e12, ceilings.bytes_per_second / 1e9);
+  std::printf("%s: %.1f TFLOP/s in f32, %.1f in bf16, %.1f in i8, %.0f GB/s\n", options.device->describe().name,
+              ceilings.f32_flops / 1e12, ceilings.bf16_flops / 1e12, ceilings.i8_flops / 1e12,
+              ceilings.bytes_per_second / 1e9);
   Records records(options);
   struct Sum {
     double ms = 0, floor_ms = 0;
