@@ -98,7 +98,7 @@ export async function memoryModule(): Promise<string> {
       const repositories = same.filter(({ controlnet }) => !controlnet).map(({ repository }) => `'${repository}'`);
       rows.push(
         `  {\n    repositories: [${repositories.join(', ')}],\n    size: ${release.size},\n` +
-          `    bfloat16: ${await peaks('bf16')},\n    float32: ${await peaks('f32')},\n  },\n`,
+          `    int8: ${await peaks('i8')},\n    bfloat16: ${await peaks('bf16')},\n    float32: ${await peaks('f32')},\n  },\n`,
       );
     }
     return kModule.replace('ROWS', rows.join(''));

@@ -80,14 +80,18 @@ function deviceLine({ id, name, path, units, dtype, freeBytes, totalBytes, probl
 
 /** What fits into the memory that is free now. */
 function fitLines({ id, dtype, fits }: Found['devices'][number]): string[] {
-  const how = ({ offload, gigabytes: needed }: Fit) =>
+  const how = ({ offload, gigabytes: needed }: Fit['int8']) =>
     offload === null
       ? `does not fit: ${needed.toFixed(1)} GB are needed with offload 'sequential'`
       : `fits${offload === 'none' ? '' : " with offload 'sequential'"}: ${needed.toFixed(1)} GB`;
   return [
     '',
     `One picture on ${id} in ${dtype}, of what is free now:`,
-    ...fits.map((fit) => `  ${fit.repositories[0]?.padEnd(34)} ${`${fit.size} x ${fit.size}`.padEnd(12)} ${how(fit)}`),
+    ...fits.map(
+      (fit) =>
+        `  ${fit.repositories[0]?.padEnd(34)} ${`${fit.size} x ${fit.size}`.padEnd(12)} ${how(fit)}` +
+        (fit.offload === 'none' ? '' : `; in int8 it ${how(fit.int8)}`),
+    ),
   ];
 }
 

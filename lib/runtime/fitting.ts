@@ -8,8 +8,14 @@ export interface ReleasedMemory {
   readonly repositories: readonly string[];
   /** Pixels of a side. */
   readonly size: number;
-  readonly bfloat16: { readonly none: number; readonly sequential: number };
-  readonly float32: { readonly none: number; readonly sequential: number };
+  readonly int8: Needed;
+  readonly bfloat16: Needed;
+  readonly float32: Needed;
+}
+
+interface Needed {
+  readonly none: number;
+  readonly sequential: number;
 }
 
 export interface Fit {
@@ -21,11 +27,16 @@ export interface Fit {
   readonly offload: 'none' | 'sequential' | null;
   /** GB that it then needs, or would need. */
   readonly gigabytes: number;
+  /** The same with dtype 'int8'. */
+  readonly int8: Pick<Fit, 'offload' | 'gigabytes'>;
 }
 
 export function fitsOf(device: DeviceInfo): Fit[] {
-  return RELEASED_MEMORY.map(({ repositories, size, [device.dtype]: needed }) => {
+  const within = (needed: Needed) => {
     const offload = (['none', 'sequential'] as const).find((way) => needed[way] * 1e9 <= device.freeBytes) ?? null;
-    return { repositories, size, offload, gigabytes: needed[offload ?? 'sequential'] };
+    return { offload, gigabytes: needed[offload ?? 'sequential'] };
+  };
+  return RELEASED_MEMORY.map(({ repositories, size, int8, [device.dtype]: needed }) => {
+    return { repositories, size, ...within(needed), int8: within(int8) };
   });
 }

@@ -16,6 +16,13 @@ describe('what fits on a device', () => {
     assert.ok(none.gigabytes > 9 && none.gigabytes < 10);
   });
 
+  it('takes less in int8, which may do without offload', () => {
+    const { offload, gigabytes = 0, int8 } = of('SANA1.5_4.8B_1024px_diffusers', { freeBytes: 12e9 }) ?? {};
+    assert.equal(offload, 'sequential');
+    assert.equal(int8?.offload, 'none');
+    assert.ok(int8.gigabytes > gigabytes && int8.gigabytes < 12, `${int8.gigabytes} GB`);
+  });
+
   it('takes more in float32', () => {
     const [half, whole] = (['bfloat16', 'float32'] as const).map(
       (dtype) => of('Sana_600M_512px_diffusers', { dtype, freeBytes: 1e12 })?.gigabytes ?? 0,
