@@ -13,6 +13,7 @@ import type { Plan } from '../../lib/graph/planner.ts';
 import { costs } from '../../lib/graph/program.ts';
 import { alignment, bytesPerElement, isContiguous, type Tensor } from '../../lib/graph/tensor.ts';
 import { SanaTransformer } from '../../lib/models/sana-transformer.ts';
+import type { ModelDtype } from '../../lib/models/weights.ts';
 import { packageRoot } from '../../lib/package.ts';
 import { Autoencoder } from '../../lib/pipeline/autoencoder.ts';
 import { Engine } from '../../lib/pipeline/engine.ts';
@@ -26,7 +27,7 @@ import { configFiles, type ReleasedModel, type ReleasedSize, releasedConfigs } f
 
 export const kernelCasesFile = join(packageRoot, 'test', 'kernels', 'models.txt');
 
-const dtype = 'bf16';
+const activations = 'bf16';
 const vocabSize = 256000;
 const instruction = 200; // tokens that precede every prompt
 const prompt = 40; // tokens of a prompt behind them
@@ -41,6 +42,13 @@ export function kernelCases(): string {
       ...(['0.6b', '1.6b'] as const).flatMap((model) =>
         ([512, 1024] as const).map((size) => group(`step-${model}-${size}`, stepPlan(engine, model, size))),
       ),
+      ...(['0.6b', '1.6b'] as const).map((model) =>
+        group(
+          `int8-${model}-1024`,
+          stepPlan(engine, model, 1024, 'i8'),
+          ({ operands }) => operands.weight?.dtype === 'i8',
+        ),
+      ),
       ...([512, 1024] as const).map((size) => group(`decode-${size}`, decodePlan(engine, size))),
       group(`text-${prompt}`, textPlan(engine)),
     ];
@@ -51,7 +59,7 @@ export function kernelCases(): string {
 }
 
 /** A denoising step of one picture with guidance. */
-function stepPlan(engine: Engine, model: ReleasedModel, size: ReleasedSize): Plan {
+function stepPlan(engine: Engine, model: ReleasedModel, size: ReleasedSize, dtype: ModelDtype = activations): Plan {
   const config = parseTransformerConfig(...released('transformer', model, size));
   const transformer = new SanaTransformer(engine.device, config, dtype);
   const side = size / 32;
@@ -64,13 +72,14 @@ function stepPlan(engine: Engine, model: ReleasedModel, size: ReleasedSize): Pla
 function decodePlan(engine: Engine, size: ReleasedSize): Plan {
   const config = parseAutoencoderConfig(...released('vae', '0.6b', size));
   const side = size / 32;
-  return new Autoencoder(engine, recordedOnly(config), dtype).planRgb(side, side, { height: size, width: size }).plan;
+  return new Autoencoder(engine, recordedOnly(config), activations).planRgb(side, side, { height: size, width: size })
+    .plan;
 }
 
 /** One prompt that continues the instruction. */
 function textPlan(engine: Engine): Plan {
   const config = parseGemma2Config(...released('text_encoder', '0.6b', 512));
-  return new TextEncoder(engine, recordedOnly(config), dtype).plan([prompt], instruction).plan;
+  return new TextEncoder(engine, recordedOnly(config), activations).plan([prompt], instruction).plan;
 }
 
 function released(folder: string, model: ReleasedModel, size: ReleasedSize): [JsonObject, string] {
@@ -84,11 +93,12 @@ function recordedOnly<C>(config: C): Component<C> {
   return { config } as Component<C>;
 }
 
-/** The calls of a plan, equal ones as one line. */
-function group(name: string, plan: Plan): string {
+/** The calls of a plan that `wanted` picks, equal ones as one line. */
+function group(name: string, plan: Plan, wanted: (call: Call) => boolean = () => true): string {
   const counts = new Map<string, number>();
   const work = costs(plan);
   plan.calls.forEach((call, i) => {
+    if (!wanted(call)) return;
     const line = `${lineOf(call)} flops=${work[i]?.flops}`;
     counts.set(line, (counts.get(line) ?? 0) + 1);
   });
@@ -111,7 +121,7 @@ function lineOf({ op, operands, attributes }: Call): string {
 }
 
 function typeOf(operand: OperandSpec, tensor: Tensor): string {
-  const words = tensor.dtype === dtype || operand.dtypes.length === 1 ? [] : [tensor.dtype];
+  const words = tensor.dtype === activations || operand.dtypes.length === 1 ? [] : [tensor.dtype];
   return [...words, ...(tensor.layout === 'dense' ? [] : [tensor.layout])].map((word) => `:${word}`).join('');
 }
 

@@ -22,6 +22,8 @@ interface Case {
   readonly count: number;
   readonly flops: number;
   readonly bytes: number;
+  /** Its weight is of i8. */
+  readonly i8: boolean;
   /** Bytes of the product and of quantising x, where a weight of i8 can take the place of this one. */
   readonly product?: number;
   readonly quantizing?: number;
@@ -60,6 +62,7 @@ function parse(text: string): Case[] {
       count: Number(fact('count') ?? 1),
       flops: Number(fact('flops') ?? 0),
       bytes,
+      i8: shapes.some((shape) => shape.startsWith('weight:i8')),
       ...(ofBlocks && { product: bytes - (x + weight) / 2, quantizing: x * 1.5 }),
     });
   }
@@ -79,7 +82,7 @@ export function* predictions(text: string): Generator<string> {
     for (const each of cases) {
       const times = names.map((name, i) => {
         const { flops, i8, bytesPerSecond } = cards[name];
-        const time = each.count * 1e6 * Math.max(each.flops / flops, each.bytes / bytesPerSecond);
+        const time = each.count * 1e6 * Math.max(each.flops / (each.i8 ? i8 : flops), each.bytes / bytesPerSecond);
         totals[i] = (totals[i] ?? 0) + time;
         const { product, quantizing = 0 } = each;
         const short = product && Math.max(each.flops / i8, product / bytesPerSecond) + quantizing / bytesPerSecond;
