@@ -21,7 +21,7 @@ void check_source(const RowSource& source) {
 // Rows first_row .. first_row + rows of row_elements each must lie inside the target.
 void check_target(RowTarget& target, int64_t row_elements, int64_t first_row, int64_t rows) {
   SanaTensor& tensor = target.tensor;
-  check_tensor(target.memory->device().backend(), tensor, target.memory->bytes());
+  check_tensor(target.memory->device(), tensor, target.memory->bytes());
   const std::string text = to_text(tensor);
   const bool quantized = tensor.dtype == kSanaI8 && tensor.layout != kSanaDense;
   if (tensor.dtype != kSanaF32 && tensor.dtype != kSanaBF16 && tensor.dtype != kSanaF16 && !quantized) {
