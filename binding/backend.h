@@ -18,7 +18,7 @@ extern "C" {
 enum { kSanaBackendVersion = 3 };
 enum { kSanaMaxOperands = 8, kSanaMaxAttributes = 8, kSanaMaxRank = 4, kSanaMaxList = 4096 };
 
-typedef enum SanaDType { kSanaF32, kSanaBF16, kSanaF16, kSanaI32, kSanaU8, kSanaI8 } SanaDType;
+typedef enum SanaDType { kSanaF32, kSanaBF16, kSanaF16, kSanaI32, kSanaU8, kSanaI8, kSanaF8 } SanaDType;
 
 // How the elements of a tensor lie in memory. `dense` is row-major; the others are weights that a backend has packed
 // into whatever order its kernels want (see sana::kLayouts in ops.h for the logical shape of each).

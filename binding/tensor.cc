@@ -34,10 +34,10 @@ void check_layout(const SanaTensor& tensor) {
              rank_of_layout(tensor.layout));
   const bool vector_weight = tensor.layout == kSanaDepthwise, matrix = tensor.layout == kSanaLinear;
   const bool narrow = tensor.dtype == kSanaBF16 || tensor.dtype == kSanaF16;
-  SANA_CHECK(tensor.dtype == kSanaF32 || (narrow && !vector_weight) || (tensor.dtype == kSanaI8 && matrix),
+  SANA_CHECK(tensor.dtype == kSanaF32 || (narrow && !vector_weight) || (is_quantized(tensor.dtype) && matrix),
              "%s must be %s", text.c_str(),
              vector_weight ? "f32"
-             : matrix      ? "f32, bf16, f16 or i8"
+             : matrix      ? "f32, bf16, f16, i8 or f8"
                            : "f32, bf16 or f16");
   if (tensor.layout == kSanaGatedLinear) {
     SANA_CHECK(shape[0] % 2 == 0, "%s must have an even number of rows", text.c_str());
@@ -79,10 +79,15 @@ uint64_t element_bytes(uint32_t dtype) {
       return 4;
     case kSanaU8:
     case kSanaI8:
+    case kSanaF8:
       return 1;
     default:
       return 2;
   }
+}
+
+bool is_quantized(uint32_t dtype) {
+  return dtype == kSanaI8 || dtype == kSanaF8;
 }
 
 int64_t columns(const SanaTensor& tensor) {

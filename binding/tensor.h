@@ -17,6 +17,7 @@ constexpr int64_t kMostElements = int64_t(1) << 40;
 std::string to_text(const SanaTensor&);  // "bf16 [2, 1024, 1152]"
 
 uint64_t element_bytes(uint32_t dtype);
+bool is_quantized(uint32_t dtype);  // rows with a scale each, which only weights are
 int64_t elements(const SanaTensor&);
 int64_t columns(const SanaTensor&);
 int64_t rows(const SanaTensor&);  // of the last dimension

@@ -36,6 +36,8 @@ uint32_t dtype_mask(uint32_t dtype) {
       return kDTypeU8;
     case kSanaI8:
       return kDTypeI8;
+    case kSanaF8:
+      return kDTypeF8;
     default:
       return 0;
   }

@@ -87,7 +87,7 @@ export const cases: Readonly<Record<string, () => Promise<void>>> = {
     assert.deepEqual(backends(), ['cuda', 'cuda', 'cuda', 'cpu']);
     for (const { backend, problem, path, freeBytes, totalBytes } of addon().listDevices()) {
       if (backend !== 'cuda') continue;
-      assert.deepEqual([problem, path], ['', 'sm_80']);
+      assert.deepEqual([problem, path], ['', 'sm_89']);
       assert.ok(freeBytes > 0 && freeBytes <= totalBytes);
     }
     for (const index of [0, 1, 2]) await assertWorks(openCuda(index));
@@ -130,9 +130,9 @@ export const cases: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   async 'refuses the path of sm_90a to other cards'() {
-    const message = /the path sm_90a-wgmma is for compute capability 9\.0, cuda:0 has 8\.0/;
+    const message = /the path sm_90a-wgmma is for compute capability 9\.0, cuda:0 has 8\.9/;
     assert.throws(() => openCuda(), { ...deviceError, message });
-    assert.equal(addon().openDevice({ backend: 'cuda', index: 0, threads: 0, path: '' }).info.path, 'sm_80');
+    assert.equal(addon().openDevice({ backend: 'cuda', index: 0, threads: 0, path: '' }).info.path, 'sm_89');
   },
 
   async 'opens no library with SANA_NATIVE_CUDA=off'() {
