@@ -17,11 +17,11 @@ export interface Ceilings {
 export type RooflineDtype = 'f32' | 'bf16' | 'i8';
 
 /**
- * That of a pipeline: f16 is as fast as bf16. Not all products of one in int8 are of i8: it takes longer than the floor
+ * That of a pipeline: f16 is as fast as bf16, f8 as i8. Not all products of one in int8 are of i8: it takes longer than the floor
  * says.
  */
 export function rooflineDtype(dtype: DTypeName): RooflineDtype {
-  return ({ float32: 'f32', bfloat16: 'bf16', float16: 'bf16', int8: 'i8' } as const)[dtype];
+  return ({ float32: 'f32', bfloat16: 'bf16', float16: 'bf16', int8: 'i8', fp8: 'i8' } as const)[dtype];
 }
 
 /** Work of one run: floating-point operations (2 per multiply-add) and least bytes moved to and from memory. */
