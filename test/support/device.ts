@@ -18,8 +18,15 @@ export function sharedDevice(): NativeDevice {
   return shared;
 }
 
-/** Whether the shared device has products with matrices of this dtype. */
-export const takesMatrices = (dtype: DType): boolean => refusalOfMatrices(sharedDevice(), dtype) === undefined;
+/** Whether the device that tests run on has products with matrices of this dtype. */
+export function takesMatrices(dtype: DType): boolean {
+  const lease = openDevice(testDevice);
+  try {
+    return refusalOfMatrices(lease.native, dtype) === undefined;
+  } finally {
+    lease.release();
+  }
+}
 
 /** Records a graph between host arrays, runs it once and returns what it wrote. */
 export async function runGraph(
