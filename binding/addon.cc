@@ -85,8 +85,8 @@ Napi::Array dtype_names(Napi::Env env, uint32_t mask) {
   constexpr struct {
     uint32_t bit;
     SanaDType dtype;
-  } kNames[] = {{kDTypeF32, kSanaF32}, {kDTypeBF16, kSanaBF16}, {kDTypeF16, kSanaF16},
-                {kDTypeI32, kSanaI32}, {kDTypeU8, kSanaU8},     {kDTypeI8, kSanaI8}};
+  } kNames[] = {{kDTypeF32, kSanaF32}, {kDTypeBF16, kSanaBF16}, {kDTypeF16, kSanaF16}, {kDTypeI32, kSanaI32},
+                {kDTypeU8, kSanaU8},   {kDTypeI8, kSanaI8},     {kDTypeF8, kSanaF8}};
   Napi::Array list = Napi::Array::New(env);
   for (const auto& [bit, dtype] : kNames) {
     if (mask & bit) list.Set(list.Length(), kDTypeNames[dtype]);

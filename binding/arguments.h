@@ -9,7 +9,7 @@
 
 namespace sana {
 
-enum class DType : uint32_t { kF32, kBF16, kF16, kI32, kU8, kI8 };
+enum class DType : uint32_t { kF32, kBF16, kF16, kI32, kU8, kI8, kF8 };
 
 // An operand with its address. Absent operands have no data. Every translation unit compiles the members with its own
 // instruction set, so they must never be shared by the linker: always inlined.

@@ -15,10 +15,10 @@
 extern "C" {
 #endif
 
-enum { kSanaBackendVersion = 2 };
+enum { kSanaBackendVersion = 3 };
 enum { kSanaMaxOperands = 8, kSanaMaxAttributes = 8, kSanaMaxRank = 4, kSanaMaxList = 4096 };
 
-typedef enum SanaDType { kSanaF32, kSanaBF16, kSanaF16, kSanaI32, kSanaU8, kSanaI8 } SanaDType;
+typedef enum SanaDType { kSanaF32, kSanaBF16, kSanaF16, kSanaI32, kSanaU8, kSanaI8, kSanaF8 } SanaDType;
 
 // How the elements of a tensor lie in memory. `dense` is row-major; the others are weights that a backend has packed
 // into whatever order its kernels want (see sana::kLayouts in ops.h for the logical shape of each).
@@ -101,9 +101,10 @@ typedef struct SanaBackend {
   int (*memory_write)(SanaDevice*, SanaMemory*, uint64_t offset, const void* source, uint64_t bytes, SanaFailure*);
   int (*memory_read)(SanaDevice*, SanaMemory*, uint64_t offset, void* target, uint64_t bytes, SanaFailure*);
 
-  // Bytes that a tensor of this dtype, layout and logical shape takes. Thread-safe, needs no device.
-  int (*tensor_bytes)(uint32_t dtype, uint32_t layout, uint32_t rank, const int64_t* shape, uint64_t* bytes,
-                      SanaFailure*);
+  // Bytes that a tensor of this dtype, layout and logical shape takes on the device. Thread-safe. Fails for what the
+  // device cannot hold or compute with: every tensor of a program, and every target of `pack`, has passed here.
+  int (*tensor_bytes)(SanaDevice*, uint32_t dtype, uint32_t layout, uint32_t rank, const int64_t* shape,
+                      uint64_t* bytes, SanaFailure*);
   // Converts `rows` rows of a checkpoint tensor (row-major, `source_dtype`, in host memory, in the checkpoint's own
   // order: conv weights [O, I, kh, kw]) to the target's dtype and layout, as rows first_row.. of `target`.
   // `non_finite` is raised by the number of NaN and infinite elements met.

@@ -16,7 +16,7 @@ constexpr int64_t kMostHeadDim = 256;
 constexpr int64_t kMostKeys = 8192;  // of one sequence, and of a prefix
 constexpr int64_t kMostSide = 16384;
 constexpr int64_t kMostLinearSize = 1 << 20;
-constexpr int64_t kMostQuantizedInputs = 1 << 17;  // as many products of two i8 as an i32 holds
+constexpr int64_t kMostQuantizedInputs = 1 << 17;  // as many products of two i8 as an i32 holds; f8 needs no more
 constexpr int64_t kMostKernelSize = 15;
 
 // An operand by name. Absent ones are false.
@@ -146,9 +146,9 @@ void linear(const Contract& c) {
   c.most(weight, n, kMostLinearSize, "rows");
   c.most(weight, weight[1], kMostLinearSize, "columns");
   c.demand(x.columns() == weight[1], "x must have the weight's columns");
-  if (weight.dtype() == kSanaI8) {
-    c.demand(!gated, "a gatedLinear weight cannot be i8");
-    c.most(weight, weight[1], kMostQuantizedInputs, "columns of i8");
+  if (is_quantized(weight.dtype())) {
+    c.demand(!gated, "a gatedLinear weight cannot be i8 or f8");
+    c.most(weight, weight[1], kMostQuantizedInputs, "columns of i8 or f8");
   } else {
     c.same_dtype(x, weight);
   }

@@ -153,7 +153,7 @@ Napi::Value DeviceObject::tensor_bytes(const Napi::CallbackInfo& info) {
   tensor.rank = read_shape(info[2], "shape", tensor.shape);
   tensor.pitch = columns(tensor);
   check_shape(tensor);
-  return Napi::Number::New(info.Env(), double(span_bytes(device()->backend(), tensor)));
+  return Napi::Number::New(info.Env(), double(span_bytes(*device(), tensor)));
 }
 
 Napi::Value DeviceObject::write(const Napi::CallbackInfo& info) {

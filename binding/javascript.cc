@@ -120,8 +120,8 @@ uint32_t read_choice(Napi::Value value, const char* name, const char* names) {
 }
 
 SanaDType read_dtype(Napi::Value value, const char* name) {
-  static_assert(sizeof kDTypeNames / sizeof *kDTypeNames == 6);
-  return static_cast<SanaDType>(read_choice(value, name, "f32|bf16|f16|i32|u8|i8"));
+  static_assert(sizeof kDTypeNames / sizeof *kDTypeNames == 7);
+  return static_cast<SanaDType>(read_choice(value, name, "f32|bf16|f16|i32|u8|i8|f8"));
 }
 
 SanaLayout read_layout(Napi::Value value, const char* name) {

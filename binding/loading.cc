@@ -21,11 +21,11 @@ void check_source(const RowSource& source) {
 // Rows first_row .. first_row + rows of row_elements each must lie inside the target.
 void check_target(RowTarget& target, int64_t row_elements, int64_t first_row, int64_t rows) {
   SanaTensor& tensor = target.tensor;
-  check_tensor(target.memory->device().backend(), tensor, target.memory->bytes());
+  check_tensor(target.memory->device(), tensor, target.memory->bytes());
   const std::string text = to_text(tensor);
-  const bool quantized = tensor.dtype == kSanaI8 && tensor.layout != kSanaDense;
+  const bool quantized = is_quantized(tensor.dtype) && tensor.layout != kSanaDense;
   if (tensor.dtype != kSanaF32 && tensor.dtype != kSanaBF16 && tensor.dtype != kSanaF16 && !quantized) {
-    throw Error("ERR_SANA_ARGUMENT", "Expected `target` to be f32, bf16 or f16, or a weight of i8, got %s",
+    throw Error("ERR_SANA_ARGUMENT", "Expected `target` to be f32, bf16 or f16, or a weight of i8 or f8, got %s",
                 text.c_str());
   }
   const int64_t count = elements(tensor);

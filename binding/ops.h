@@ -4,7 +4,7 @@
 // Conventions. Row-major, channels last. B batch, N tokens (or M rows), C channels, T text tokens, H heads, D channels
 // of a head. `...` in a shape means any leading dimensions. Activations are f32, bf16 or f16 ("x"; the CPU has no f16),
 // sums are f32, vectors (biases, norm weights, modulation) are f32 always. A pitched operand may be a rectangle of
-// columns of a wider tensor.
+// columns of a wider tensor. i8 and f8 are of weights alone.
 //
 // The same call on the same device gives the same bits, always. On the CPU an output element is moreover one sum in one
 // fixed order, whatever the tile, the thread count, the batch or the other rows: the same bits alone or in a batch. On
@@ -26,6 +26,7 @@ enum DTypes : uint32_t {
   kDTypeI32 = 8,
   kDTypeU8 = 16,
   kDTypeI8 = 32,
+  kDTypeF8 = 64,  // e4m3: sign, four bits of exponent with bias 7, three of fraction; no infinity, at most 448
   kDTypeActivation = kDTypeF32 | kDTypeBF16 | kDTypeF16,
 };
 
@@ -61,9 +62,13 @@ inline constexpr OperatorSpec kOperators[] = {
     // s = max |v| / 127 and q = v (1 / s) rounded to the nearest, halves to even, each step in f32. A row whose s is no
     // normal number, as of zeros, counts as zeros; a row of x with a NaN or an infinity gives NaN. The product is
     // (s_x s_w) times the sum of q_x q_w, which is an integer and exact.
+    // An f8 weight (likewise; GPUs of compute capability 8.9 and later) is the same but for s = max |v| / 448 and
+    // q = v (1 / s) rounded to the nearest number that e4m3 has, halves to even, its subnormal ones included, and what
+    // lies beyond 448 to 448. Every q_x q_w is exact, their sum is one of f32 in an order and with the rounding of the
+    // device's matrix unit, which may keep fewer bits of partial sums than f32 has (docs/numerics.md).
     {"linear",
      {{"x", "in", kDTypeActivation, "pitched"},
-      {"weight", "in", kDTypeActivation | kDTypeI8, "linear|gatedLinear"},
+      {"weight", "in", kDTypeActivation | kDTypeI8 | kDTypeF8, "linear|gatedLinear"},
       {"bias", "in?", kDTypeF32, "dense"},
       {"gate", "in?", kDTypeF32, "dense"},
       {"residual", "in?", kDTypeActivation, "pitched"},
@@ -260,7 +265,7 @@ inline constexpr OperatorSpec kOperators[] = {
 inline constexpr uint32_t kOperatorCount = sizeof kOperators / sizeof kOperators[0];
 
 // Names of the dtypes and layouts, in the order of their enums in backend.h.
-inline constexpr const char* kDTypeNames[] = {"f32", "bf16", "f16", "i32", "u8", "i8"};
+inline constexpr const char* kDTypeNames[] = {"f32", "bf16", "f16", "i32", "u8", "i8", "f8"};
 inline constexpr const char* kLayoutNames[] = {"dense",  "linear",         "gatedLinear",
                                                "conv2d", "upsampleConv2d", "depthwise"};
 

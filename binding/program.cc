@@ -134,7 +134,7 @@ Description read_description(Napi::Object object, const Device& device) {
 
 Program::Program(std::shared_ptr<Device> device, Napi::Object object) : Resource(device) {
   Description description = read_description(object, *device);
-  validate(device->backend(), description.calls, description.buffer_bytes);
+  validate(*device, description.calls, description.buffer_bytes);
   // Reading the description ran the caller's getters: only now is it certain what has not been disposed.
   std::vector<std::shared_ptr<Memory>> memories;
   for (const auto& buffer : description.buffers) memories.push_back(buffer->memory());

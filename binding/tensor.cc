@@ -34,10 +34,10 @@ void check_layout(const SanaTensor& tensor) {
              rank_of_layout(tensor.layout));
   const bool vector_weight = tensor.layout == kSanaDepthwise, matrix = tensor.layout == kSanaLinear;
   const bool narrow = tensor.dtype == kSanaBF16 || tensor.dtype == kSanaF16;
-  SANA_CHECK(tensor.dtype == kSanaF32 || (narrow && !vector_weight) || (tensor.dtype == kSanaI8 && matrix),
+  SANA_CHECK(tensor.dtype == kSanaF32 || (narrow && !vector_weight) || (is_quantized(tensor.dtype) && matrix),
              "%s must be %s", text.c_str(),
              vector_weight ? "f32"
-             : matrix      ? "f32, bf16, f16 or i8"
+             : matrix      ? "f32, bf16, f16, i8 or f8"
                            : "f32, bf16 or f16");
   if (tensor.layout == kSanaGatedLinear) {
     SANA_CHECK(shape[0] % 2 == 0, "%s must have an even number of rows", text.c_str());
@@ -53,10 +53,10 @@ struct Rectangle {
   int64_t end() const { return start + (rows - 1) * pitch + width; }
 };
 
-Rectangle rectangle(const SanaBackend& backend, const SanaTensor& tensor) {
+Rectangle rectangle(const Device& device, const SanaTensor& tensor) {
   const int64_t start = int64_t(tensor.offset), size = int64_t(element_bytes(tensor.dtype));
   if (tensor.layout != kSanaDense || tensor.pitch == columns(tensor)) {
-    return {start, int64_t(span_bytes(backend, tensor)), 1, 0};
+    return {start, int64_t(span_bytes(device, tensor)), 1, 0};
   }
   return {start, columns(tensor) * size, rows(tensor), tensor.pitch * size};
 }
@@ -79,10 +79,15 @@ uint64_t element_bytes(uint32_t dtype) {
       return 4;
     case kSanaU8:
     case kSanaI8:
+    case kSanaF8:
       return 1;
     default:
       return 2;
   }
+}
+
+bool is_quantized(uint32_t dtype) {
+  return dtype == kSanaI8 || dtype == kSanaF8;
 }
 
 int64_t columns(const SanaTensor& tensor) {
@@ -111,7 +116,7 @@ void check_shape(const SanaTensor& tensor) {
   check_layout(tensor);
 }
 
-void check_tensor(const SanaBackend& backend, const SanaTensor& tensor, uint64_t buffer_bytes) {
+void check_tensor(const Device& device, const SanaTensor& tensor, uint64_t buffer_bytes) {
   check_shape(tensor);
   const std::string text = to_text(tensor);
   const bool dense = tensor.layout == kSanaDense;
@@ -123,25 +128,27 @@ void check_tensor(const SanaBackend& backend, const SanaTensor& tensor, uint64_t
   const uint64_t alignment = dense ? element_bytes(tensor.dtype) : kPackedAlignment;
   SANA_CHECK(tensor.offset % alignment == 0, "%s must start at a multiple of %llu bytes, got offset %llu", text.c_str(),
              static_cast<unsigned long long>(alignment), static_cast<unsigned long long>(tensor.offset));
-  const uint64_t span = span_bytes(backend, tensor);
+  const uint64_t span = span_bytes(device, tensor);
   SANA_CHECK(span <= buffer_bytes && tensor.offset <= buffer_bytes - span,
              "%s takes %llu bytes at offset %llu, outside its buffer of %llu bytes", text.c_str(),
              static_cast<unsigned long long>(span), static_cast<unsigned long long>(tensor.offset),
              static_cast<unsigned long long>(buffer_bytes));
 }
 
-uint64_t span_bytes(const SanaBackend& backend, const SanaTensor& tensor) {
+uint64_t span_bytes(const Device& device, const SanaTensor& tensor) {
   if (tensor.layout == kSanaDense) {
     return uint64_t((rows(tensor) - 1) * tensor.pitch + columns(tensor)) * element_bytes(tensor.dtype);
   }
   uint64_t bytes;
   SanaFailure failure;
-  check(backend.tensor_bytes(tensor.dtype, tensor.layout, tensor.rank, tensor.shape, &bytes, &failure), failure);
+  check(device.backend().tensor_bytes(device.handle(), tensor.dtype, tensor.layout, tensor.rank, tensor.shape, &bytes,
+                                      &failure),
+        failure);
   return bytes;
 }
 
-bool overlap(const SanaBackend& backend, const SanaTensor& one, const SanaTensor& other) {
-  const Rectangle a = rectangle(backend, one), b = rectangle(backend, other);
+bool overlap(const Device& device, const SanaTensor& one, const SanaTensor& other) {
+  const Rectangle a = rectangle(device, one), b = rectangle(device, other);
   if (a.end() <= b.start || b.end() <= a.start) return false;
   if (a.rows > 1 && b.rows > 1 && a.pitch != b.pitch) return true;  // may or may not: no program needs it
   // Row i of a meets row j of b when (i - j) pitch lies strictly between distance - a.width and distance + b.width.

@@ -36,6 +36,8 @@ uint32_t dtype_mask(uint32_t dtype) {
       return kDTypeU8;
     case kSanaI8:
       return kDTypeI8;
+    case kSanaF8:
+      return kDTypeF8;
     default:
       return 0;
   }
@@ -45,7 +47,7 @@ bool is_output(const OperandSpec& spec) {
   return spec.role[0] == 'o' || std::strcmp(spec.role, "inout") == 0;
 }
 
-void check_operand(const SanaBackend& backend, const OperandSpec& spec, const SanaTensor& tensor,
+void check_operand(const Device& device, const OperandSpec& spec, const SanaTensor& tensor,
                    std::span<const uint64_t> buffer_bytes) {
   if (tensor.rank == 0) {
     SANA_CHECK(std::strcmp(spec.role, "in?") == 0, "it is missing");
@@ -53,7 +55,7 @@ void check_operand(const SanaBackend& backend, const OperandSpec& spec, const Sa
   }
   SANA_CHECK(tensor.buffer < buffer_bytes.size(), "it names buffer %lld of %zu",
              static_cast<long long>(tensor.buffer) - 1, buffer_bytes.size() - 1);
-  check_tensor(backend, tensor, buffer_bytes[tensor.buffer]);
+  check_tensor(device, tensor, buffer_bytes[tensor.buffer]);
   const std::string text = to_text(tensor);
   SANA_CHECK(spec.dtypes & dtype_mask(tensor.dtype), "%s is not a dtype it takes", text.c_str());
   const bool pitched = std::strcmp(spec.layout, "pitched") == 0;
@@ -63,7 +65,7 @@ void check_operand(const SanaBackend& backend, const OperandSpec& spec, const Sa
 }
 
 // Outputs may touch no other operand, except an input that the entry lets them replace.
-void check_overlaps(const SanaBackend& backend, const OperatorSpec& spec, const SanaCall& call) {
+void check_overlaps(const Device& device, const OperatorSpec& spec, const SanaCall& call) {
   for (int i = 0; spec.operands[i].name; ++i) {
     const SanaTensor& out = call.operands[i];
     if (!is_output(spec.operands[i]) || out.rank == 0) continue;
@@ -71,7 +73,7 @@ void check_overlaps(const SanaBackend& backend, const OperatorSpec& spec, const 
       const SanaTensor& other = call.operands[j];
       if (j == i || other.rank == 0 || other.buffer != out.buffer) continue;
       if (lists(spec.in_place, spec.operands[j].name) && same_place(out, other)) continue;
-      SANA_CHECK(!overlap(backend, out, other), "operand `%s` %s at %llu overlaps `%s` %s at %llu",
+      SANA_CHECK(!overlap(device, out, other), "operand `%s` %s at %llu overlaps `%s` %s at %llu",
                  spec.operands[i].name, to_text(out).c_str(), static_cast<unsigned long long>(out.offset),
                  spec.operands[j].name, to_text(other).c_str(), static_cast<unsigned long long>(other.offset));
     }
@@ -80,7 +82,7 @@ void check_overlaps(const SanaBackend& backend, const OperatorSpec& spec, const 
 
 }  // namespace
 
-void validate(const SanaBackend& backend, std::span<const SanaCall> calls, std::span<const uint64_t> buffer_bytes) {
+void validate(const Device& device, std::span<const SanaCall> calls, std::span<const uint64_t> buffer_bytes) {
   for (size_t i = 0; i < calls.size(); ++i) {
     const SanaCall& call = calls[i];
     const OperatorSpec& spec = kOperators[call.op];
@@ -88,11 +90,11 @@ void validate(const SanaBackend& backend, std::span<const SanaCall> calls, std::
     try {
       for (int j = 0; spec.operands[j].name; ++j) {
         operand = spec.operands[j].name;
-        check_operand(backend, spec.operands[j], call.operands[j], buffer_bytes);
+        check_operand(device, spec.operands[j], call.operands[j], buffer_bytes);
       }
       operand = nullptr;
       check_contract(spec, call);
-      check_overlaps(backend, spec, call);
+      check_overlaps(device, spec, call);
     } catch (const Error& error) {
       if (operand) throw Error(error.code(), "calls[%zu] %s: operand `%s`: %s", i, spec.name, operand, error.what());
       throw Error(error.code(), "calls[%zu] %s: %s", i, spec.name, error.what());

@@ -9,7 +9,10 @@
 
 namespace sana {
 
-// `buffer_bytes[0]` is the arena's size. Buffers are distinct memory. Throws ERR_SANA_PROGRAM naming the call.
-void validate(const SanaBackend&, std::span<const SanaCall>, std::span<const uint64_t> buffer_bytes);
+class Device;
+
+// `buffer_bytes[0]` is the arena's size. Buffers are distinct memory. Throws ERR_SANA_PROGRAM, or what the device has
+// against a tensor, naming the call.
+void validate(const Device&, std::span<const SanaCall>, std::span<const uint64_t> buffer_bytes);
 
 }  // namespace sana

@@ -151,7 +151,7 @@ int memory_read(SanaDevice*, SanaMemory* memory, uint64_t offset, void* target, 
   return 0;
 }
 
-int tensor_bytes(uint32_t dtype, uint32_t layout, uint32_t rank, const int64_t* shape, uint64_t* bytes,
+int tensor_bytes(SanaDevice*, uint32_t dtype, uint32_t layout, uint32_t rank, const int64_t* shape, uint64_t* bytes,
                  SanaFailure* failure) {
   return attempt(failure, [&] { *bytes = cpu::tensor_bytes(static_cast<DType>(dtype), layout, rank, shape); });
 }

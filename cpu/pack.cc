@@ -425,6 +425,9 @@ uint64_t tensor_bytes(DType dtype, uint32_t layout, uint32_t rank, const int64_t
     size[i] = static_cast<uint64_t>(shape[i]);
   }
   const uint64_t bytes = product(size, static_cast<int>(rank));  // also bounds what is computed below
+  if (dtype == DType::kF8) {
+    throw Error("ERR_SANA_DEVICE", "fp8 needs a GPU of compute capability 8.9 or later; use 'int8'");
+  }
   if (layout == kSanaDense || layout == kSanaDepthwise) {
     const uint64_t factors[] = {bytes, static_cast<uint64_t>(element_bytes(dtype))};
     return product(factors, 2);

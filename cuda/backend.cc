@@ -83,9 +83,12 @@ int memory_read(SanaDevice* device, SanaMemory* memory, uint64_t offset, void* t
   });
 }
 
-int tensor_bytes(uint32_t dtype, uint32_t layout, uint32_t rank, const int64_t* shape, uint64_t* bytes,
-                 SanaFailure* failure) {
-  return attempt(failure, [&] { *bytes = cuda::tensor_bytes(static_cast<DType>(dtype), layout, rank, shape); });
+int tensor_bytes(SanaDevice* device, uint32_t dtype, uint32_t layout, uint32_t rank, const int64_t* shape,
+                 uint64_t* bytes, SanaFailure* failure) {
+  return attempt(failure, [&] {
+    device->demand(static_cast<DType>(dtype));
+    *bytes = cuda::tensor_bytes(static_cast<DType>(dtype), layout, rank, shape);
+  });
 }
 
 int pack(SanaDevice* device, SanaMemory* memory, const SanaTensor* target, int64_t first_row, int64_t rows,

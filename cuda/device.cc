@@ -117,6 +117,10 @@ SanaDevice::SanaDevice(int index, const char* path) : index(index), in_use_(inde
   sana::cuda::describe(index, &info);
   if (info.problem[0]) throw Error("ERR_SANA_DEVICE", "%s: %s", info.name, info.problem);
   select();
+  int major = 0, minor = 0;
+  SANA_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
+  SANA_CUDA(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
+  capability_ = major * 10 + minor;
   if (!path) path = std::getenv("SANA_NATIVE_CUDA_PATH");
   variant = path ? path : "";
   if (variant.starts_with(sana::cuda::kHopperPath)) take_hopper_path();
@@ -135,12 +139,9 @@ SanaDevice::SanaDevice(int index, const char* path) : index(index), in_use_(inde
 
 void SanaDevice::take_hopper_path() {
   using sana::cuda::kHopperPath;
-  int major = 0, minor = 0;
-  SANA_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
-  SANA_CUDA(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
-  if (major != 9 || minor != 0) {
+  if (capability_ != 90) {
     throw Error("ERR_SANA_DEVICE", "the path %s is for compute capability 9.0, cuda:%d has %d.%d", kHopperPath, index,
-                major, minor);
+                capability_ / 10, capability_ % 10);
   }
 #if !defined(SANA_SM_90A)
   throw Error("ERR_SANA_DEVICE", "the path %s is not in this library: it was not built for sm_90a", kHopperPath);
@@ -223,6 +224,13 @@ uint64_t SanaDevice::freed_bytes() {
   uint64_t bytes = 0;
   for (const SanaMemory* memory : freed_) bytes += memory->bytes;
   return bytes;
+}
+
+void SanaDevice::demand(sana::DType dtype) const {
+  using sana::cuda::kLeastF8Capability;
+  if (dtype != sana::DType::kF8 || capability_ >= kLeastF8Capability) return;
+  throw Error("ERR_SANA_DEVICE", "fp8 needs compute capability %d.%d; this is %d.%d; use 'int8'",
+              kLeastF8Capability / 10, kLeastF8Capability % 10, capability_ / 10, capability_ % 10);
 }
 
 void SanaDevice::wait() {

@@ -61,6 +61,9 @@ struct SanaDevice {
   // Throws what has gone wrong on the stream so far once it is done.
   void wait();
 
+  // Throws unless the device has what a tensor of this dtype needs.
+  void demand(sana::DType) const;
+
   const int index;
   std::string variant;
   sana::cuda::Stream stream = {};
@@ -72,6 +75,7 @@ struct SanaDevice {
   void take_hopper_path();  // throws where it cannot be
 
   const sana::cuda::InUse in_use_;
+  int capability_ = 0;  // 89: compute capability 8.9
   std::optional<sana::cuda::TensorMaps> tensor_maps_;
   std::mutex mutex_;
   std::vector<SanaMemory*> unzeroed_, freed_;
@@ -80,6 +84,8 @@ struct SanaDevice {
 namespace sana::cuda {
 
 inline constexpr int kLeastCapability = 80;  // bf16 tensor cores and asynchronous copies: Ampere
+
+inline constexpr int kLeastF8Capability = 89;  // matrix instructions of e4m3: Ada
 
 // Matrix products by kernels/matrix_hopper.cuh, on devices of compute capability 9.0 only.
 inline constexpr const char* kHopperPath = "sm_90a-wgmma";

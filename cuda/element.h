@@ -142,6 +142,13 @@ void with_type(DType dtype, Body&& body) {
   }
 }
 
+// The same for the type of quantised rows.
+template <class Body>
+void with_quantized_type(DType dtype, Body&& body) {
+  if (dtype == DType::kF8) return body(TypeTag<f8>());
+  body(TypeTag<int8_t>());
+}
+
 // Calls body(TypeTag<X>, TypeTag<Out>): out is of x's type, or one of the two is f32.
 template <class Body>
 void with_types(DType x, DType out, Body&& body) {

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "cuda/error.h"
 
@@ -17,6 +18,9 @@ namespace sana::cuda {
 
 using bf16 = __nv_bfloat16;
 using f16 = __half;
+struct f8 {  // e4m3
+  uint8_t bits;
+};
 
 // The block's dynamic shared memory as an array of T.
 #define SANA_DYNAMIC_SHARED(T, name)                              \
@@ -111,6 +115,43 @@ __device__ __forceinline__ void mma<int8_t>(int32_t (&c)[4], const uint32_t (&a)
   asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};\n"
                : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Whether this is device code for an architecture with instructions of e4m3, and whether kernels for elements of type T
+// have a body in it: where they have none they are never launched (SanaDevice::demand).
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+#define SANA_F8_CODE 1
+#else
+#define SANA_F8_CODE 0
+#endif
+template <class T>
+inline constexpr bool kHasCode = SANA_F8_CODE || !std::is_same_v<T, f8>;
+
+// Two f32 as f8, `low` in the lower byte: the nearest that there are, halves to even, beyond 448 (infinities too) 448
+// of their sign, NaN 0x7f.
+__device__ __forceinline__ uint16_t to_f8_pair(float low, float high) {
+#if SANA_F8_CODE
+  uint16_t pair;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;\n" : "=h"(pair) : "f"(high), "f"(low));
+  return pair;
+#else
+  __trap();
+  return 0;
+#endif
+}
+
+// The same as mma<int8_t> for f8, with sums in f32: products are exact, how partial sums are rounded is the tensor
+// cores' own.
+template <>
+__device__ __forceinline__ void mma<f8>(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+#if SANA_F8_CODE
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};\n"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#else
+  __trap();
+#endif
 }
 
 // 2^x and 1 / x to about 2^-22, an instruction each; denormals are zeros.

@@ -39,7 +39,7 @@ uint64_t copy_counting(void* to, const void* from, size_t bytes, DType dtype) {
   }
 }
 
-// ---- kernel, of all dtypes but i8 -----------------------------------------------------------------------------------
+// ---- kernel, of all dtypes but i8 and f8 ----------------------------------------------------------------------------
 
 // Where element (row, input, tap) of a packed tensor lies, and how the checkpoint has it.
 struct Packing {
@@ -116,7 +116,7 @@ Packing packing(const View& target) {
 // Queues the conversion of `rows` whole rows, from device memory, into rows first_row.. of `target`.
 void convert_rows(const void* source, DType source_dtype, const View& target, const Packing& p, int64_t first_row,
                   int64_t rows, const Stream& stream) {
-  if (target.dtype == DType::kI8 && target.layout == kSanaLinear) {
+  if (is_quantized(target.dtype) && target.layout == kSanaLinear) {
     QuantizedRows weight = quantized_weight(target);
     weight.elements += first_row * quantized_pitch(p.inputs);
     weight.scales += first_row;
@@ -158,13 +158,13 @@ uint64_t tensor_bytes(DType dtype, uint32_t layout, uint32_t rank, const int64_t
   const uint64_t element = static_cast<uint64_t>(element_bytes(dtype));
   if (layout == kSanaDense || layout == kSanaDepthwise) return product({size[0], size[1], size[2], size[3], element});
   SANA_CHECK(dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16 ||
-                 (dtype == DType::kI8 && layout == kSanaLinear),
-             "tensor: packed weights are f32, bf16 or f16, or i8 in linear");
+                 (is_quantized(dtype) && layout == kSanaLinear),
+             "tensor: packed weights are f32, bf16 or f16, or i8 or f8 in linear");
   SANA_CHECK(layout != kSanaGatedLinear || shape[0] % 2 == 0, "gatedLinear: N = %lld must be even",
              static_cast<long long>(shape[0]));
   switch (layout) {
     case kSanaLinear:
-      if (dtype == DType::kI8) {
+      if (is_quantized(dtype)) {
         const uint64_t row = static_cast<uint64_t>(quantized_pitch(shape[1])) + sizeof(float);  // and its scale
         return product({uint64_t(quantized_rows(shape[0])), row});
       }

@@ -3,9 +3,8 @@
 // The weights of matrix products are rows of inputs, each row padded with zeros to a multiple of eight elements so that
 // it starts where 16-byte copies can:
 //
-//   linear          [N][K]; i8 is quantised rows (kernels/quantize_rows.h), [N][K] up to multiples of 8 and 16, and
-//   behind
-//                   them the scales [N] f32
+//   linear          [N][K]; i8 and f8 are quantised rows (kernels/quantize_rows.h), [N][K] up to multiples of 8 and 16,
+//                   and behind them the scales [N] f32
 //   gatedLinear     [ceil(N / 2 / 8)][2][8][K]: eight gate rows, then the eight rows that they multiply, so that both
 //                   halves of an output lie in the same thread's registers
 //   conv2d          [O][kh * kw][I], I padded

@@ -12,7 +12,7 @@ import { cudaLibraries } from './addon/cuda-libraries.ts';
 import { type FailedCandidate, loadError, reasonOf } from './addon/load-error.ts';
 import { nativeError } from './errors.ts';
 
-export type DType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u8' | 'i8';
+export type DType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u8' | 'i8' | 'f8';
 export type Layout = 'dense' | 'linear' | 'gatedLinear' | 'conv2d' | 'upsampleConv2d' | 'depthwise';
 
 export interface NativeDeviceInfo {

@@ -53,7 +53,9 @@ if (wanted('kernels') || wanted('sanitizer') || values.only === 'sm_90a') {
   const built =
     run('configure test/kernels', 'cmake', configured) && run('build test/kernels', 'cmake', ['--build', folder]);
   const kernels = join(folder, 'kernels');
-  const test = ['test', '--library', library, 'test/kernels/awkward.txt'];
+  const capability = Number(/^sm_(\d+)/.exec(gpu.path)?.[1]);
+  const cases = ['awkward', ...(capability >= 89 ? ['f8'] : [])].map((name) => `test/kernels/${name}.txt`);
+  const test = ['test', '--library', library, ...cases];
   if (built && wanted('kernels')) run('kernels against the CPU', kernels, test);
   if (built && values.only === 'sm_90a') {
     for (const tile of ['128x144', '256x144']) {

@@ -1,6 +1,6 @@
 /**
- * Prints how far int8 and bfloat16 are from float32: the transformer's hidden state after every block on the way from
- * noise to a picture, and the pictures. The tables of docs/numerics.md.
+ * Prints how far int8 and bfloat16 (and fp8, where the device has it) are from float32: the transformer's hidden state
+ * after every block on the way from noise to a picture, and the pictures. The tables of docs/numerics.md.
  *
  *     npx tsx scripts/int8-error.ts [--model FOLDER] [--variant bf16] [--device cpu] ['a fox' 'an owl' ...]
  */
@@ -15,11 +15,10 @@ import { channelsLast } from '../lib/pipeline/layout.ts';
 import { TorchGenerator } from '../lib/pipeline/noise.ts';
 import { BUILT_IN_MODEL, modelFolder } from '../lib/runtime/built-in.ts';
 import { type Checkpoint, openCheckpoint } from '../lib/runtime/checkpoint.ts';
-import { type DeviceLease, openDevice } from '../lib/runtime/devices.ts';
+import { type DeviceLease, openDevice, refusalOfMatrices } from '../lib/runtime/devices.ts';
 
 const SEED = 7;
 const SIGMAS = [1, 0.7, 0.4, 0.1]; // shares of noise in what the transformer sees
-const NARROW = ['bfloat16', 'int8'] as const;
 
 /** What the transformer is given. */
 interface Input {
@@ -53,6 +52,14 @@ const prompts =
       ];
 const device = values.device as DeviceName;
 const variant = values.variant === undefined ? {} : { variant: values.variant };
+const narrow = (['bfloat16', 'int8', 'fp8'] as const).filter(isThere);
+
+function isThere(dtype: 'bfloat16' | 'int8' | 'fp8'): boolean {
+  const lease = openDevice(device);
+  const there = dtype !== 'fp8' || refusalOfMatrices(lease.native, 'f8') === undefined;
+  lease.release();
+  return there;
+}
 
 await printPictures();
 await printBlocks();
@@ -62,9 +69,9 @@ await printBlocks();
 async function printPictures(): Promise<void> {
   const exact = await draw('float32');
   console.log(`\nPSNR of pictures to those of float32, in dB (${values.model}, seed ${SEED}):\n`);
-  console.log(`| prompt | ${NARROW.join(' | ')} |\n|---|${NARROW.map(() => '---|').join('')}`);
+  console.log(`| prompt | ${narrow.join(' | ')} |\n|---|${narrow.map(() => '---|').join('')}`);
   const columns: number[][] = [];
-  for (const dtype of NARROW) {
+  for (const dtype of narrow) {
     columns.push((await draw(dtype)).map((image, i) => decibels(image, exact[i] as SanaImage))); // as many
   }
   for (const [i, prompt] of prompts.entries()) {
@@ -74,7 +81,7 @@ async function printPictures(): Promise<void> {
   console.log(`| mean | ${mean.map((value) => value.toFixed(1)).join(' | ')} |`);
 }
 
-async function draw(dtype: 'float32' | (typeof NARROW)[number]): Promise<SanaImage[]> {
+async function draw(dtype: 'float32' | (typeof narrow)[number]): Promise<SanaImage[]> {
   await using pipe = await SanaPipeline.fromPretrained(values.model, { device, dtype, ...variant });
   const images: SanaImage[] = [];
   for (const prompt of prompts) images.push(...(await pipe.generate({ prompt, seed: SEED })).images);
@@ -96,13 +103,14 @@ async function printBlocks(): Promise<void> {
   try {
     const exact = await hiddenStates(lease, checkpoint, 'f32', inputs);
     console.log(`\nRelative L2 of the transformer's hidden state to that of float32 (${values.model}):\n`);
-    console.log(`| after | ${NARROW.join(' | ')} |\n|---|${NARROW.map(() => '---|').join('')}`);
-    const narrow = [
-      await hiddenStates(lease, checkpoint, 'bf16', inputs),
-      await hiddenStates(lease, checkpoint, 'i8', inputs),
-    ];
+    console.log(`| after | ${narrow.join(' | ')} |\n|---|${narrow.map(() => '---|').join('')}`);
+    const rounded: Map<string, Float32Array[]>[] = [];
+    for (const dtype of narrow) {
+      const packed = ({ bfloat16: 'bf16', int8: 'i8', fp8: 'f8' } as const)[dtype];
+      rounded.push(await hiddenStates(lease, checkpoint, packed, inputs));
+    }
     for (const [name, expected] of exact) {
-      const errors = narrow.map((states) => relativeL2(states.get(name) ?? [], expected));
+      const errors = rounded.map((states) => relativeL2(states.get(name) ?? [], expected));
       console.log(`| ${name} | ${errors.map((error) => error.toExponential(1)).join(' | ')} |`);
     }
   } finally {
@@ -133,7 +141,7 @@ async function inputsOf(): Promise<Input[]> {
 async function hiddenStates(
   { native }: DeviceLease,
   { transformer }: Checkpoint,
-  dtype: 'f32' | 'bf16' | 'i8',
+  dtype: 'f32' | 'bf16' | 'i8' | 'f8',
   inputs: readonly Input[],
 ): Promise<Map<string, Float32Array[]>> {
   const model = new SanaTransformer(native, transformer.config, dtype);

@@ -7,10 +7,10 @@
 // x [..., K] and weight of one dtype, out and residual of it or f32 (any where x is f32); any M, N, K, any pitches.
 // Copied fast where rows of x start at multiples of 16 bytes and K is a multiple of eight.
 //
-// Or the weight is i8, and x, out and residual of any dtype: x is quantised into the workspace first, as many rows at a
-// time as that holds, which is all but for the largest pictures. That is a kernel of its own because the first product
-// of a row needs the largest element of all of it. Its bytes go through L2 once; the tiles, which read x once for every
-// column of tiles, then read half of what they would of bf16.
+// Or the weight is i8 or f8, and x, out and residual of any dtype: x is quantised into the workspace first, as many
+// rows at a time as that holds, which is all but for the largest pictures. That is a kernel of its own because the
+// first product of a row needs the largest element of all of it. Its bytes go through L2 once; the tiles, which read x
+// once for every column of tiles, then read half of what they would of bf16.
 
 #include "cuda/kernels/kernels.h"
 #include "cuda/kernels/matrix.h"
@@ -22,7 +22,7 @@ namespace {
 // Rows are quantised in multiples of what the tallest tile has.
 constexpr int64_t kPartRows = 256;
 
-// out = the product p of x and a weight of i8, image and scales yet to be told.
+// out = the product p of x and a weight of i8 or f8, image and scales yet to be told.
 void run_quantized(Product p, const View& x, const View& weight, const Stream& stream) {
   const int64_t inputs = quantized_pitch(x.columns()), all_rows = x.rows();
   const int64_t row_bytes = inputs + int64_t(sizeof(float));
@@ -30,7 +30,7 @@ void run_quantized(Product p, const View& x, const View& weight, const Stream& s
   const int64_t parts = divide_up(all_rows, most_rows);
   const int64_t part_rows = divide_up(divide_up(all_rows, parts), kPartRows) * kPartRows;
 
-  const QuantizedRows quantized_x = {reinterpret_cast<int8_t*>(stream.workspace),
+  const QuantizedRows quantized_x = {weight.dtype, reinterpret_cast<uint8_t*>(stream.workspace),
                                      reinterpret_cast<float*>(stream.workspace + part_rows * inputs)};
   Stream rest = stream;  // for the sums of splits
   rest.workspace += part_rows * row_bytes;
@@ -45,7 +45,7 @@ void run_quantized(Product p, const View& x, const View& weight, const Stream& s
     p.images = min(part_rows, all_rows - p.first_row);
     const char* const first = x.as<char>() + p.first_row * x.pitch * element_bytes(x.dtype);
     quantize_rows(first, x.dtype, p.images, x.columns(), x.pitch, quantized_x, stream);
-    run_product(p, DType::kI8, rest);
+    run_product(p, weight.dtype, rest);
   }
 }
 
@@ -81,7 +81,7 @@ void linear(const Call& call, const Stream& stream) {
   p.epilogue.activation = static_cast<Activation>(static_cast<int>(call.attributes[0]));
   p.epilogue.clip = gated ? 0.0f : static_cast<float>(call.attributes[1]);
   p.epilogue.gated = gated;
-  if (weight.dtype == DType::kI8) return run_quantized(p, x, weight, stream);
+  if (is_quantized(weight.dtype)) return run_quantized(p, x, weight, stream);
   run_product(p, x.dtype, stream);
 }
 

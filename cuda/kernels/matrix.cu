@@ -31,7 +31,7 @@ constexpr int kMostMappedStride = 8;  // that a tensor map of pixels can have
 
 Unit unit_of(const Product& p, DType x, Source source, const Stream& stream) {
   if (x == DType::kF32) return Unit::kExact;
-  if (x == DType::kI8) return Unit::kInteger;
+  if (is_quantized(x)) return Unit::kByte;
   const bool can = stream.tensor_maps && source != Source::kGeneral && p.channels > 0 &&
                    p.stride <= kMostMappedStride && aligned(p.weights, 0, 2);
   const bool forced = stream.variant[0] != 0;
@@ -82,7 +82,7 @@ void run_product(const Product& given, DType x, const Stream& stream) {
     launch_on<T>(unit, p, cut, source, choice.tile, stream);
     if (cut.partial) launch_combine<T>(p, cut, stream);
   };
-  if (x == DType::kI8) return run(TypeTag<int8_t>());
+  if (is_quantized(x)) return with_quantized_type(x, run);
   with_type(x, run);
 }
 

@@ -1,5 +1,5 @@
-// The kernels of the matrix product of matrix.h, for one type of x: tensor cores for bf16, f16 and i8, plain f32
-// arithmetic for f32, which is the exact mode.
+// The kernels of the matrix product of matrix.h, for one type of x: tensor cores for bf16, f16, i8 and f8, plain
+// f32 arithmetic for f32, which is the exact mode.
 //
 // A block computes a tile of the output. K is cut into steps; a ring of stages in shared memory holds the steps that
 // follow while the current one is multiplied, filled by asynchronous copies of 16 bytes. A convolution copies, for each
@@ -173,7 +173,7 @@ __device__ __forceinline__ int warp_column() {
 // A warp's sums. A step of K is multiplied part by part: while one part is multiplied, the next is loaded into the
 // other of two sets of registers.
 
-// On tensor cores: parts of two chunks, 16 elements of 16 bits or 32 of i8.
+// On tensor cores: parts of two chunks, 16 elements of 16 bits or 32 of i8 or f8.
 template <class T, Tile tile>
 struct Multiplier {
   static constexpr int kChunks = tile.step * sizeof(T) / 16;
@@ -277,59 +277,63 @@ struct Multiplier<float, tile> {
 template <class T, Source source, int index>
 __global__ void __launch_bounds__(tiles<T>()[index].threads(), tiles<T>()[index].blocks)
     product_kernel(Product p, Cut cut) {
-  SANA_DYNAMIC_SHARED(char, stages);
-  constexpr Tile tile = tiles<T>()[index];
-  constexpr int kLeftBytes = Share<T, tile.rows, tile>::kBytes;
-  constexpr int kStageBytes = kLeftBytes + Share<T, tile.columns, tile>::kBytes;
-  using M = Multiplier<T, tile>;
-  static_assert(M::kParts % 2 == 0 && tile.stages >= 3);
+  if constexpr (!kHasCode<T>) {
+    __trap();
+  } else {
+    SANA_DYNAMIC_SHARED(char, stages);
+    constexpr Tile tile = tiles<T>()[index];
+    constexpr int kLeftBytes = Share<T, tile.rows, tile>::kBytes;
+    constexpr int kStageBytes = kLeftBytes + Share<T, tile.columns, tile>::kBytes;
+    using M = Multiplier<T, tile>;
+    static_assert(M::kParts % 2 == 0 && tile.stages >= 3);
 
-  const Position at = position(p, cut, tile, blockIdx.x, blockIdx.y);
-  const int first_step = at.split * cut.steps, inputs = p.inputs();
-  const int steps = min(cut.steps, (inputs + tile.step - 1) / tile.step - first_step);
-  const int first_k = first_step * tile.step;
-  auto left = [&] {
-    if constexpr (source == Source::kMatrix) {
-      return Rows<T, tile.rows, tile>(static_cast<const T*>(p.image), p.pitch, at.row, p.rows(), first_k, inputs);
-    } else {
-      return Pixels<T, tile, source == Source::kImage>(p, at.phase, at.row, first_k);
-    }
-  }();
-  Rows<T, tile.columns, tile> right(static_cast<const T*>(p.weights) + at.phase * p.sums * inputs, inputs, at.column,
-                                    p.sums, first_k, inputs);
-  const auto copy = [&](int step) {
-    if (step < steps) {
-      char* stage = stages + step % tile.stages * kStageBytes;
-      left.copy(stage);
-      right.copy(stage + kLeftBytes);
-    }
-    copy_commit();  // also when there was nothing to copy: groups are counted
-  };
+    const Position at = position(p, cut, tile, blockIdx.x, blockIdx.y);
+    const int first_step = at.split * cut.steps, inputs = p.inputs();
+    const int steps = min(cut.steps, (inputs + tile.step - 1) / tile.step - first_step);
+    const int first_k = first_step * tile.step;
+    auto left = [&] {
+      if constexpr (source == Source::kMatrix) {
+        return Rows<T, tile.rows, tile>(static_cast<const T*>(p.image), p.pitch, at.row, p.rows(), first_k, inputs);
+      } else {
+        return Pixels<T, tile, source == Source::kImage>(p, at.phase, at.row, first_k);
+      }
+    }();
+    Rows<T, tile.columns, tile> right(static_cast<const T*>(p.weights) + at.phase * p.sums * inputs, inputs, at.column,
+                                      p.sums, first_k, inputs);
+    const auto copy = [&](int step) {
+      if (step < steps) {
+        char* stage = stages + step % tile.stages * kStageBytes;
+        left.copy(stage);
+        right.copy(stage + kLeftBytes);
+      }
+      copy_commit();  // also when there was nothing to copy: groups are counted
+    };
 
-  M multiplier;
-  for (int step = 0; step < tile.stages - 1; ++step) copy(step);
-  copy_wait<tile.stages - 2>();
-  __syncthreads();
-  multiplier.load_part(0, stages, stages + kLeftBytes, 0);
-  for (int step = 0; step < steps; ++step) {
+    M multiplier;
+    for (int step = 0; step < tile.stages - 1; ++step) copy(step);
+    copy_wait<tile.stages - 2>();
+    __syncthreads();
+    multiplier.load_part(0, stages, stages + kLeftBytes, 0);
+    for (int step = 0; step < steps; ++step) {
 #pragma unroll
-    for (int part = 0; part < M::kParts; ++part) {
-      const bool last = part == M::kParts - 1;
-      if (last) {  // the next step must be there, and all must be done with loading from this one
-        copy_wait<tile.stages - 2>();
-        __syncthreads();
+      for (int part = 0; part < M::kParts; ++part) {
+        const bool last = part == M::kParts - 1;
+        if (last) {  // the next step must be there, and all must be done with loading from this one
+          copy_wait<tile.stages - 2>();
+          __syncthreads();
+        }
+        const char* stage = stages + (step + last) % tile.stages * kStageBytes;
+        if (!last || step + 1 < steps) {
+          multiplier.load_part((part + 1) % 2, stage, stage + kLeftBytes, (part + 1) % M::kParts);
+        }
+        if (part == 0) copy(step + tile.stages - 1);
+        multiplier.multiply_part(part % 2);
       }
-      const char* stage = stages + (step + last) % tile.stages * kStageBytes;
-      if (!last || step + 1 < steps) {
-        multiplier.load_part((part + 1) % 2, stage, stage + kLeftBytes, (part + 1) % M::kParts);
-      }
-      if (part == 0) copy(step + tile.stages - 1);
-      multiplier.multiply_part(part % 2);
     }
+    copy_wait<0>();
+    __syncthreads();
+    multiplier.finish(p, cut, at, reinterpret_cast<Sum<T>*>(stages));
   }
-  copy_wait<0>();
-  __syncthreads();
-  multiplier.finish(p, cut, at, reinterpret_cast<Sum<T>*>(stages));
 }
 
 constexpr int kCombineThreads = 256;
@@ -380,7 +384,7 @@ void launch_product(const Product& p, const Cut& cut, Source source, int index, 
   constexpr auto kAll = std::make_integer_sequence<int, kTileCount<T>>();
   const Tile& tile = tiles<T>()[index];
   ProductKernel kernel = kernel_of<T, Source::kMatrix>(index, kAll);
-  if constexpr (!std::is_same_v<T, int8_t>) {  // quantised rows are a matrix that can be copied fast
+  if constexpr (!kIsQuantized<T>) {  // quantised rows are a matrix that can be copied fast
     if (source == Source::kImage) kernel = kernel_of<T, Source::kImage>(index, kAll);
     if (source == Source::kGeneral) kernel = product_kernel<T, Source::kGeneral, kGeneralTile<T>>;
   }

@@ -4,8 +4,8 @@
 //
 // A matrix [M, K] is M images of one pixel with K channels and a kernel of one tap.
 //
-// Of i8, matrices only, both operands are quantised rows (quantize_rows.h): what leaves is an exact sum of integers
-// times the scales of its row and its column.
+// Of i8 and f8, matrices only, both operands are quantised rows (quantize_rows.h): what leaves is a sum, of i8 an exact
+// one of integers, times the scales of its row and its column.
 
 #pragma once
 
@@ -23,8 +23,8 @@ struct Product {
   int phases;                  // 1, or 4 for upsampleConv2d: output pixels (2 y + a, 2 x + b) of phase 2 a + b
   const void* weights;         // [phases][sums][kernel_height kernel_width][padded channels]
   int64_t sums;                // rows of the weights: columns of out, or with gated weights of both halves
-  const float* image_scales;   // of i8: [images]
-  const float* weight_scales;  // of i8: [sums], up to a multiple of eight
+  const float* image_scales;   // of i8 and f8: [images]
+  const float* weight_scales;  // of i8 and f8: [sums], up to a multiple of eight
   int64_t first_row;           // of out, that the first image gives: one may be made in several products
   Epilogue epilogue;
 
@@ -37,7 +37,7 @@ struct Product {
   __host__ __device__ bool is_matrix() const { return kernel_height * kernel_width * stride * phases == 1; }
 };
 
-// Queues the product of an image and weights of dtype x: f32, bf16, f16 or i8.
+// Queues the product of an image and weights of dtype x: f32, bf16, f16, i8 or f8.
 void run_product(const Product&, DType x, const Stream&);
 
 // ---- between matrix.cu, which chooses, and matrix_*.cu, one for each unit and type of x

@@ -41,11 +41,15 @@ __device__ __forceinline__ int64_t out_row(const Product& p, int phase, int64_t 
 template <class T>
 using Sum = std::conditional_t<std::is_same_v<T, int8_t>, int32_t, float>;
 
+// Quantised rows: a sum of theirs is to be multiplied by two scales.
+template <class T>
+inline constexpr bool kIsQuantized = sizeof(T) == 1;
+
 // The numbers that a group of complete sums stands for; (row, column) is its place in the product.
 template <class T>
 __device__ __forceinline__ void scale_sums(const Product& p, int64_t row, int64_t column, const Sum<T> (&sums)[kGroup],
                                            float (&values)[kGroup]) {
-  if constexpr (std::is_same_v<T, int8_t>) {
+  if constexpr (kIsQuantized<T>) {
     const float row_scale = p.image_scales[row];
     load<kGroup>(p.weight_scales + column, values);
 #pragma unroll

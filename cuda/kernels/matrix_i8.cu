@@ -1,4 +1,4 @@
-// Matrix products of quantised rows on tensor cores: the kernels of matrix.cuh.
+// Matrix products of quantised rows of i8 on tensor cores: the kernels of matrix.cuh.
 
 #include "cuda/kernels/matrix.cuh"
 

@@ -1,4 +1,4 @@
-// Rows as i8 with a scale each (quantize_rows.h).
+// Rows as i8 or f8 with a scale each (quantize_rows.h).
 //
 // x [rows, K] f32, bf16 or f16, any pitch, any K. A row is read once and stays in the registers of its threads
 // (row_tile.h) between the search for its largest element and the rounding. Rows that do not start at multiples of 16
@@ -24,26 +24,35 @@ __device__ __forceinline__ uint32_t magnitude(float x) {
   return bits & 0x7fffffff;
 }
 
-// How the elements of a row become i8.
+// How the elements of a row become i8 or f8.
+template <class Q>
 struct Quantizer {
+  static constexpr float kMost = std::is_same_v<Q, f8> ? 448.0f : 127.0f;
+
   float scale, inverse;
 
   __device__ __forceinline__ explicit Quantizer(uint32_t largest) {
     float most;
     memcpy(&most, &largest, sizeof most);
-    scale = most < INFINITY ? most / 127.0f : NAN;
+    scale = most < INFINITY ? most / kMost : NAN;
     if (scale < FLT_MIN) scale = 0.0f;  // its inverse would be infinite
     inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
   }
 
-  __device__ __forceinline__ int8_t operator()(float x) const {
-    return static_cast<int8_t>(__float2int_rn(x * inverse));
+  // Two elements as bytes, `low` in the lower one.
+  __device__ __forceinline__ uint16_t operator()(float low, float high) const {
+    if constexpr (std::is_same_v<Q, f8>) {
+      return to_f8_pair(low * inverse, high * inverse);
+    } else {
+      const int pair = (__float2int_rn(low * inverse) & 0xff) | __float2int_rn(high * inverse) << 8;
+      return static_cast<uint16_t>(pair);
+    }
   }
 };
 
 // ---- kernels --------------------------------------------------------------------------------------------------------
 
-template <class Tile, class X>
+template <class Tile, class X, class Q>
 __global__ void __launch_bounds__(Tile::kThreads)
     quantize_rows_kernel(const X* x,  // [rows, columns], rows x_pitch apart
                          QuantizedRows out, int64_t rows, int columns, int64_t x_pitch, int out_pitch, int threads) {
@@ -65,7 +74,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
 #pragma unroll
     for (int i = 0; i < N; ++i) largest = max(largest, magnitude(values[v][i]));  // what is beyond the row is zero
   }
-  const Quantizer quantize(max_over_threads<Tile::kMostThreadsOfRow>(largest, threads));
+  const Quantizer<Q> quantize(max_over_threads<Tile::kMostThreadsOfRow>(largest, threads));
   if (!is_row) return;
 
   if (first == 0) out.scales[row] = quantize.scale;
@@ -73,15 +82,15 @@ __global__ void __launch_bounds__(Tile::kThreads)
   for (int v = 0; v < V; ++v) {
     const int column = first + v * stride;
     if (column >= out_pitch) continue;
-    Vector<int8_t, N> elements;
+    Vector<uint16_t, N / 2> pairs;
 #pragma unroll
-    for (int i = 0; i < N; ++i) elements.elements[i] = quantize(values[v][i]);
-    *reinterpret_cast<Vector<int8_t, N>*>(out.elements + row * out_pitch + column) = elements;
+    for (int i = 0; i < N / 2; ++i) pairs.elements[i] = quantize(values[v][2 * i], values[v][2 * i + 1]);
+    *reinterpret_cast<Vector<uint16_t, N / 2>*>(out.elements + row * out_pitch + column) = pairs;
   }
 }
 
 // A block for each row.
-template <class X>
+template <class X, class Q>
 __global__ void __launch_bounds__(kGeneralThreads)
     general_kernel(const X* x,  // [rows, columns], rows x_pitch apart
                    QuantizedRows out, int columns, int64_t x_pitch, int out_pitch) {
@@ -91,10 +100,10 @@ __global__ void __launch_bounds__(kGeneralThreads)
   for (int i = static_cast<int>(threadIdx.x); i < columns; i += kGeneralThreads) {
     largest = max(largest, magnitude(to_float(x[i])));
   }
-  const Quantizer quantize(max_over_threads<kGeneralThreads>(largest, kGeneralThreads));
+  const Quantizer<Q> quantize(max_over_threads<kGeneralThreads>(largest, kGeneralThreads));
   if (threadIdx.x == 0) out.scales[row] = quantize.scale;
   for (int i = static_cast<int>(threadIdx.x); i < out_pitch; i += kGeneralThreads) {
-    out.elements[row * out_pitch + i] = quantize(i < columns ? to_float(x[i]) : 0.0f);
+    out.elements[row * out_pitch + i] = static_cast<uint8_t>(quantize(i < columns ? to_float(x[i]) : 0.0f, 0.0f));
   }
 }
 
@@ -103,9 +112,9 @@ __global__ void __launch_bounds__(kGeneralThreads)
 // ---- launchers ------------------------------------------------------------------------------------------------------
 
 QuantizedRows quantized_weight(const View& weight) {
-  int8_t* const elements = weight.as<int8_t>();
+  uint8_t* const elements = weight.as<uint8_t>();
   const int64_t bytes = quantized_rows(weight.shape[0]) * quantized_pitch(weight.shape[1]);
-  return {elements, reinterpret_cast<float*>(elements + bytes)};
+  return {weight.dtype, elements, reinterpret_cast<float*>(elements + bytes)};
 }
 
 void quantize_rows(const void* x, DType dtype, int64_t rows, int64_t columns, int64_t pitch, const QuantizedRows& out,
@@ -116,13 +125,16 @@ void quantize_rows(const void* x, DType dtype, int64_t rows, int64_t columns, in
     constexpr int kVector = 16 / sizeof(X);
     const bool vectors = columns % kVector == 0 && pitch % kVector == 0 && reinterpret_cast<uintptr_t>(x) % 16 == 0;
     const X* const from = static_cast<const X*>(x);
-    if (!vectors || out_pitch > RowTile<kVector, 5>::kMostColumns) {
-      return launch(stream.handle, general_kernel<X>, grid_size(rows), kGeneralThreads, 0, from, out, columns, pitch,
-                    out_pitch);
-    }
-    with_row_tile<kVector>(rows, out_pitch, [&](auto tile) {
-      launch(stream.handle, quantize_rows_kernel<decltype(tile), X>, tile.grid, tile.block, 0, from, out, rows, columns,
-             pitch, out_pitch, tile.threads);
+    with_quantized_type(out.dtype, [&](auto quantized_tag) {
+      using Q = typename decltype(quantized_tag)::Type;
+      if (!vectors || out_pitch > RowTile<kVector, 5>::kMostColumns) {
+        return launch(stream.handle, general_kernel<X, Q>, grid_size(rows), kGeneralThreads, 0, from, out, columns,
+                      pitch, out_pitch);
+      }
+      with_row_tile<kVector>(rows, out_pitch, [&](auto tile) {
+        launch(stream.handle, quantize_rows_kernel<decltype(tile), X, Q>, tile.grid, tile.block, 0, from, out, rows,
+               columns, pitch, out_pitch, tile.threads);
+      });
     });
   });
 }

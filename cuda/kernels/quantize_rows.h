@@ -1,8 +1,9 @@
-// Rows as i8 with a scale each, which is how matrix products of i8 take both of their operands:
+// Rows as i8 or f8 with a scale each, which is how matrix products of these take both of their operands:
 //
-//   scale_m = max_k |x_mk| / 127,  q_mk = x_mk / scale_m, rounded to the nearest, halves to even
+//   scale_m = max_k |x_mk| / most,  q_mk = x_mk / scale_m, rounded to the nearest that there is, halves to even
 //
-// Weights are made so once, when they are packed; x at every product, in the workspace.
+// The most is 127 of i8, 448 of f8. Weights are made so once, when they are packed; x at every product, in the
+// workspace.
 
 #pragma once
 
@@ -17,11 +18,12 @@ constexpr int64_t quantized_pitch(int64_t columns) {
 }
 
 struct QuantizedRows {
-  int8_t* elements;  // [rows, quantized_pitch(columns)], at a multiple of 16 bytes
-  float* scales;     // [rows], NaN for a row with a NaN or an infinity
+  DType dtype;        // kI8 or kF8
+  uint8_t* elements;  // [rows, quantized_pitch(columns)], at a multiple of 16 bytes
+  float* scales;      // [rows], NaN for a row with a NaN or an infinity
 };
 
-// A packed linear weight [N, K] of i8: the rows, up to a multiple of eight of them, and behind these all scales.
+// A packed linear weight [N, K] of i8 or f8: the rows, up to a multiple of eight of them, and behind these all scales.
 constexpr int64_t quantized_rows(int64_t rows) {
   return divide_up(rows, 8) * 8;  // as many scales as an epilogue finishes columns at a time
 }

@@ -21,7 +21,7 @@ struct Costs {
 constexpr Costs kCosts[] = {
     {128, 40, 2000, 4},   // kExact: the A100's, roughly
     {1024, 40, 2000, 2},  // kTensor: likewise
-    {2048, 40, 2000, 1},  // kInteger: likewise
+    {2048, 40, 2000, 1},  // kByte: likewise
     {2048, 40, 3000, 2},  // kHopper: the H100's. The next tile's first copies are already there, but its products are
                           // not begun before the sums of up to 256 x 144 are finished.
 };
@@ -65,8 +65,8 @@ Table table_of(Unit unit) {
       return table(kExactTiles, kGeneralTile<float>);
     case Unit::kTensor:
       return table(kTensorTiles, kGeneralTile<bf16>);
-    case Unit::kInteger:
-      return table(kIntegerTiles, -1);
+    case Unit::kByte:
+      return table(kByteTiles, -1);
     default:
       return table(kHopperTiles, -1);
   }

@@ -42,9 +42,9 @@ inline constexpr Tile kTensorTiles[] = {
     {32, 64, 16, 32, 64, 4, 4},
 };
 
-// Tensor cores, i8: the same tiles with twice the elements in the same bytes. The tensor cores multiply them twice as
-// fast, so shared memory and L2 have as much time for a byte as above.
-inline constexpr Tile kIntegerTiles[] = {
+// Tensor cores, i8 and f8: the same tiles with twice the elements in the same bytes. The tensor cores multiply them
+// twice as fast, so shared memory and L2 have as much time for a byte as above.
+inline constexpr Tile kByteTiles[] = {
     {128, 256, 64, 64, 64, 4, 1}, {256, 128, 64, 64, 64, 4, 1}, {128, 128, 64, 64, 64, 3, 2},
     {128, 64, 64, 32, 64, 4, 3},  {64, 128, 32, 64, 64, 4, 3},  {64, 64, 32, 32, 128, 3, 3},
     {32, 64, 16, 32, 128, 4, 4},
@@ -84,7 +84,7 @@ __host__ __device__ constexpr const auto& tiles() {
   if constexpr (sizeof(T) == 4) {
     return kExactTiles;
   } else if constexpr (sizeof(T) == 1) {
-    return kIntegerTiles;
+    return kByteTiles;
   } else {
     return kTensorTiles;
   }
@@ -102,7 +102,7 @@ constexpr int shared_bytes(const Tile& tile, int element_bytes) {
 }
 
 // What multiplies, and whose table is chosen from.
-enum class Unit { kExact, kTensor, kInteger, kHopper };
+enum class Unit { kExact, kTensor, kByte, kHopper };
 
 // What a product's choice depends on.
 struct Shape {

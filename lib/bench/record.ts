@@ -41,7 +41,7 @@ export interface BenchmarkCase {
   readonly res?: readonly [height: number, width: number];
   readonly batch: number;
   readonly steps?: number;
-  readonly dtype: 'f32' | 'bf16' | 'f16' | 'i8';
+  readonly dtype: 'f32' | 'bf16' | 'f16' | 'i8' | 'f8';
   readonly acc: 'f32' | 'f16' | 'i32'; // of accumulation
   readonly threads?: number;
   /** An operator's sizes. */

@@ -8,7 +8,7 @@
 export interface Ceilings {
   readonly f32Flops: number; // per second
   readonly bf16Flops: number; // per second, with f32 accumulation; of f16 as well
-  readonly i8Flops: number; // per second, with i32 accumulation
+  readonly i8Flops: number; // per second, with i32 accumulation; of f8 as well
   readonly bytesPerSecond: number; // read plus written
 }
 
@@ -22,7 +22,7 @@ export interface OperatorWork {
 /** Milliseconds that `work` takes at the ceilings, whichever binds. */
 export function floorMs(work: OperatorWork, ceilings: Ceilings): number {
   const { f32Flops, bf16Flops, i8Flops } = ceilings;
-  const peaks: Readonly<Record<string, number>> = { bf16: bf16Flops, f16: bf16Flops, i8: i8Flops };
+  const peaks: Readonly<Record<string, number>> = { bf16: bf16Flops, f16: bf16Flops, i8: i8Flops, f8: i8Flops };
   return 1000 * Math.max(work.flops / (peaks[work.dtype] ?? f32Flops), work.bytes / ceilings.bytesPerSecond);
 }
 

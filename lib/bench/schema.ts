@@ -42,7 +42,7 @@ export const BENCHMARK_SCHEMA = {
             pattern: '^(text_encode|denoise_step|decode|generate|op:\\w+)$',
           }),
           batch: described('with guidance, twice the images', count),
-          dtype: { enum: ['f32', 'bf16', 'f16', 'i8'] },
+          dtype: { enum: ['f32', 'bf16', 'f16', 'i8', 'f8'] },
           acc: described('what sums are kept in', { enum: ['f32', 'f16', 'i32'] }),
         },
         {

@@ -64,7 +64,9 @@ async function bench(flags: Flags): Promise<void> {
               res: [explanation.height, explanation.width],
               batch: 2 * explanation.batch,
               ...(stage === 'generate' && { steps }),
-              dtype: ({ float32: 'f32', bfloat16: 'bf16', float16: 'f16', int8: 'i8' } as const)[explanation.dtype],
+              dtype: ({ float32: 'f32', bfloat16: 'bf16', float16: 'f16', int8: 'i8', fp8: 'f8' } as const)[
+                explanation.dtype
+              ],
               acc: explanation.dtype === 'int8' ? 'i32' : 'f32',
             },
             impl: 'sana-native',

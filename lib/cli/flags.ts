@@ -47,7 +47,14 @@ export function addModelFlags(command: Command): Command {
     )
     .option('--device <name>', "'auto', 'cpu', 'cuda' or 'cuda:0'")
     .addOption(
-      new Option('--dtype <type>', 'what to compute in').choices(['auto', 'float32', 'bfloat16', 'float16', 'int8']),
+      new Option('--dtype <type>', 'what to compute in').choices([
+        'auto',
+        'float32',
+        'bfloat16',
+        'float16',
+        'int8',
+        'fp8',
+      ]),
     )
     .option('--controlnet <folder>', 'a ControlNet to draw with, folder or hub repository; it needs --control-image')
     .option('--variant <name>', "the files to load where there are several, e.g. 'fp16'")

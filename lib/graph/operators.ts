@@ -33,7 +33,7 @@ export interface OperatorSpec {
 
 const activation: readonly DType[] = ['f32', 'bf16', 'f16'];
 const vector: readonly DType[] = ['f32'];
-const matrix: readonly DType[] = [...activation, 'i8'];
+const matrix: readonly DType[] = [...activation, 'i8', 'f8'];
 
 const input = (name: string, dtypes = activation, layout = 'dense'): OperandSpec => ({
   name,
@@ -117,9 +117,9 @@ export const operators = {
       demand(columnsOf(x) === k, operands, `x must have the weight's ${k} columns`);
       const gated = weight.layout === 'gatedLinear';
       demand(
-        weight.dtype === x.dtype || (weight.dtype === 'i8' && !gated),
+        weight.dtype === x.dtype || ((weight.dtype === 'i8' || weight.dtype === 'f8') && !gated),
         operands,
-        'x and weight must have one dtype, or the weight be a linear one of i8',
+        'x and weight must have one dtype, or the weight be a linear one of i8 or f8',
       );
       demand(!gated || n % 2 === 0, operands, 'a gated weight must have an even number of rows');
       demand(

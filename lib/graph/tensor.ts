@@ -86,7 +86,7 @@ export function align(bytes: number): number {
   return Math.ceil(bytes / alignment) * alignment;
 }
 
-const elementBytes: Record<DType, number> = { f32: 4, bf16: 2, f16: 2, i32: 4, u8: 1, i8: 1 };
+const elementBytes: Record<DType, number> = { f32: 4, bf16: 2, f16: 2, i32: 4, u8: 1, i8: 1, f8: 1 };
 
 export function bytesPerElement(dtype: DType): number {
   return elementBytes[dtype];

@@ -170,7 +170,7 @@ function checkParameters(record: Readonly<Record<string, unknown>>): GenerationP
     ...(loraScale !== undefined && { loraScale: checkFinite('loraScale', loraScale) }),
     model: checkWord(record.model),
     modelFingerprint: checkWord(record.modelFingerprint),
-    dtype: checkChoice('dtype', record.dtype, ['float32', 'bfloat16', 'float16', 'int8']),
+    dtype: checkChoice('dtype', record.dtype, ['float32', 'bfloat16', 'float16', 'int8', 'fp8']),
     devicePath: checkWord(record.devicePath),
     version: checkWord(record.version),
   };

@@ -24,11 +24,11 @@ export interface WeightsProgress {
 /** What activations are. */
 export type ActivationDtype = 'f32' | 'bf16' | 'f16';
 
-/** What a model computes in. i8: bf16, and the products that a transformer's blocks are made of in bytes. */
-export type ModelDtype = ActivationDtype | 'i8';
+/** What a model computes in. i8 and f8: bf16, and the products that a transformer's blocks are made of in 8 bits. */
+export type ModelDtype = ActivationDtype | 'i8' | 'f8';
 
 export function activationDtype(dtype: ModelDtype): ActivationDtype {
-  return dtype === 'i8' ? 'bf16' : dtype;
+  return dtype === 'i8' || dtype === 'f8' ? 'bf16' : dtype;
 }
 
 export class Weights {

@@ -57,7 +57,7 @@ export function checkLoadOptions(options: LoadOptions = {}): CheckedLoadOptions 
   if (token !== undefined && typeof token !== 'string') throw argumentError('token', 'a string', typeof token);
   return {
     device,
-    dtype: checkChoice('dtype', dtype, ['auto', 'float32', 'bfloat16', 'float16', 'int8']),
+    dtype: checkChoice('dtype', dtype, ['auto', 'float32', 'bfloat16', 'float16', 'int8', 'fp8']),
     variant: variant ?? null,
     revision: revision === undefined ? undefined : checkRevision(checkName('revision', revision)),
     cacheDir: cacheDir === undefined ? undefined : checkName('cacheDir', cacheDir),

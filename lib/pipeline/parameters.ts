@@ -58,7 +58,7 @@ export function nameOf({ folder }: { readonly folder: string }): string {
 }
 
 export function publicDtype(dtype: ModelDtype): DTypeName {
-  return ({ f32: 'float32', bf16: 'bfloat16', f16: 'float16', i8: 'int8' } as const)[dtype];
+  return ({ f32: 'float32', bf16: 'bfloat16', f16: 'float16', i8: 'int8', f8: 'fp8' } as const)[dtype];
 }
 
 export function sha256(data: NodeJS.ArrayBufferView): string {

@@ -5,7 +5,7 @@ import { readImage } from '../image/input.ts';
 import type { ModelDtype } from '../models/weights.ts';
 import { BUILT_IN_MODEL } from '../runtime/built-in.ts';
 import { openCheckpoint } from '../runtime/checkpoint.ts';
-import { defaultDtype, openDevice, takesMatrices } from '../runtime/devices.ts';
+import { defaultDtype, openDevice, refusalOfMatrices } from '../runtime/devices.ts';
 import { wasTrainedInFp16 } from '../runtime/fp16.ts';
 import type { Vocabulary } from '../runtime/vocabulary.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
@@ -341,12 +341,15 @@ function either(one: AbortSignal, other: AbortSignal | undefined): AbortSignal {
 
 function computeDtype(asked: CheckedLoadOptions['dtype'], { device, deviceId }: Engine): ModelDtype {
   if (asked === 'auto') return defaultDtype(device.info);
-  const dtype = ({ float32: 'f32', bfloat16: 'bf16', float16: 'f16', int8: 'i8' } as const)[asked];
-  if (takesMatrices(device, dtype)) return dtype;
-  const others = (['f16', 'i8'] as const).filter((other) => takesMatrices(device, other)).map(publicDtype);
+  const dtype = ({ float32: 'f32', bfloat16: 'bf16', float16: 'f16', int8: 'i8', fp8: 'f8' } as const)[asked];
+  const refusal = refusalOfMatrices(device, dtype);
+  if (refusal === undefined) return dtype;
+  const others = (['f16', 'i8', 'f8'] as const).filter((other) => !refusalOfMatrices(device, other)).map(publicDtype);
   const able = ['auto', 'float32', 'bfloat16', ...others].map((name) => `'${name}'`);
   const last = able.pop();
-  throw argumentError('dtype', `${able.join(', ')} or ${last} on ${deviceId === 'cpu' ? 'the CPU' : deviceId}`, asked);
+  const expected = `${able.join(', ')} or ${last} on ${deviceId === 'cpu' ? 'the CPU' : deviceId}`;
+  const hint = refusal.code === 'ERR_SANA_DEVICE' ? `${refusal.message}.` : undefined;
+  throw argumentError('dtype', expected, asked, hint);
 }
 
 async function asTensor(image: ImageInput | TensorLike): Promise<TensorLike> {

@@ -6,7 +6,7 @@ import type { SanaImage } from '../image/image.ts';
 export type SchedulerName = 'flow-dpm-solver' | 'flow-euler' | 'scm';
 export type DeviceName = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
 export type DecodeTiling = 'auto' | 'blend';
-export type DTypeName = 'float32' | 'bfloat16' | 'float16' | 'int8';
+export type DTypeName = 'float32' | 'bfloat16' | 'float16' | 'int8' | 'fp8';
 
 /** Numbers with a shape, row-major. Latents and images of components are in NCHW order. */
 export interface TensorLike {
@@ -30,7 +30,8 @@ export interface LoadOptions {
   readonly device?: DeviceName;
   /**
    * What to compute in. `auto` (the default): bfloat16 where the device computes it, else float32. `int8`: bfloat16, and
-   * the matrix products of the transformer's blocks in bytes.
+   * the matrix products of the transformer's blocks in bytes. `fp8`: the same with floating-point numbers of 8 bits
+   * (e4m3), on GPUs of compute capability 8.9 and later.
    */
   readonly dtype?: 'auto' | DTypeName;
   /** The files to load where a folder holds several: `fp16` for `*.fp16.safetensors`. Default: the unsuffixed ones. */
@@ -295,7 +296,7 @@ export interface ExplainedOperator {
   readonly scope: string;
   /** The shapes of its operands. */
   readonly shapes: string;
-  /** What it computes with, which decides how fast it can be: f32, bf16, f16 or i8. */
+  /** What it computes with, which decides how fast it can be: f32, bf16, f16, i8 or f8. */
   readonly dtype: string;
   readonly flops: number;
   /** Bytes read and written when every operand is touched once. */

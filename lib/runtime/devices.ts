@@ -141,13 +141,16 @@ export function defaultDtype({ backend, path }: Pick<NativeDeviceInfo, 'backend'
   return backend !== 'cpu' || path === 'avx512-bf16' ? 'bf16' : 'f32';
 }
 
-/** Whether a device has products with matrices of this dtype: its backend says what it packs. */
-export function takesMatrices(device: NativeDevice, dtype: DType): boolean {
+/**
+ * Why a device has no products with matrices of this dtype, as its backend says what it packs; undefined where it has.
+ * ERR_SANA_DEVICE tells of the device, ERR_SANA_PROGRAM of a backend that knows no such matrices.
+ */
+export function refusalOfMatrices(device: NativeDevice, dtype: DType): SanaError | undefined {
   try {
     device.tensorBytes(dtype, 'linear', [1, 1]);
-    return true;
+    return undefined;
   } catch (error) {
-    if (error instanceof SanaError && error.code === 'ERR_SANA_PROGRAM') return false;
+    if (error instanceof SanaError && /^ERR_SANA_(DEVICE|PROGRAM)$/.test(error.code)) return error;
     throw error;
   }
 }

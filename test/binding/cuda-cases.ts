@@ -5,7 +5,10 @@
 
 import assert from 'node:assert/strict';
 import { pathToFileURL } from 'node:url';
+import type { SanaError } from '../../lib/errors.ts';
 import { addon, type NativeBuffer, type NativeDevice, type NativeProgram, nativeLibraries } from '../../lib/native.ts';
+import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
+import { tinyModel } from '../support/pipelines.ts';
 import { bytesOf, float32, openCpu, tensor } from './support.ts';
 
 const openCuda = (index = 0): NativeDevice => addon().openDevice({ backend: 'cuda', index, threads: 0 });
@@ -87,7 +90,7 @@ export const cases: Readonly<Record<string, () => Promise<void>>> = {
     assert.deepEqual(backends(), ['cuda', 'cuda', 'cuda', 'cpu']);
     for (const { backend, problem, path, freeBytes, totalBytes } of addon().listDevices()) {
       if (backend !== 'cuda') continue;
-      assert.deepEqual([problem, path], ['', 'sm_80']);
+      assert.deepEqual([problem, path], ['', 'sm_89']);
       assert.ok(freeBytes > 0 && freeBytes <= totalBytes);
     }
     for (const index of [0, 1, 2]) await assertWorks(openCuda(index));
@@ -130,9 +133,38 @@ export const cases: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   async 'refuses the path of sm_90a to other cards'() {
-    const message = /the path sm_90a-wgmma is for compute capability 9\.0, cuda:0 has 8\.0/;
+    const message = /the path sm_90a-wgmma is for compute capability 9\.0, cuda:0 has 8\.9/;
     assert.throws(() => openCuda(), { ...deviceError, message });
-    assert.equal(addon().openDevice({ backend: 'cuda', index: 0, threads: 0, path: '' }).info.path, 'sm_80');
+    assert.equal(addon().openDevice({ backend: 'cuda', index: 0, threads: 0, path: '' }).info.path, 'sm_89');
+  },
+
+  async 'refuses fp8 to cards without instructions for it, before any work'() {
+    const device = openCuda();
+    assert.equal(device.info.path, 'sm_80');
+    const refused = { ...deviceError, message: /fp8 needs compute capability 8\.9; this is 8\.0; use 'int8'/ };
+    assert.throws(() => device.tensorBytes('f8', 'linear', [8, 16]), refused);
+    assert.ok(device.tensorBytes('i8', 'linear', [8, 16]) > 0);
+    const buffer = device.allocate(4096);
+    const weight = { dtype: 'f8', layout: 'linear', offset: 0, shape: [8, 16], pitch: 16 } as const;
+    const data = new Uint8Array(4 * 8 * 16);
+    const rows = { data, dataDtype: 'f32', rows: 8, rowElements: 16, firstRow: 0 } as const;
+    await assert.rejects(async () => device.pack({ ...rows, buffer, target: weight }), refused);
+    const operands = { x: tensor([1, 16], { offset: 1024 }), weight, out: tensor([1, 8], { offset: 2048 }) };
+    const placed = Object.entries(operands).map(([name, operand]) => [name, { ...operand, buffer: 0 }]);
+    const call = { op: 'linear', operands: Object.fromEntries(placed), attributes: { activation: 'none', clip: 0 } };
+    assert.throws(() => device.createProgram({ calls: [call], buffers: [buffer], arenaBytes: 0 }), refused);
+    buffer.dispose();
+
+    await assert.rejects(
+      SanaPipeline.fromPretrained(tinyModel, { device: 'cuda', dtype: 'fp8' }),
+      (error: SanaError) => {
+        assert.equal(error.code, 'ERR_SANA_ARGUMENT');
+        assert.match(error.message, /`dtype` to be .*'float16' or 'int8' on cuda:0, got 'fp8'/);
+        assert.equal(error.hint, "fp8 needs compute capability 8.9; this is 8.0; use 'int8'.");
+        return true;
+      },
+    );
+    await assertWorks(device);
   },
 
   async 'opens no library with SANA_NATIVE_CUDA=off'() {

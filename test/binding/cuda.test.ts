@@ -22,6 +22,7 @@ const environment: Readonly<Record<string, () => Record<string, string>>> = {
     SANA_NATIVE_CUDA_PATH: 'sm_90a-wgmma',
   }),
   'refuses the path of sm_90a to other cards': () => ({ SANA_NATIVE_CUDA_PATH: 'sm_90a-wgmma' }),
+  'refuses fp8 to cards without instructions for it, before any work': () => ({ SIMT_CAPABILITY: '80' }),
   'opens no library with SANA_NATIVE_CUDA=off': () => ({ SANA_NATIVE_CUDA: 'off' }),
   'tries only the major version that SANA_NATIVE_CUDA names': () => ({ SANA_NATIVE_CUDA: '12' }),
   'says that a library is not there': () => ({ SANA_NATIVE_CUDA: join(packageRoot, 'no-such-library.so') }),

@@ -569,7 +569,7 @@ describe('binding/program', () => {
           target.offset = operand(call, pick(Object.keys(call.operands))).offset;
           break;
         case 6:
-          target.dtype = pick(['f32', 'bf16', 'f16', 'i32', 'u8', 'i8']);
+          target.dtype = pick(['f32', 'bf16', 'f16', 'i32', 'u8', 'i8', 'f8']);
           break;
         case 7:
           target.pitch = Number(target.pitch) + small();
@@ -602,7 +602,7 @@ describe('binding/program', () => {
         made = create(program);
       } catch (error) {
         const { code } = error as { code?: string };
-        assert.match(String(code), /^ERR_SANA_(PROGRAM|ARGUMENT)$/, `${JSON.stringify(call)}: ${error}`);
+        assert.match(String(code), /^ERR_SANA_(PROGRAM|ARGUMENT|DEVICE)$/, `${JSON.stringify(call)}: ${error}`);
         continue;
       }
       ++accepted;
@@ -612,7 +612,7 @@ describe('binding/program', () => {
       for (const output of outputs(call)) {
         dirty = true;
         const { offset, dtype, pitch, shape } = output as unknown as ReturnType<typeof tensor>;
-        const size = { f32: 4, i32: 4, bf16: 2, f16: 2, u8: 1, i8: 1 }[dtype];
+        const size = { f32: 4, i32: 4, bf16: 2, f16: 2, u8: 1, i8: 1, f8: 1 }[dtype];
         const columns = shape.at(-1) ?? 1;
         const rows = shape.slice(0, -1).reduce((a, b) => a * b, 1);
         for (let row = 0; row < rows; ++row) {

@@ -79,9 +79,11 @@ Difference error_of(const Case& one, const SanaCall& call, const Values& values,
 Measurement measure(const Case& one, SanaDType dtype, const Options& options, const SanaCeilings& ceilings) {
   const SanaCall call = one.in(dtype);
   const Values values = input_values(call);
-  const bool i8 = std::any_of(std::begin(call.operands), std::end(call.operands),
-                              [](const SanaTensor& operand) { return operand.dtype == kSanaI8; });
-  const double peak = i8 ? ceilings.i8_flops : dtype == kSanaF32 ? ceilings.f32_flops : ceilings.bf16_flops;
+  const bool bytes_multiplied = std::any_of(std::begin(call.operands), std::end(call.operands),
+                                            [](const SanaTensor& operand) { return is_quantized(operand.dtype); });
+  const double peak = bytes_multiplied    ? ceilings.i8_flops
+                      : dtype == kSanaF32 ? ceilings.f32_flops
+                                          : ceilings.bf16_flops;
   const double bytes = bytes_of(call);
   const double floor_ms = 1e3 * std::max(one.flops / peak, bytes / ceilings.bytes_per_second);
   const int copies = std::clamp(static_cast<int>(std::ceil(kCacheBytes / bytes)), 1, kMostCopies);

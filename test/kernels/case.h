@@ -5,7 +5,7 @@
 //   linear x[66,1152]@1160+3 weight:linear[32,1152] out:f32[66,32]
 //
 //   name[sizes]             of the one dtype that the table allows, else of the dtype that the run asks for
-//   name:word[sizes]        f32, bf16, f16 or i8; `other`, which is bf16 in a run of f32 and f32 in others; or a layout
+//   name:word[sizes]        f32, bf16, f16, i8 or f8; `other`: bf16 in a run of f32, f32 in others; or a layout
 //   ...@pitch+first         rows are `pitch` elements apart and the first begins at element `first` (when given)
 //   flops= count= group=    what a benchmark says of the call: its work, how often a model makes it, which model
 //
@@ -34,7 +34,7 @@ struct Case {
   const OperatorSpec& spec() const { return kOperators[call.op]; }
   // The call in a run of this dtype, its operands all at 0 but for their `first`, in bytes. Points into this case.
   SanaCall in(SanaDType run) const;
-  // The same with f32 in the place of every activation dtype and of i8: what the reference computes.
+  // The same with f32 in the place of every activation dtype and of i8 and f8: what the reference computes.
   SanaCall in_f32() const;
   // Whether it is the same call whatever the run's dtype.
   bool fixed() const;

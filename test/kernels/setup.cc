@@ -53,7 +53,7 @@ Setup::Setup(std::shared_ptr<Device> device, SanaCall call, const Values& values
     for (SanaTensor& tensor : calls.back().operands) tensor.offset += static_cast<uint64_t>(copy) * bytes_;
   }
   const uint64_t buffers[] = {0, bytes_ * static_cast<uint64_t>(copies)};
-  validate(device_->backend(), calls, buffers);
+  validate(*device_, calls, buffers);
   memory_ = std::make_shared<Memory>(device_, buffers[1]);
   put(values);
   program_ = std::make_unique<CompiledProgram>(device_, calls, std::span(&memory_, 1));
@@ -67,7 +67,7 @@ void Setup::place(int in_place) {
   for (int i = 0; i < kSanaMaxOperands; ++i) {
     SanaTensor& tensor = call_.operands[i];
     if (!tensor.rank || is_packed(tensor) || (i == out && in_place >= 0)) continue;
-    const uint64_t span = span_bytes(device_->backend(), tensor);
+    const uint64_t span = span_bytes(*device_, tensor);
     tensor.offset += end;
     end = aligned(tensor.offset + span + kGuard);
   }
@@ -76,7 +76,7 @@ void Setup::place(int in_place) {
   for (SanaTensor& tensor : call_.operands) {
     if (!is_packed(tensor)) continue;
     tensor.offset = end;
-    end = aligned(end + span_bytes(device_->backend(), tensor));
+    end = aligned(end + span_bytes(*device_, tensor));
   }
   bytes_ = end;
 }

@@ -81,13 +81,22 @@ float f16_value(uint16_t half) {
   return std::bit_cast<float>(std::bit_cast<uint32_t>(value) | sign);
 }
 
-// Every row becomes multiples of its largest magnitude / 127.
-void quantize_rows(std::vector<float>& values, int64_t columns) {
+// The nearest number of e4m3 to one of at most 448, halves to even: four bits from 2^-6 on, below in steps of 2^-9.
+float nearest_f8(float value) {
+  const float step = std::ldexp(1.0f, std::max(value == 0 ? -6 : std::ilogb(value), -6) - 3);
+  return std::nearbyint(value / step) * step;
+}
+
+// Every row becomes multiples of its largest magnitude / 127, or e4m3 times that / 448.
+void quantize_rows(std::vector<float>& values, int64_t columns, uint32_t dtype) {
+  const bool f8 = dtype == kSanaF8;
   for (auto row = values.begin(); row != values.end(); row += columns) {
     float largest = 0;
     for (auto x = row; x != row + columns; ++x) largest = std::max(largest, std::fabs(*x));
-    const float scale = largest / 127, inverse = largest > 0 ? 1 / scale : 0;
-    for (auto x = row; x != row + columns; ++x) *x = scale * std::nearbyint(*x * inverse);
+    const float scale = largest / (f8 ? 448 : 127), inverse = largest > 0 ? 1 / scale : 0;
+    for (auto x = row; x != row + columns; ++x) {
+      *x = scale * (f8 ? nearest_f8(*x * inverse) : std::nearbyint(*x * inverse));
+    }
   }
 }
 
@@ -136,7 +145,7 @@ std::vector<std::vector<float>> input_values(const SanaCall& call) {
     std::vector<float>& filled = values.emplace_back();
     if (tensor.rank == 0 || !std::strcmp(spec.operands[i].role, "out")) continue;
     const Range range = range_of(spec, spec.operands[i].name, tensor);
-    const uint32_t dtype = tensor.dtype == kSanaI8 ? uint32_t{kSanaF32} : tensor.dtype;  // becomes i8 when it is packed
+    const uint32_t dtype = is_quantized(tensor.dtype) ? uint32_t{kSanaF32} : tensor.dtype;  // until it is packed
     filled.resize(static_cast<size_t>(elements(tensor)));
     for (size_t j = 0; j < filled.size(); ++j) {
       filled[j] = rounded(range.centre + range.half_width * uniform(uint64_t(i) << 40 | j), dtype);
@@ -149,10 +158,10 @@ std::vector<std::vector<float>> input_values(const SanaCall& call) {
 
 std::vector<std::vector<float>> reference_values(const SanaCall& call, std::vector<std::vector<float>> values) {
   const SanaTensor* const weight = std::find_if(std::begin(call.operands), std::end(call.operands),
-                                                [](const SanaTensor& tensor) { return tensor.dtype == kSanaI8; });
+                                                [](const SanaTensor& tensor) { return is_quantized(tensor.dtype); });
   if (weight == std::end(call.operands)) return values;
-  quantize_rows(values[0], columns(call.operands[0]));  // x
-  quantize_rows(values[static_cast<size_t>(weight - call.operands)], columns(*weight));
+  quantize_rows(values[0], columns(call.operands[0]), weight->dtype);  // x
+  quantize_rows(values[static_cast<size_t>(weight - call.operands)], columns(*weight), weight->dtype);
   return values;
 }
 

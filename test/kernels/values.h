@@ -21,8 +21,8 @@ inline float rounded(float value, uint32_t dtype) {
 // checkpoints. The same ones every time.
 std::vector<std::vector<float>> input_values(const SanaCall&);
 
-// What the reference is given in their place, for a call whose every dtype is f32: where a weight is i8, the numbers
-// that its bytes and those of x stand for (see linear in ops.h).
+// What the reference is given in their place, for a call whose every dtype is f32: where a weight is i8 or f8, the
+// numbers that its bytes and those of x stand for (see linear in ops.h).
 std::vector<std::vector<float>> reference_values(const SanaCall&, std::vector<std::vector<float>> values);
 
 }  // namespace sana::kernels

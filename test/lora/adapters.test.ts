@@ -9,13 +9,13 @@ import { Engine } from '../../lib/pipeline/engine.ts';
 import { type Checkpoint, openCheckpoint } from '../../lib/runtime/checkpoint.ts';
 import { openDevice } from '../../lib/runtime/devices.ts';
 import { CheckpointCopy, elementsOf, weightFiles } from '../support/checkpoints.ts';
-import { testDevice } from '../support/device.ts';
+import { takesMatrices, testDevice } from '../support/device.ts';
 import { sanaError } from '../support/errors.ts';
 import { temporaryFolder } from '../support/files.ts';
 import { loraFile, loraTensors, pairOf, tensor, writeLora } from '../support/loras.ts';
 import { tinyModel } from '../support/pipelines.ts';
 
-const dtypes: readonly ModelDtype[] = testDevice === 'cpu' ? ['f32', 'bf16', 'i8'] : ['f32', 'bf16', 'f16', 'i8'];
+const dtypes = (['f32', 'bf16', 'f16', 'i8', 'f8'] as const).filter(takesMatrices);
 
 /** A transformer whose packed weights can be looked at. */
 class Fixture {

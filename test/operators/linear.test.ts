@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { type ActivationName, linear } from '../reference/matrix.ts';
+import { type ActivationName, linear, type Quantized } from '../reference/matrix.ts';
 import { type Activation, Maker, type Operand } from '../support/operands.ts';
 import {
   assertExpected,
   deviceOn,
   type Example,
+  machinesWithF8,
   nameOf,
   paths,
   run,
@@ -24,7 +25,7 @@ interface LinearCase {
   readonly views?: boolean; // x, residual and out are columns of wider tensors
   readonly mixed?: boolean; // out and residual are of the other dtype
   readonly parts?: readonly number[]; // the weight is stacked from tensors of so many rows
-  readonly i8?: boolean; // the weight
+  readonly quantized?: Quantized; // the weight
 }
 
 /** Weights keep the outputs near 1. */
@@ -39,8 +40,8 @@ function linearExample(make: Maker, c: LinearCase): Example {
   const x = make.activation(c.x, view(K, 1));
   const layout = gated ? 'gatedLinear' : 'linear';
   const packed = c.parts ? ({ layout, parts: c.parts } as const) : ({ layout } as const);
-  const i8 = c.i8 ? ({ dtype: 'i8' } as const) : {};
-  const weight = make.activation([c.n, K], { ...packed, ...i8, scale: 3 / Math.sqrt(K) });
+  const quantized = c.quantized ? ({ dtype: c.quantized } as const) : {};
+  const weight = make.activation([c.n, K], { ...packed, ...quantized, scale: 3 / Math.sqrt(K) });
   const bias = c.bias ? make.vector([c.n]) : undefined;
   const gate = c.gate ? make.vector([c.gate, c.n]) : undefined;
   // Where the output is a view, the residual is the same columns of as wide a tensor: the operator may overwrite it.
@@ -49,7 +50,7 @@ function linearExample(make: Maker, c: LinearCase): Example {
   const given = { ...(bias && { bias }), ...(gate && { gate }), ...(residual && { residual }) };
   const data = Object.fromEntries(Object.entries(given).map(([name, operand]) => [name, operand.data]));
   const sizes = { M, N: c.n, K };
-  const options = { activation, clip, gated, quantized: c.i8 ?? false };
+  const options = { activation, clip, gated, quantized: c.quantized };
   const expected = linear({ x: x.data, weight: weight.data, ...data, ...sizes, ...options });
   return {
     op: 'linear',
@@ -105,7 +106,7 @@ const cases: readonly LinearCase[] = [
 
 testOperator('linear', (make) => cases.map((c) => linearExample(make, c)));
 
-const i8Cases: readonly LinearCase[] = [
+const quantizedCases: readonly LinearCase[] = [
   // the transformer's: projections, the two of the feed-forward
   { x: [3, 5, 1152], n: 1152, ...all, gate: 3 },
   { x: [2, 7, 2240], n: 560, ...all, gate: 2, clip: 2 },
@@ -125,7 +126,7 @@ const i8Cases: readonly LinearCase[] = [
   { x: [14, 2], n: 100, gate: 7, mixed: true },
   { x: [6, 50], n: 1 + 15 + 33 + 2, parts: [1, 15, 33, 2] },
   { x: [29, 131], n: 96, residual: true, views: true },
-  // rows that GPUs read 16 bytes at a time, those that they pad to 16 bytes of i8
+  // rows that GPUs read 16 bytes at a time, those that they pad to 16 bytes of i8 or f8
   { x: [2, 2240], n: 560, ...all, gate: 2, clip: 2 },
   { x: [130, 72], n: 9, ...all, gate: 13, clip: 1 },
   { x: [195, 1100], n: 35, bias: true, activation: 'relu' },
@@ -139,7 +140,7 @@ const i8Cases: readonly LinearCase[] = [
 ];
 
 describe('linear with a weight of i8', () => {
-  testOperator('linear', (make) => i8Cases.map((c) => linearExample(make, { ...c, i8: true })));
+  testOperator('linear', (make) => quantizedCases.map((c) => linearExample(make, { ...c, quantized: 'i8' })));
 
   let files: WeightFiles;
   before(() => {
@@ -155,15 +156,15 @@ describe('linear with a weight of i8', () => {
       weight: { dtype: 'i8', layout: 'linear', shape: [N, K], data: weight },
       out: { dtype: 'f32', shape: [M, N] },
     };
-    const expected = { out: linear({ x, weight, M, N, K, quantized: true }) };
+    const expected = { out: linear({ x, weight, M, N, K, quantized: 'i8' }) };
     return { op: 'linear', operands, attributes: { activation: 'none', clip: 0 }, expected };
   }
 
   it('gives the same bits on every instruction set', async () => {
-    const exact = i8Cases.filter(({ activation = 'none' }) => activation === 'none' || activation === 'relu');
+    const exact = quantizedCases.filter(({ activation = 'none' }) => activation === 'none' || activation === 'relu');
     for (const dtype of ['f32', 'bf16'] as const) {
       for (const c of exact) {
-        const example = linearExample(new Maker(dtype), { ...c, i8: true });
+        const example = linearExample(new Maker(dtype), { ...c, quantized: 'i8' });
         const outcomes = await Promise.all(paths.map((path) => run(deviceOn(path, 2), files, example)));
         for (const [i, { bytes }] of outcomes.entries()) {
           const same = outcomes[0]?.bytes.out?.equals(bytes.out ?? Buffer.alloc(0));
@@ -229,4 +230,13 @@ describe('linear with a weight of i8', () => {
       });
     });
   }
+});
+
+// Sums are of f32 and in the emulation rounded as such after every product: the tolerance is that of f32.
+describe('linear with a weight of f8', () => {
+  testOperator(
+    'linear',
+    (make) => quantizedCases.map((c) => linearExample(make, { ...c, quantized: 'f8' })),
+    machinesWithF8,
+  );
 });

@@ -44,7 +44,7 @@ function i8Example(dtype: Activation, from: Stored, n: number, K: number, parts?
   const { tolerance: _, ...example } = linearExample(dtype, from, n, K, parts);
   const { x, weight } = example.operands as { x: Operand; weight: Operand };
   const [given, data] = [x.data ?? new Float32Array(), weight.data ?? new Float32Array()];
-  const expected = { out: linear({ x: given, weight: data, M: K, N: n, K, quantized: true }) };
+  const expected = { out: linear({ x: given, weight: data, M: K, N: n, K, quantized: 'i8' }) };
   return { ...example, operands: { ...example.operands, weight: { ...weight, dtype: 'i8' } }, expected };
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { GenerateRequest } from '../../lib/index.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
-import { testDevice } from '../support/device.ts';
+import { takesMatrices, testDevice } from '../support/device.ts';
 import { sanaError } from '../support/errors.ts';
 import { limitMemory } from '../support/limited-memory.ts';
 import { loadTiny, onCpuPath, pictures, small, supportsCpuPath, tinyModel, watchDevice } from '../support/pipelines.ts';
@@ -41,7 +41,8 @@ describe('explain', () => {
     });
   }
 
-  for (const dtype of ['bfloat16', 'int8'] as const) {
+  for (const dtype of ['bfloat16', 'int8', 'fp8'] as const) {
+    if (dtype === 'fp8' && !takesMatrices('f8')) continue;
     it(`foretells the peak in ${dtype}, for any number of threads`, async () => {
       for (const threads of [1, 3]) {
         await using pipe = await loadTiny({ dtype, threads });

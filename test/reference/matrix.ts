@@ -5,6 +5,8 @@
  * channels last, weights are in the checkpoint's order: [N, K] and [O, I, kh, kw].
  */
 
+import { e4m3Code, e4m3Values } from '../support/e4m3.ts';
+
 type Numbers = Float32Array | Float64Array;
 
 export type ActivationName = 'none' | 'silu' | 'gelu-tanh' | 'relu';
@@ -29,17 +31,26 @@ function at(values: Numbers, index: number): number {
   return value;
 }
 
-/** Rows of K as integers from -127 to 127, and a scale for each row: in f32, rounded at every step. */
-export function quantizeRows(x: Numbers, K: number): { values: Float64Array; scales: Float64Array } {
+/** What rows are quantised to: integers from -127 to 127, or e4m3. */
+export type Quantized = 'i8' | 'f8';
+
+/** Rows of K as numbers of 8 bits, and a scale for each row: in f32, rounded at every step. */
+export function quantizeRows(
+  x: Numbers,
+  K: number,
+  to: Quantized = 'i8',
+): { values: Float64Array; scales: Float64Array } {
+  const most = to === 'i8' ? 127 : 448;
+  const nearest = to === 'i8' ? roundHalfEven : (value: number) => e4m3Values[e4m3Code(value)] ?? 0;
   const values = new Float64Array(x.length); // [rows, K]
   const scales = new Float64Array(x.length / K); // [rows]
   for (let row = 0; row < scales.length; ++row) {
     let largest = 0;
     for (let k = 0; k < K; ++k) largest = Math.max(largest, Math.abs(at(x, row * K + k))); // NaN where one is
-    const scale = Number.isFinite(largest) ? Math.fround(largest / 127) : Number.NaN;
+    const scale = Number.isFinite(largest) ? Math.fround(largest / most) : Number.NaN;
     scales[row] = scale < 2 ** -126 ? 0 : scale;
     const inverse = scale >= 2 ** -126 ? Math.fround(1 / scale) : 0;
-    for (let k = 0; k < K; ++k) values[row * K + k] = roundHalfEven(Math.fround(at(x, row * K + k) * inverse));
+    for (let k = 0; k < K; ++k) values[row * K + k] = nearest(Math.fround(at(x, row * K + k) * inverse));
   }
   return { values, scales };
 }
@@ -62,15 +73,15 @@ export interface LinearReference {
   readonly clip?: number; // 0: none
   /** A gatedLinear weight: rows 0..N/2-1 are the gate, the rest what it multiplies. */
   readonly gated?: boolean;
-  /** An i8 weight: x and the weight become bytes, of which the sums are exact. */
-  readonly quantized?: boolean;
+  /** A weight of i8 or f8: x and the weight become that, their products and sums are exact. */
+  readonly quantized?: Quantized | undefined;
 }
 
 /** clip(activation(x weight^T + bias)) * gate + residual, [M, N]; gated: activation(first half) * second half, [M, N/2]. */
 export function linear(p: LinearReference): Float64Array {
   const { M, N, K, activation = 'none', clip = 0 } = p;
   const plain = (values: Numbers) => ({ values, scales: new Float64Array(values.length / K).fill(1) });
-  const rows = (values: Numbers) => (p.quantized ? quantizeRows(values, K) : plain(values));
+  const rows = (values: Numbers) => (p.quantized ? quantizeRows(values, K, p.quantized) : plain(values));
   const [x, weight] = [rows(p.x), rows(p.weight)];
   const product = (m: number, n: number): number => {
     let sum = 0;

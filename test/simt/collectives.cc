@@ -38,6 +38,8 @@ template <class T>
 Sum<T> element(uint32_t bits, int which) {
   if constexpr (std::is_same_v<T, int8_t>) {
     return static_cast<int8_t>(bits >> which * 8);
+  } else if constexpr (std::is_same_v<T, f8>) {
+    return to_float(f8{static_cast<uint8_t>(bits >> which * 8)});
   } else {
     return to_float(static_cast<uint16_t>(bits >> which * 16), T());
   }
@@ -107,5 +109,6 @@ void mma(unsigned lanes, Slots& slots) {
 template void mma<__nv_bfloat16>(unsigned, Slots&);
 template void mma<__half>(unsigned, Slots&);
 template void mma<int8_t>(unsigned, Slots&);
+template void mma<f8>(unsigned, Slots&);
 
 }  // namespace simt

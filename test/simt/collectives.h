@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "test/simt/e4m3.h"
 #include "test/simt/scheduler.h"
 
 namespace simt {
@@ -25,7 +26,8 @@ struct MmaOperands {
   Sum c[4];
   uint32_t a[4], b[2];
 };
-// MmaOperands<float> in, float[4] out where T is __nv_bfloat16 or __half; the same with int32_t where it is int8_t.
+// MmaOperands<float> in, float[4] out where T is __nv_bfloat16, __half or f8; the same with int32_t where it is int8_t.
+// Products are added to c one after another in the order of K, each sum rounded to f32.
 template <class T>
 void mma(unsigned lanes, Slots&);
 

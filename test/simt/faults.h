@@ -2,7 +2,7 @@
 //
 //   SIMT_DRIVER=none|old     there is no driver, or one that is too old
 //   SIMT_DEVICES=0           fewer devices than three
-//   SIMT_CAPABILITY=75       the compute capability of every device
+//   SIMT_CAPABILITY=75       the compute capability of every device, else 89
 //   SIMT_MEMORY_BYTES=...    the memory of every device
 //   SIMT_FAIL=cudaMalloc:3   the third call from now fails; a list with commas. Besides functions of the runtime:
 //                            launch: the launch is refused, kernel: the kernel faults when it runs

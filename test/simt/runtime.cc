@@ -93,7 +93,7 @@ int device_count() {
 }
 
 int capability() {
-  return static_cast<int>(setting("SIMT_CAPABILITY", 80));
+  return static_cast<int>(setting("SIMT_CAPABILITY", 89));
 }
 
 int shared_bytes_of_a_block() {

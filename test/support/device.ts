@@ -5,7 +5,7 @@ import { Arena, Program, read, write } from '../../lib/graph/program.ts';
 import { Block, type DType, type Tensor } from '../../lib/graph/tensor.ts';
 import type { NativeDevice } from '../../lib/native.ts';
 import type { DeviceName } from '../../lib/pipeline/types.ts';
-import { openDevice } from '../../lib/runtime/devices.ts';
+import { openDevice, refusalOfMatrices } from '../../lib/runtime/devices.ts';
 
 /** Where tests run that would run on any device: SANA_TEST_DEVICE, else the CPU. */
 export const testDevice: DeviceName = process.env.SANA_TEST_DEVICE === 'cuda' ? 'cuda' : 'cpu';
@@ -16,6 +16,16 @@ let shared: NativeDevice | undefined;
 export function sharedDevice(): NativeDevice {
   shared ??= openDevice(testDevice).native;
   return shared;
+}
+
+/** Whether the device that tests run on has products with matrices of this dtype. */
+export function takesMatrices(dtype: DType): boolean {
+  const lease = openDevice(testDevice);
+  try {
+    return refusalOfMatrices(lease.native, dtype) === undefined;
+  } finally {
+    lease.release();
+  }
 }
 
 /** Records a graph between host arrays, runs it once and returns what it wrote. */

@@ -113,6 +113,16 @@ export const machines: readonly Machine[] =
         mostFlops: Number.POSITIVE_INFINITY,
       }));
 
+/** The machines that have products with weights of f8. */
+export const machinesWithF8: readonly Machine[] = machines.filter((machine) => {
+  try {
+    return machine.open(1).tensorBytes('f8', 'linear', [1, 1]) > 0;
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ERR_SANA_DEVICE') return false;
+    throw error;
+  }
+});
+
 // ---- examples --------------------------------------------------------------------------------------------------------
 
 /** One call of an operator with all that it reads, and what the plain loops make of it. */
@@ -396,11 +406,15 @@ async function check(machine: Machine, files: WeightFiles, example: Example): Pr
 /**
  * Declares an operator's tests, one for each machine and dtype: every example is what the plain loops say, and has the
  * same bits when run again, in place of every input that it may overwrite, and on the CPU on any number of threads and
- * (the first and the last of its items) alone.
+ * (the first and the last of its items) alone. `among`: the machines that have the operator, where not all do.
  */
-export function testOperator(op: OperatorName, examples: (make: Maker) => readonly Example[]): void {
+export function testOperator(
+  op: OperatorName,
+  examples: (make: Maker) => readonly Example[],
+  among: readonly Machine[] = machines,
+): void {
   for (const dtype of ['f32', 'bf16', 'f16'] as const) {
-    const able = machines.filter(({ dtypes, operators = [op] }) => dtypes.includes(dtype) && operators.includes(op));
+    const able = among.filter(({ dtypes, operators = [op] }) => dtypes.includes(dtype) && operators.includes(op));
     if (able.length === 0) continue;
     context(`${op} in ${dtype}`, () => {
       let all: readonly Example[] = [];

@@ -1,5 +1,8 @@
 // The instructions of a warp against what the manual says of them, worked out by hand or by plain loops.
 
+#include <cuda_fp8.h>
+
+#include <bit>
 #include <cmath>
 #include <type_traits>
 
@@ -165,7 +168,7 @@ bool run_matrices_transposed(cudaStream_t stream) {
   return run_matrices(true, stream);
 }
 
-// c [16, 8] += a [16, K] b [K, 8], each lane's elements where cuda/machine.h says: K is 16, of i8 32.
+// c [16, 8] += a [16, K] b [K, 8], each lane's elements where cuda/machine.h says: K is 16, of i8 and f8 32.
 template <class T>
 using Sum = std::conditional_t<std::is_same_v<T, int8_t>, int32_t, float>;
 template <class T>
@@ -194,14 +197,31 @@ __global__ void mma_kernel(const T* a, const T* b, const Sum<T>* c, Sum<T>* out)
   out[(g + 8) * 8 + t] = sums[2];
   out[(g + 8) * 8 + t + 1] = sums[3];
 }
+template <class T>
+T element(float x) {
+  if constexpr (std::is_same_v<T, f8>) {
+    return to_f8(x);
+  } else {
+    return T(x);
+  }
+}
+template <class T>
+Sum<T> number(T x) {
+  if constexpr (std::is_same_v<T, f8>) {
+    return to_float(x);
+  } else {
+    return static_cast<Sum<T>>(x);
+  }
+}
+
 // Small whole numbers and quarters, so that every sum is exact.
 template <class T>
 bool run_mma(cudaStream_t stream) {
   constexpr int K = kInputs<T>;
   std::vector<T> a, b;
   std::vector<Sum<T>> c;
-  for (int i = 0; i < 16 * K; ++i) a.push_back(T(static_cast<float>(i * 7 % 31 - 15) / 4));
-  for (int i = 0; i < K * 8; ++i) b.push_back(T(static_cast<float>(i * 5 % 23 - 11)));
+  for (int i = 0; i < 16 * K; ++i) a.push_back(element<T>(static_cast<float>(i * 7 % 31 - 15) / 4));
+  for (int i = 0; i < K * 8; ++i) b.push_back(element<T>(static_cast<float>(i * 5 % 23 - 11)));
   for (int i = 0; i < 16 * 8; ++i) c.push_back(static_cast<Sum<T>>(i - 60));
   const Memory<T> device_a(a, stream), device_b(b, stream);
   const Memory<Sum<T>> device_c(c, stream), out(16 * 8);
@@ -210,9 +230,36 @@ bool run_mma(cudaStream_t stream) {
   for (int m = 0; m < 16; ++m) {
     for (int n = 0; n < 8; ++n) {
       Sum<T> sum = c[m * 8 + n];
-      for (int k = 0; k < K; ++k) sum += static_cast<Sum<T>>(a[m * K + k]) * static_cast<Sum<T>>(b[k * 8 + n]);
+      for (int k = 0; k < K; ++k) sum += number(a[m * K + k]) * number(b[k * 8 + n]);
       if (result[m * 8 + n] != sum) return false;
     }
+  }
+  return true;
+}
+
+// Against CUDA's own conversion: every bf16 there is, what lies halfway between two f8, and what is next to both.
+__global__ void to_f8_kernel(const float* x, uint16_t* out) {
+  out[threadIdx.x] = sana::cuda::to_f8_pair(x[2 * threadIdx.x], x[2 * threadIdx.x + 1]);
+}
+bool run_to_f8(cudaStream_t stream) {
+  std::vector<float> x;
+  for (uint32_t high = 0; high < 0x10000; ++high) {
+    for (const uint32_t low : {0u, 1u, 0x8000u, 0xffffu}) x.push_back(std::bit_cast<float>(high << 16 | low));
+  }
+  for (unsigned at = 0; at < x.size(); at += 2048) {
+    const std::vector<float> part(x.begin() + at, x.begin() + at + 2048);
+    const Memory<float> given(part, stream);
+    const Memory<uint16_t> out(1024);
+    launch(stream, to_f8_kernel, 1, 1024, 0, given.data(), out.data());
+    const std::vector<uint16_t> pairs = out.read(stream);
+    for (int i = 0; i < 2048; ++i) {
+      if ((pairs[i / 2] >> i % 2 * 8 & 0xff) != __nv_cvt_float_to_fp8(part[i], __NV_SATFINITE, __NV_E4M3)) return false;
+    }
+  }
+  for (int bits = 0; bits < 256; ++bits) {
+    const auto half = __nv_cvt_fp8_to_halfraw(static_cast<__nv_fp8_storage_t>(bits), __NV_E4M3);
+    const float theirs = __half2float(__half(half)), ours = to_float(f8{static_cast<uint8_t>(bits)});
+    if (theirs != ours && !(theirs != theirs && ours != ours)) return false;
   }
   return true;
 }
@@ -235,6 +282,8 @@ const std::vector<Instruction> kInstructions = {
     {"mma of bf16", run_mma<__nv_bfloat16>},
     {"mma of f16", run_mma<__half>},
     {"mma of i8", run_mma<int8_t>},
+    {"mma of f8", run_mma<f8>},
+    {"f8 from f32", run_to_f8},
 };
 
 }  // namespace simt::selftest

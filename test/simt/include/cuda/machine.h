@@ -18,6 +18,7 @@
 #include "cuda/error.h"
 #include "test/simt/checker.h"
 #include "test/simt/collectives.h"
+#include "test/simt/e4m3.h"
 #include "test/simt/runtime.h"
 #include "test/simt/scheduler.h"
 
@@ -96,6 +97,9 @@ SIMT_RUNTIME T atomicMin(T* to, T value) {
   if (value < before) *to = value;
   return before;
 }
+inline void __trap() {
+  simt::abandon_launch("__trap");
+}
 template <class T>
 T __ldg(const T* from) {
   return *from;
@@ -144,6 +148,7 @@ namespace sana::cuda {
 
 using bf16 = __nv_bfloat16;
 using f16 = __half;
+using f8 = simt::f8;
 
 #define SANA_DYNAMIC_SHARED(T, name) T* const name = reinterpret_cast<T*>(simt::context.dynamic_shared)
 
@@ -225,6 +230,13 @@ template <class T>
 SIMT_RUNTIME void mma(int32_t (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   const simt::MmaOperands<int32_t> operands = {{c[0], c[1], c[2], c[3]}, {a[0], a[1], a[2], a[3]}, {b0, b1}};
   simt::collective(~0u, operands, c, simt::mma<T>);
+}
+
+template <class T>
+inline constexpr bool kHasCode = true;
+
+inline uint16_t to_f8_pair(float low, float high) {
+  return static_cast<uint16_t>(simt::to_f8(low).bits | simt::to_f8(high).bits << 8);
 }
 
 inline float exp2_approximately(float x) {

@@ -1,0 +1,10 @@
+// Matrix products of quantised rows of f8 on tensor cores, from compute capability 8.9 on: the kernels of matrix.cuh.
+
+#include "cuda/kernels/matrix.cuh"
+
+namespace sana::cuda {
+
+template void launch_product<f8>(const Product&, const Cut&, Source, int tile, const Stream&);
+template void launch_combine<f8>(const Product&, const Cut&, const Stream&);
+
+}  // namespace sana::cuda
