@@ -75,8 +75,9 @@ export interface BlockInputs {
 }
 
 /**
- * `transformer_blocks.*` of a checkpoint. In i8 and f8 the matrices that latent tokens go through have 8 bits; norms, linear
- * attention, the depthwise convolution and the text's keys and values stay as they are, as in the paper's section 4.
+ * `transformer_blocks.*` of a checkpoint. In i8 and f8 the matrices that latent tokens go through have 8 bits; norms,
+ * linear attention, the depthwise convolution and the text's keys and values stay as they are, as in the paper's
+ * section 4.
  */
 export class SanaBlocks {
   readonly channels: number;
