@@ -18,11 +18,7 @@ namespace sana::cpu::SANA_ISA {
 // ---- f32 -----------------------------------------------------------------------------------------------------------
 
 struct F32Product {
-#ifdef SANA_AVX512
-  static constexpr int kElements = 1, kStaged = 1, kStageCost = 2;
-#else
-  static constexpr int kElements = 1, kStaged = 1, kStageCost = 6;
-#endif
+  static constexpr int kElements = 1, kStaged = 1, kStageCost = kLanes == 16 ? 2 : 6;
   static constexpr bool kScaled = false;
 
   static SANA_INLINE void stage(float* lanes, const float* x, int64_t count) { memcpy(lanes, x, count * sizeof *x); }

@@ -1,6 +1,6 @@
 /**
  * Turns texts into ids with a tokenizer that is made for each of them, of the tokens and merges that the text can use.
- * They are few, and give what all of Gemma's 256 000 tokens and 580 000 merges give, without the seconds and the 250 MB
+ * They are few, and give what all of Gemma's 256 000 tokens and 580 000 merges give, without the seconds and the 200 MB
  * that the library takes to prepare those.
  */
 
