@@ -1,17 +1,18 @@
-// The addon's exports: the operator table, devices, files (see lib/native.ts).
+// The addon's exports: the operator table, devices, files (see lib/device/native.ts).
 
 #include <napi.h>
 
 #include <cstring>
 #include <string>
 
+#include "binding/backends.h"
 #include "binding/device_object.h"
 #include "binding/file.h"
 #include "binding/instance.h"
 #include "binding/javascript.h"
-#include "binding/libraries.h"
-#include "binding/ops.h"
 #include "binding/program.h"
+#include "core/libraries.h"
+#include "core/ops.h"
 
 namespace sana {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <memory>
 
-#include "binding/device.h"
 #include "binding/native_object.h"
+#include "core/device.h"
 
 namespace sana {
 

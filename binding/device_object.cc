@@ -4,11 +4,12 @@
 #include <optional>
 #include <vector>
 
+#include "binding/backends.h"
 #include "binding/buffer.h"
 #include "binding/file.h"
 #include "binding/loading.h"
 #include "binding/program.h"
-#include "binding/tensor.h"
+#include "core/tensor.h"
 
 namespace sana {
 namespace {
@@ -105,7 +106,7 @@ Napi::Object DeviceObject::create(Napi::Env, Instance& instance, Napi::Value val
   options.threads = uint32_t(read_integer(object.Get("threads"), "threads", 0, kMostThreads));
   options.path = path ? path->c_str() : nullptr;
 
-  auto device = std::make_shared<Device>(backend.c_str(), index, options);
+  auto device = std::make_shared<Device>(backend_by_name(backend.c_str()), index, options);
   const Napi::Object created = instance.construct(instance.device);
   DeviceObject& self = *Unwrap(created);
   self.device_ = std::move(device);

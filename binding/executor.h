@@ -13,7 +13,7 @@
 #include <optional>
 #include <thread>
 
-#include "binding/error.h"
+#include "core/error.h"
 
 namespace sana {
 

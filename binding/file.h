@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "binding/byte_source.h"
 #include "binding/native_object.h"
+#include "core/byte_source.h"
 
 namespace sana {
 

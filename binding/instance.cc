@@ -1,7 +1,7 @@
 #include "binding/instance.h"
 
-#include "binding/error.h"
 #include "binding/javascript.h"
+#include "core/error.h"
 
 namespace sana {
 

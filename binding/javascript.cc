@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "binding/instance.h"
-#include "binding/ops.h"
+#include "core/ops.h"
 
 namespace sana {
 namespace {

@@ -10,8 +10,8 @@
 #include <new>
 #include <string>
 
-#include "binding/backend.h"
-#include "binding/error.h"
+#include "core/backend.h"
+#include "core/error.h"
 
 namespace sana {
 

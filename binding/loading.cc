@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "binding/tensor.h"
+#include "core/tensor.h"
 
 namespace sana {
 namespace {

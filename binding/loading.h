@@ -6,9 +6,9 @@
 #include <memory>
 #include <vector>
 
-#include "binding/byte_source.h"
-#include "binding/device.h"
 #include "binding/executor.h"
+#include "core/byte_source.h"
+#include "core/device.h"
 
 namespace sana {
 

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "binding/error.h"
-#include "binding/ops.h"
-#include "binding/validate.h"
+#include "core/error.h"
+#include "core/ops.h"
+#include "core/validate.h"
 
 namespace sana {
 namespace {

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "binding/buffer.h"
-#include "binding/device.h"
 #include "binding/native_object.h"
+#include "core/device.h"
 
 namespace sana {
 

@@ -14,9 +14,9 @@
 #include <new>
 #include <vector>
 
-#include "binding/attempt.h"
-#include "binding/error.h"
-#include "binding/ops.h"
+#include "core/attempt.h"
+#include "core/error.h"
+#include "core/ops.h"
 #include "cpu/ceilings.h"
 #include "cpu/host.h"
 #include "cpu/pack.h"

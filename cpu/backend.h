@@ -1,8 +1,8 @@
-// The CPU's implementation of the table in binding/backend.h.
+// The CPU's implementation of the table in core/backend.h.
 
 #pragma once
 
-#include "binding/backend.h"
+#include "core/backend.h"
 
 namespace sana::cpu {
 

@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include "binding/backend.h"
+#include "core/backend.h"
 #include "cpu/paths.h"
 #include "cpu/workers.h"
 

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "binding/arguments.h"
+#include "core/arguments.h"
 #include "cpu/workers.h"
 
 namespace sana::cpu {

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "binding/error.h"
+#include "core/error.h"
 
 namespace sana::cpu {
 

@@ -9,7 +9,7 @@
 #include <chrono>
 #include <system_error>
 
-#include "binding/error.h"
+#include "core/error.h"
 #include "cpu/pages.h"
 
 namespace sana::cpu {

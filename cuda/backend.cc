@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "binding/attempt.h"
+#include "core/attempt.h"
 #include "cuda/ceilings.h"
 #include "cuda/device.h"
 #include "cuda/error.h"

@@ -7,7 +7,7 @@
 #include <map>
 #include <memory>
 
-#include "binding/error.h"
+#include "core/error.h"
 #include "cuda/error.h"
 
 namespace sana::cuda {

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "binding/backend.h"
+#include "core/backend.h"
 #include "cuda/kernel.h"
 #include "cuda/staging.h"
 #include "cuda/tensor_maps.h"

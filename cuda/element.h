@@ -6,7 +6,7 @@
 #include <type_traits>
 
 #include "cuda/kernel.h"
-#include "cuda/machine.h"
+#include "cuda/machine/machine.h"
 
 namespace sana::cuda {
 

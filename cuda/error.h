@@ -5,7 +5,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "binding/error.h"
+#include "core/error.h"
 
 namespace sana::cuda {
 

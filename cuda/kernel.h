@@ -4,9 +4,9 @@
 
 #include <cuda_runtime_api.h>
 
-#include "binding/arguments.h"
-#include "binding/error.h"
-#include "binding/ops.h"
+#include "core/arguments.h"
+#include "core/error.h"
+#include "core/ops.h"
 
 namespace sana::cuda {
 

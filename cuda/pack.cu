@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "binding/error.h"
+#include "core/error.h"
 #include "cuda/element.h"
 #include "cuda/kernels/quantize_rows.h"
 #include "cuda/pack.h"

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "binding/error.h"
+#include "core/error.h"
 #include "cuda/error.h"
 #include "cuda/kernels/kernels.h"
 

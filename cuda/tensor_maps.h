@@ -1,6 +1,6 @@
 // Tensor maps: how the tensor memory accelerator of compute capability 9.0 finds what it copies to shared memory. Both
 // kinds describe a tensor of 16-bit elements of which a copy takes 64 of the fastest dimension, 128 bytes, by a number
-// of rows, swizzled as matrix_descriptor of machine_hopper.h has it; what lies outside of the tensor arrives as zeros.
+// of rows, swizzled as matrix_descriptor of machine/hopper.h has it; what lies outside of the tensor arrives as zeros.
 //
 // The driver makes them. Its functions are asked for at run time: nothing is linked with libcuda.
 

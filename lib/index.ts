@@ -4,16 +4,18 @@
  * @module sana-native
  */
 
-import './package.ts';
+import './base/package.ts';
 
-export { SanaError, type SanaErrorCode } from './errors.ts';
+export { SanaError, type SanaErrorCode } from './base/errors.ts';
+export { BUILT_IN_MODEL } from './checkpoint/built-in.ts';
+export { readVocabulary, type Vocabulary } from './checkpoint/vocabulary.ts';
+export { type DeviceInfo, type LibraryInfo, listDevices, listLibraries } from './device/devices.ts';
 export { type EncodedFormat, type EncodeOptions, SanaImage } from './image/image.ts';
 export { type ImageMetadata, readGenerationMetadata } from './image/metadata.ts';
 export { readLatents, writeLatents } from './pipeline/latents-file.ts';
 export { SanaPipeline } from './pipeline/pipeline.ts';
-export { DECODE_TILINGS, LIMITS, SCHEDULERS } from './pipeline/request.ts';
-export type * from './pipeline/types.ts';
-export { BUILT_IN_MODEL } from './runtime/built-in.ts';
-export { type DeviceInfo, type LibraryInfo, listDevices, listLibraries } from './runtime/devices.ts';
-export { readVocabulary, type Vocabulary } from './runtime/vocabulary.ts';
+export type * from './pipeline/results.ts';
+export { DECODE_TILINGS, LIMITS } from './request/request.ts';
+export type * from './request/types.ts';
+export { SCHEDULERS } from './schedulers/index.ts';
 export { subjectsIn } from './text/subjects.ts';

@@ -11,12 +11,12 @@
  */
 
 import { parseArgs } from 'node:util';
+import { openCheckpoint } from '../lib/checkpoint/checkpoint.ts';
+import { openDevice } from '../lib/device/devices.ts';
 import { costs } from '../lib/graph/program.ts';
-import { Autoencoder } from '../lib/pipeline/autoencoder.ts';
-import { Engine } from '../lib/pipeline/engine.ts';
+import { Autoencoder } from '../lib/models/autoencoder.ts';
+import { Engine } from '../lib/models/engine.ts';
 import { TorchGenerator } from '../lib/pipeline/noise.ts';
-import { openCheckpoint } from '../lib/runtime/checkpoint.ts';
-import { openDevice } from '../lib/runtime/devices.ts';
 import { releasedAutoencoder, withoutWeights } from './random-checkpoint/released.ts';
 
 /** Every plan there is for a picture, from the one that is taken where memory is plenty to what needs least. */

@@ -38,7 +38,7 @@ console.log(`${gpu.id}: ${gpu.name}, ${gpu.path}`);
 const library = libraries.find(({ problem }) => problem === undefined).file;
 
 if (wanted('tests')) {
-  const tests = ['operators/*', 'models/*', 'pipeline/golden', 'pipeline/other-checkpoints', 'pipeline/text-encoder'];
+  const tests = ['operators/*', 'networks/*', 'pipeline/golden', 'pipeline/other-checkpoints', 'models/text-encoder'];
   run(
     'tests on cuda:0',
     join('node_modules', '.bin', 'mocha'),

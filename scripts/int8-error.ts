@@ -6,16 +6,16 @@
  */
 
 import { parseArgs } from 'node:util';
+import { BUILT_IN_MODEL, modelFolder } from '../lib/checkpoint/built-in.ts';
+import { type Checkpoint, openCheckpoint } from '../lib/checkpoint/checkpoint.ts';
+import { type DeviceLease, openDevice, refusalOfMatrices } from '../lib/device/devices.ts';
 import { Graph } from '../lib/graph/graph.ts';
 import { Arena, Program, read, write } from '../lib/graph/program.ts';
-import { Block, reshape, type Tensor } from '../lib/graph/tensor.ts';
+import { reshape, Storage, type Tensor } from '../lib/graph/tensor.ts';
 import { type DeviceName, type SanaImage, SanaPipeline, type TensorLike } from '../lib/index.ts';
-import { SanaTransformer } from '../lib/models/sana-transformer.ts';
-import { channelsLast } from '../lib/pipeline/layout.ts';
+import { channelsLast } from '../lib/models/channel-order.ts';
+import { SanaTransformer } from '../lib/networks/sana-transformer.ts';
 import { TorchGenerator } from '../lib/pipeline/noise.ts';
-import { BUILT_IN_MODEL, modelFolder } from '../lib/runtime/built-in.ts';
-import { type Checkpoint, openCheckpoint } from '../lib/runtime/checkpoint.ts';
-import { type DeviceLease, openDevice, refusalOfMatrices } from '../lib/runtime/devices.ts';
 
 const SEED = 7;
 const SIGMAS = [1, 0.7, 0.4, 0.1]; // shares of noise in what the transformer sees
@@ -172,10 +172,10 @@ async function forward(
   const { dtype } = weights;
   const [, tokens = 0] = embeds.shape;
   const pixels = height * width;
-  const block = new Block(native, 'forward');
+  const storage = new Storage(native, 'forward');
   const given: [Tensor, Float32Array][] = [];
   const input = (shape: readonly number[], data: Float32Array): Tensor => {
-    const tensor = block.reserve('f32', shape);
+    const tensor = storage.reserve('f32', shape);
     given.push([tensor, data]);
     return tensor;
   };
@@ -183,11 +183,11 @@ async function forward(
   const g = new Graph('transformer');
   const observe = (name: string, tensor: Tensor): void => {
     if (!/^(patch|block \d+|velocity)$/.test(name)) return;
-    const kept = block.reserve('f32', tensor.shape);
+    const kept = storage.reserve('f32', tensor.shape);
     seen.set(name, kept);
     g.convert(tensor, { into: kept });
   };
-  const keysValues = Array.from({ length: model.layers }, () => block.reserve(dtype, [tokens, 2 * channels]));
+  const keysValues = Array.from({ length: model.layers }, () => storage.reserve(dtype, [tokens, 2 * channels]));
   model.recordContext(g, g.convert(input([tokens, config.captionChannels], embeds.data), { dtype }), keysValues);
   const map = g.convert(input([1, pixels, config.inChannels], latents), { dtype });
   const velocity = model.record(
@@ -204,7 +204,7 @@ async function forward(
   );
   observe('velocity', velocity);
   const plan = g.plan();
-  block.allocate();
+  storage.allocate();
   try {
     for (const [tensor, data] of given) await write(native, tensor, data);
     const program = new Program(native, plan);
@@ -217,7 +217,7 @@ async function forward(
     for (const [name, tensor] of seen) states.set(name, new Float32Array(await read(native, tensor)));
     return states;
   } finally {
-    block.dispose();
+    storage.dispose();
   }
 }
 

@@ -8,7 +8,7 @@
  */
 
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { SanaError } from '../lib/errors.ts';
+import { SanaError } from '../lib/base/errors.ts';
 import {
   defaultShardBytes,
   gemmaTokenizer,

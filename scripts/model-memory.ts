@@ -3,7 +3,7 @@
  * is downloaded, allocated or run.
  *
  *     npx tsx scripts/model-memory.ts [--dtype f32|i8]
- *     npx tsx scripts/model-memory.ts --write        # lib/runtime/released-memory.ts, which `sana-native info` reads
+ *     npx tsx scripts/model-memory.ts --write        # lib/models/released-memory.ts, which `sana-native info` reads
  *
  * The memory is that of one picture of the default prompt with the default request, as `explain` predicts it, but for
  * the device's own scratch memory. `bands` is with the least memory that decoding can do with, and not with what
@@ -14,19 +14,20 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Command, Option } from 'commander';
-import { SanaTransformer } from '../lib/models/sana-transformer.ts';
-import { activationDtype } from '../lib/models/weights.ts';
-import { packageRoot } from '../lib/package.ts';
-import { Autoencoder } from '../lib/pipeline/autoencoder.ts';
-import { Engine } from '../lib/pipeline/engine.ts';
-import { explain } from '../lib/pipeline/explain.ts';
+import { packageRoot } from '../lib/base/package.ts';
+import { openDevice } from '../lib/device/devices.ts';
+import { Autoencoder } from '../lib/models/autoencoder.ts';
+import { Engine } from '../lib/models/engine.ts';
+import { TextEncoder } from '../lib/models/text-encoder.ts';
+import { Denoiser } from '../lib/models/transformer.ts';
+import { SanaTransformer } from '../lib/networks/sana-transformer.ts';
+import { activationDtype } from '../lib/networks/weights.ts';
+import { explain } from '../lib/pipeline/explanation.ts';
 import { publicDtype } from '../lib/pipeline/parameters.ts';
 import { tokenize } from '../lib/pipeline/prompts.ts';
-import { checkRequest, type ModelTraits } from '../lib/pipeline/request.ts';
-import { TextEncoder } from '../lib/pipeline/text-encoder.ts';
-import { Denoiser } from '../lib/pipeline/transformer.ts';
-import type { SchedulerConfig } from '../lib/runtime/configs.ts';
-import { openDevice } from '../lib/runtime/devices.ts';
+import type { ModelTraits } from '../lib/request/model-traits.ts';
+import { checkRequest } from '../lib/request/request.ts';
+import type { SchedulerConfig } from '../lib/schedulers/config.ts';
 import { Tokenizer } from '../lib/text/tokenizer.ts';
 import { components, gemmaTokenizerFile } from './random-checkpoint/checkpoint.ts';
 import { releasedConfigs } from './random-checkpoint/configs.ts';
@@ -78,7 +79,7 @@ export async function modelTables(
   }
 }
 
-/** lib/runtime/released-memory.ts: the least that each model needs at the size it was trained at. */
+/** lib/models/released-memory.ts: the least that each model needs at the size it was trained at. */
 export async function memoryModule(): Promise<string> {
   const engine = new Engine(openDevice('cpu'));
   const tokenizer = await Tokenizer.load(dirname(gemmaTokenizerFile()));
@@ -113,7 +114,7 @@ const kModule = `/**
  * with bands where decoding all at once needs more, beside Node. Written by \`npx tsx scripts/model-memory.ts --write\`.
  */
 
-import type { ReleasedMemory } from './fitting.ts';
+import type { ReleasedMemory } from './memory-needed.ts';
 
 export const RELEASED_MEMORY: readonly ReleasedMemory[] = [
 ROWS];
@@ -251,11 +252,11 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 if (process.argv[1] === import.meta.filename) {
   const { dtype, write } = new Command('model-memory')
     .addOption(new Option('--dtype <type>', 'of the memory table').choices(['bf16', 'f32', 'i8']).default('bf16'))
-    .option('--write', 'write lib/runtime/released-memory.ts instead')
+    .option('--write', 'write lib/models/released-memory.ts instead')
     .parse()
     .opts<{ dtype: DType; write?: boolean }>();
   if (write === true) {
     writeFileSync(join(packageRoot, 'lib', 'runtime', 'released-memory.ts'), await memoryModule());
-    execFileSync('npx', ['biome', 'check', '--write', 'lib/runtime/released-memory.ts'], { cwd: packageRoot });
+    execFileSync('npx', ['biome', 'check', '--write', 'lib/models/released-memory.ts'], { cwd: packageRoot });
   } else process.stdout.write(await modelTables(dtype));
 }

@@ -13,8 +13,8 @@ import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
-import { prebuiltFolder } from '../lib/addon/candidates.ts';
-import { packageRoot } from '../lib/package.ts';
+import { packageRoot } from '../lib/base/package.ts';
+import { prebuiltFolder } from '../lib/device/addon/candidates.ts';
 import { describeBinary, inspectBinary, problemsOf } from './prebuild/binary.ts';
 
 type Prebuildify = (options: object, done: (error?: Error) => void) => void;

@@ -38,7 +38,7 @@ const runtime = (name) => execFileSync('g++', [`-print-file-name=${name}`], { en
 const builds = {
   fast: {
     suffix: '',
-    tests: [...operators, 'test/models/*.test.ts', ...pictures, 'test/binding/cuda.test.ts'],
+    tests: [...operators, 'test/networks/*.test.ts', ...pictures, 'test/binding/cuda.test.ts'],
     env: {
       SANA_TEST_FLOPS: process.env.SANA_TEST_FLOPS ?? '2e7',
       SIMT_TRACE: resolve('build-simt/libsana_simt.so.trace'),

@@ -7,9 +7,9 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import sharp from 'sharp';
+import { openCheckpoint } from '../lib/checkpoint/checkpoint.ts';
+import { readTensors, writeSafetensors } from '../lib/checkpoint/tensor-file.ts';
 import { EXIT, exitCodeOf } from '../lib/cli/exit-codes.ts';
-import { openCheckpoint } from '../lib/runtime/checkpoint.ts';
-import { readTensors, writeSafetensors } from '../lib/runtime/tensor-file.ts';
 import { examplesOf, Project } from './support/doc-examples.ts';
 import { FakeHub } from './support/fake-hub.ts';
 import { openFile, temporaryFolder } from './support/files.ts';
@@ -83,7 +83,7 @@ describe('the examples of the documentation', () => {
   it('sana-native/ops: records a graph and runs it', () => {
     const comment = readFileSync(join(root, 'lib/graph/index.ts'), 'utf8').split('@example')[1]?.split('*/')[0];
     const example = comment?.replaceAll(/^ \* ?/gm, '') ?? assert.fail();
-    const imports = "import { Arena, Block, Graph, openDevice, Program, read, write } from 'sana-native/ops';\n";
+    const imports = "import { Arena, Storage, Graph, openDevice, Program, read, write } from 'sana-native/ops';\n";
     const printed = run(
       `${imports}${example
         .replace(/^(new Float32Array\(await read)/m, 'console.log($1')
@@ -161,7 +161,7 @@ describe('the examples of the documentation', () => {
     symlinkSync(model, join(folder, 'Sana_600M_512px_diffusers'));
 
     const text = readFileSync(join(root, 'docs/convert.md'), 'utf8');
-    const lines = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].flatMap(([, block = '']) => block.trim().split('\n'));
+    const lines = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].flatMap(([, storage = '']) => storage.trim().split('\n'));
     assert.equal(lines.length, 4);
     const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
     for (const line of lines) {
@@ -257,7 +257,7 @@ describe('the pages of the documentation', () => {
   });
 
   it('errors.md has a heading for every code, and for nothing else', () => {
-    const source = readFileSync(join(root, 'lib/errors.ts'), 'utf8');
+    const source = readFileSync(join(root, 'lib/base/errors.ts'), 'utf8');
     const codes = [...source.matchAll(/^ {2}\| '(ERR_SANA_\w+)'/gm)].map(([, code]) => code);
     assert.ok(codes.length > 10);
     const titles = headingsOf(pageOf('errors.md'), 2).filter((title) => title !== 'Exit codes');
@@ -283,7 +283,7 @@ describe('the pages of the documentation', () => {
   });
 
   it('options.md has every option, and no other', () => {
-    const types = readFileSync(join(root, 'lib/pipeline/types.ts'), 'utf8');
+    const types = readFileSync(join(root, 'lib/request/types.ts'), 'utf8');
     const image = readFileSync(join(root, 'lib/image/image.ts'), 'utf8');
     const sections = new Map(
       pageOf('options.md')

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { packageRoot, unpacked } from '../lib/package.ts';
+import { packageRoot, unpacked } from '../lib/base/package.ts';
 import { temporaryFolder } from './support/files.ts';
 
 describe('package', () => {

@@ -1,8 +1,8 @@
-// The `activation` attribute (kActivations in binding/ops.h) on vectors.
+// The `activation` attribute (kActivations in core/ops.h) on vectors.
 
 #pragma once
 
-#include "binding/ops.h"
+#include "core/ops.h"
 #include "cpu/simd.h"
 
 namespace sana::cpu::SANA_ISA {

@@ -7,7 +7,7 @@
 
 #pragma once
 
-#include "binding/ops.h"
+#include "core/ops.h"
 #include "cpu/kernels/activate.h"
 #include "cpu/pack.h"
 #include "cpu/simd.h"

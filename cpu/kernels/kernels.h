@@ -1,4 +1,4 @@
-// One kernel per operator of binding/ops.h, in the namespace of the instruction set that this translation unit is
+// One kernel per operator of core/ops.h, in the namespace of the instruction set that this translation unit is
 // compiled for. table.cc lists them in the order of kOperators.
 
 #pragma once

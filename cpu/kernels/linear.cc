@@ -6,7 +6,7 @@
 // The whole epilogue runs on a tile that is still in cache: no intermediate of shape [M, N] is ever written.
 // x [..., K] f32 or bf16, weight the same or i8, out and residual f32 or bf16; any M, N, K, any pitches.
 
-#include "binding/backend.h"
+#include "core/backend.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/matrix.h"
 

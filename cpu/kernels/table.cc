@@ -1,6 +1,6 @@
-// The kernels of one instruction set, in the order of kOperators (binding/ops.h).
+// The kernels of one instruction set, in the order of kOperators (core/ops.h).
 
-#include "binding/ops.h"
+#include "core/ops.h"
 #include "cpu/kernels/kernels.h"
 
 namespace sana::cpu::SANA_ISA {
@@ -12,6 +12,6 @@ const Kernel kKernels[] = {
     solver_step, resize_crop,      to_rgb8,         count_non_finite,
 };
 
-static_assert(sizeof kKernels / sizeof kKernels[0] == kOperatorCount, "one kernel per operator of binding/ops.h");
+static_assert(sizeof kKernels / sizeof kKernels[0] == kOperatorCount, "one kernel per operator of core/ops.h");
 
 }  // namespace sana::cpu::SANA_ISA

@@ -1,4 +1,4 @@
-// One function per operator of binding/ops.h; table.cc lists them in the order of kOperators.
+// One function per operator of core/ops.h; table.cc lists them in the order of kOperators.
 
 #pragma once
 

@@ -1,6 +1,6 @@
 // How a matrix product is cut and what its operands allow: the host's side of matrix.h.
 
-#include "binding/error.h"
+#include "core/error.h"
 #include "cuda/kernels/matrix.h"
 #include "cuda/kernels/tiles.h"
 

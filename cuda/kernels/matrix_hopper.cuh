@@ -20,7 +20,7 @@
 #include <utility>
 
 #include "cuda/kernels/matrix_finish.cuh"
-#include "cuda/machine_hopper.h"
+#include "cuda/machine/hopper.h"
 #include "cuda/tensor_maps.h"
 
 namespace sana::cuda {

@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include "cuda/machine.h"
+#include "cuda/machine/machine.h"
 
 namespace sana::cuda {
 

@@ -2,7 +2,7 @@
 // measured against.
 
 #include "cuda/kernels/kernels.h"
-#include "cuda/machine.h"
+#include "cuda/machine/machine.h"
 
 namespace sana::cuda {
 namespace {

@@ -1,4 +1,4 @@
-// The kernels in the order of kOperators (binding/ops.h).
+// The kernels in the order of kOperators (core/ops.h).
 
 #include "cuda/kernels/kernels.h"
 
@@ -11,6 +11,6 @@ const Kernel kKernels[] = {
     solver_step, resize_crop,      to_rgb8,         count_non_finite,
 };
 
-static_assert(sizeof kKernels / sizeof kKernels[0] == kOperatorCount, "one kernel per operator of binding/ops.h");
+static_assert(sizeof kKernels / sizeof kKernels[0] == kOperatorCount, "one kernel per operator of core/ops.h");
 
 }  // namespace sana::cuda

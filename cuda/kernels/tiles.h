@@ -6,7 +6,7 @@
 #pragma once
 
 #include "cuda/kernel.h"
-#include "cuda/machine.h"
+#include "cuda/machine/machine.h"
 
 namespace sana::cuda {
 

@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, realpathSync } from 'node:fs';
 import { cpus } from 'node:os';
 
-import { packageRoot, version } from '../package.ts';
+import { packageRoot, version } from '../base/package.ts';
 import { summarize, type TimeSummary } from './statistics.ts';
 
 export const IMPLEMENTATIONS = [

@@ -1,9 +1,9 @@
 /** Times the stages of a generation through the public pipeline, and holds each against its floor. */
 
-import { SanaError } from '../errors.ts';
+import { SanaError } from '../base/errors.ts';
+import { openDevice } from '../device/devices.ts';
 import type { SanaPipeline } from '../pipeline/pipeline.ts';
-import type { Explanation } from '../pipeline/types.ts';
-import { openDevice } from '../runtime/devices.ts';
+import type { Explanation } from '../pipeline/results.ts';
 import type { Work } from './record.ts';
 import { type Ceilings, totalFloorMs } from './roofline.ts';
 

@@ -1,6 +1,6 @@
 /** Statistics of repeated and of alternating runs. */
 
-import { argumentError } from '../errors.ts';
+import { argumentError } from '../base/errors.ts';
 
 export interface TimeSummary {
   readonly median: number;

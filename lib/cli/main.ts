@@ -2,19 +2,19 @@
 /** The command line: `sana-native COMMAND`. Exit codes are in exit-codes.ts. */
 
 import { Command, CommanderError } from 'commander';
-import { version } from '../package.ts';
-import { editDistance } from '../text/edit-distance.ts';
-import { benchCommand } from './bench.ts';
-import { buildCommand } from './build.ts';
-import { convertCommand } from './convert.ts';
+import { editDistance } from '../base/edit-distance.ts';
+import { version } from '../base/package.ts';
+import { benchCommand } from './commands/bench.ts';
+import { buildCommand } from './commands/build.ts';
+import { convertCommand } from './commands/convert.ts';
+import { explainCommand } from './commands/explain.ts';
+import { generateCommand } from './commands/generate.ts';
+import { infoCommand } from './commands/info.ts';
+import { metadataCommand } from './commands/metadata.ts';
+import { pullCommand } from './commands/pull.ts';
+import { vocabularyCommand } from './commands/vocabulary.ts';
 import { EXIT } from './exit-codes.ts';
-import { explainCommand } from './explain.ts';
-import { generateCommand } from './generate.ts';
-import { infoCommand } from './info.ts';
-import { metadataCommand } from './metadata.ts';
 import { reportError, usageError } from './output.ts';
-import { pullCommand } from './pull.ts';
-import { vocabularyCommand } from './vocabulary.ts';
 
 const program = new Command('sana-native')
   .description('SANA text-to-image')

@@ -6,9 +6,9 @@
  * convolutions down, enlarged maps up, full resolution in the first stage. C is the channels of a stage.
  */
 
-import { parseAutoencoderConfig } from '../runtime/configs.ts';
-import type { JsonObject } from '../runtime/json.ts';
-import { type Layout, type Move, rename, renameBoth, type Shapes, split } from './layout.ts';
+import type { JsonObject } from '../base/json.ts';
+import { parseAutoencoderConfig } from '../checkpoint/configs.ts';
+import { type Layout, type Move, rename, renameBoth, type Shapes, split } from './official-layout.ts';
 
 /** Of both released sets of weights, sana-1.0 and sana-1.1; it is in no tensor. */
 const SCALING_FACTOR = 0.41407;

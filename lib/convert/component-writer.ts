@@ -2,8 +2,8 @@
 
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { JsonObject } from '../runtime/json.ts';
-import { encodeHeader } from '../runtime/safetensors.ts';
+import type { JsonObject } from '../base/json.ts';
+import { encodeHeader } from '../checkpoint/safetensors.ts';
 
 /** A tensor that is to be written. */
 export interface OutputTensor {

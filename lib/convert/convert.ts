@@ -2,19 +2,19 @@
 
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { argumentError, SanaError } from '../errors.ts';
-import type { NativeFile } from '../native.ts';
-import { openCheckpoint } from '../runtime/checkpoint.ts';
-import { areFp16Numbers } from '../runtime/fp16.ts';
-import type { JsonObject } from '../runtime/json.ts';
-import { modelError } from '../runtime/model-error.ts';
-import type { WeightDType } from '../runtime/safetensors.ts';
+import { argumentError, SanaError } from '../base/errors.ts';
+import type { JsonObject } from '../base/json.ts';
+import { modelError } from '../base/model-error.ts';
+import { openCheckpoint } from '../checkpoint/checkpoint.ts';
+import { areFp16Numbers } from '../checkpoint/fp16.ts';
+import type { WeightDType } from '../checkpoint/safetensors.ts';
+import type { NativeFile } from '../device/native.ts';
 import { autoencoderLayout } from './autoencoder-names.ts';
 import { DEFAULT_SHARD_BYTES, type OutputTensor, writeComponent } from './component-writer.ts';
 import { convertElements, ELEMENT_BYTES } from './dtypes.ts';
 import type { ImageSize } from './image-size.ts';
 import { openInputFile } from './input-file.ts';
-import { type ComponentName, checkLayout, type Layout, type Move, Shapes } from './layout.ts';
+import { type ComponentName, checkLayout, type Layout, type Move, Shapes } from './official-layout.ts';
 import { checkOutput, makeFolder } from './output-folder.ts';
 import { planPipeline, writePipeline } from './pipeline-folder.ts';
 import { readSource } from './source.ts';
@@ -174,7 +174,7 @@ function checkAliases(layout: Layout, sources: ReadonlyMap<string, SourceTensor>
   throw modelError(file.path, `its tensors take ${bytes} bytes, more than the file: they share storages`);
 }
 
-/** SANA-1.0's fp16 checkpoints are told by their numbers (see lib/runtime/fp16.ts), which rounding to bf16 destroys. */
+/** SANA-1.0's fp16 checkpoints are told by their numbers (see lib/checkpoint/fp16.ts), which rounding to bf16 destroys. */
 async function checkDType(
   layout: Layout,
   sources: ReadonlyMap<string, SourceTensor>,

@@ -1,7 +1,7 @@
 /** Weights from one element type to another, rounded to the nearest number, ties to even. */
 
-import type { WeightDType } from '../runtime/safetensors.ts';
-import { widenF16 } from '../runtime/tensor-file.ts';
+import type { WeightDType } from '../checkpoint/safetensors.ts';
+import { widenF16 } from '../checkpoint/tensor-file.ts';
 
 export const ELEMENT_BYTES: Readonly<Record<WeightDType, number>> = { f32: 4, bf16: 2, f16: 2 };
 

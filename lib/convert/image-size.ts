@@ -1,7 +1,7 @@
 /** The image size a transformer was trained for, which decides its position embedding and its default picture. */
 
 import { basename } from 'node:path';
-import { modelError } from '../runtime/model-error.ts';
+import { modelError } from '../base/model-error.ts';
 
 export const IMAGE_SIZES = [512, 1024, 2048, 4096] as const;
 export type ImageSize = (typeof IMAGE_SIZES)[number];

@@ -2,8 +2,8 @@
 
 import { close, constants, fstatSync, openSync, read } from 'node:fs';
 import { promisify } from 'node:util';
-import { SanaError } from '../errors.ts';
-import type { NativeFile } from '../native.ts';
+import { SanaError } from '../base/errors.ts';
+import type { NativeFile } from '../device/native.ts';
 
 const readAt = promisify(read);
 

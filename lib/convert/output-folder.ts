@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, realpath, rename, rm, rmdir, statfs } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
-import { SanaError } from '../errors.ts';
+import { SanaError } from '../base/errors.ts';
 
 export interface OutputFolder {
   readonly path: string;

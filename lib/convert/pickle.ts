@@ -8,9 +8,9 @@
  * in protocols 2 to 4; the first one that is something else ends the reading.
  */
 
-import type { SanaError } from '../errors.ts';
-import { describeJson } from '../runtime/json.ts';
-import { modelError } from '../runtime/model-error.ts';
+import type { SanaError } from '../base/errors.ts';
+import { describeJson } from '../base/json.ts';
+import { modelError } from '../base/model-error.ts';
 
 export type PickleValue = null | boolean | number | bigint | string | PickleObject;
 

@@ -3,11 +3,11 @@
 import { constants } from 'node:fs';
 import { copyFile, link, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { JsonObject, JsonValue } from '../runtime/json.ts';
-import { modelError } from '../runtime/model-error.ts';
-import { ModelFolder } from '../runtime/model-folder.ts';
+import type { JsonObject, JsonValue } from '../base/json.ts';
+import { modelError } from '../base/model-error.ts';
+import { ModelFolder } from '../checkpoint/model-folder.ts';
 import { writeDurably } from './component-writer.ts';
-import type { Layout } from './layout.ts';
+import type { Layout } from './official-layout.ts';
 
 const MODEL_INDEX = 'model_index.json';
 

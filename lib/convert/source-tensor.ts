@@ -1,7 +1,7 @@
 /** Tensors of the file to convert, read piece by piece. */
 
-import type { NativeFile } from '../native.ts';
-import type { TensorDType } from '../runtime/safetensors.ts';
+import type { TensorDType } from '../checkpoint/safetensors.ts';
+import type { NativeFile } from '../device/native.ts';
 
 /** A tensor of the file to convert. */
 export interface SourceTensor {

@@ -1,8 +1,8 @@
 /** The file to convert: told by what it is, not by its name. */
 
-import type { NativeFile } from '../native.ts';
-import { modelError } from '../runtime/model-error.ts';
-import { readSafetensors, type TensorEntry } from '../runtime/safetensors.ts';
+import { modelError } from '../base/model-error.ts';
+import { readSafetensors, type TensorEntry } from '../checkpoint/safetensors.ts';
+import type { NativeFile } from '../device/native.ts';
 import { readRange, type Source, type SourceTensor, type WeightSet } from './source-tensor.ts';
 import { readTorchFile } from './torch-file.ts';
 import { looksLikeZip } from './zip.ts';

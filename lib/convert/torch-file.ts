@@ -1,8 +1,8 @@
 /** Files of `torch.save`: a zip file with a pickle, which says what there is, and the bytes of every storage. */
 
-import type { NativeFile } from '../native.ts';
-import { describeJson } from '../runtime/json.ts';
-import { modelError } from '../runtime/model-error.ts';
+import { describeJson } from '../base/json.ts';
+import { modelError } from '../base/model-error.ts';
+import type { NativeFile } from '../device/native.ts';
 import { describePickle, PickleDict, readPickle } from './pickle.ts';
 import { readRange, type Source, type SourceTensor, type WeightSet } from './source-tensor.ts';
 import { gather, isContiguous } from './strided.ts';

@@ -7,8 +7,8 @@
  * elements lie inside its storage, and no two of them on each other.
  */
 
-import { modelError } from '../runtime/model-error.ts';
-import type { TensorDType } from '../runtime/safetensors.ts';
+import { modelError } from '../base/model-error.ts';
+import type { TensorDType } from '../checkpoint/safetensors.ts';
 import {
   describePickle,
   type Fail,

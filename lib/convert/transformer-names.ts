@@ -6,11 +6,11 @@
  * Sizes: D channels, F hidden channels of the feed-forward, T channels of a caption, p the patch size.
  */
 
-import { parseControlNetConfig, parseTransformerConfig } from '../runtime/configs.ts';
-import type { JsonObject } from '../runtime/json.ts';
-import { modelError } from '../runtime/model-error.ts';
+import type { JsonObject } from '../base/json.ts';
+import { modelError } from '../base/model-error.ts';
+import { parseControlNetConfig, parseTransformerConfig } from '../checkpoint/configs.ts';
 import { findImageSize, type ImageSize, INTERPOLATION_SCALES, LATENT_PIXELS } from './image-size.ts';
-import { type Layout, type Move, rename, renameBoth, type Shapes, split } from './layout.ts';
+import { type Layout, type Move, rename, renameBoth, type Shapes, split } from './official-layout.ts';
 
 const HEAD_DIM = 32; // of the linear attention, in every release
 const MAX_LAYERS = 512;

@@ -8,9 +8,9 @@
  * be told not to compute them, and they are no protection from intent.
  */
 
-import type { NativeFile } from '../native.ts';
-import { describeJson } from '../runtime/json.ts';
-import { modelError } from '../runtime/model-error.ts';
+import { describeJson } from '../base/json.ts';
+import { modelError } from '../base/model-error.ts';
+import type { NativeFile } from '../device/native.ts';
 
 /** One entry, by where its bytes are. */
 export interface ZipEntry {

@@ -3,7 +3,8 @@
  * returns the tensor it makes; nothing is computed until the graph is planned, compiled and run.
  */
 
-import { SanaError } from '../errors.ts';
+import { SanaError } from '../base/errors.ts';
+import type { Call } from './call.ts';
 import {
   type Activation,
   type Attributes,
@@ -24,15 +25,6 @@ import {
   shapeError,
   type Tensor,
 } from './tensor.ts';
-
-/** One recorded operator. */
-export interface Call {
-  readonly op: OperatorName;
-  readonly operands: Readonly<Record<string, Tensor>>;
-  readonly attributes: Attributes;
-  /** The part of the model that recorded it, for `explain` and error messages: `block 3 / attn1`. */
-  readonly scope: string;
-}
 
 /** Where a result goes: a fresh intermediate of this dtype (default: the input's), or a tensor that exists. */
 export interface Result {
@@ -235,7 +227,7 @@ export class Graph {
     return this.#record('pixelUnshuffle', { x, residual: options.residual }, { factor }, options, shape);
   }
 
-  /** Guidance and one multistep update, in place; coefficients [7] = g, p, q, a, b, c, w (see binding/ops.h). */
+  /** Guidance and one multistep update, in place; coefficients [7] = g, p, q, a, b, c, w (see core/ops.h). */
   solverStep(velocity: Tensor, coefficients: Tensor, latents: Tensor, previous: Tensor): void {
     this.#call('solverStep', { velocity, coefficients, latents, previous }, {});
   }

@@ -5,23 +5,24 @@
  *
  * @example
  * const device = openDevice('cpu');
- * const block = new Block(device.native, 'mine');
- * const x = block.reserve('f32', [2, 4]);
- * const y = block.reserve('f32', [2, 4]);
+ * const storage = new Storage(device.native, 'mine');
+ * const x = storage.reserve('f32', [2, 4]);
+ * const y = storage.reserve('f32', [2, 4]);
  * const g = new Graph('example');
  * g.activation(x, 'silu', { into: y });
- * block.allocate();
+ * storage.allocate();
  * await write(device.native, x, new Float32Array(8).fill(1));
  * const program = new Program(device.native, g.plan());
  * await program.run(new Arena(device.native));
  * new Float32Array(await read(device.native, y));
  */
 
-import '../package.ts';
+import '../base/package.ts';
 
-export { openDevice } from '../runtime/devices.ts';
-export { type Call, Graph, type Result } from './graph.ts';
+export { openDevice } from '../device/devices.ts';
+export type { Call } from './call.ts';
+export { Graph, type Result } from './graph.ts';
 export { type Activation, type OperatorName, type OperatorSpec, operators } from './operators.ts';
 export type { Plan } from './planner.ts';
 export { Arena, type CallCost, type CallProfile, costs, Program, read, write } from './program.ts';
-export { Block, columns, type DType, entry, type Layout, reshape, rows, type Tensor } from './tensor.ts';
+export { columns, type DType, entry, type Layout, reshape, rows, Storage, type Tensor } from './tensor.ts';

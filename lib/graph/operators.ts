@@ -1,6 +1,6 @@
 /**
  * The operator table: every operator, its operands and attributes, the shape of what it makes and what it costs. The
- * formulas stand in binding/ops.h, which is the same table in C++ (a test holds the two equal).
+ * formulas stand in core/ops.h, which is the same table in C++ (a test holds the two equal).
  *
  * FLOPs count 2 per multiply-add of the result as defined, so that figures compare across implementations: the folded
  * up-convolution counts its four 2x2 taps (what is computed), never the 3x3 on the enlarged map.

@@ -3,7 +3,7 @@
  * and the arena is as small as a greedy placement makes it. The peak is known before anything runs.
  */
 
-import type { Call } from './graph.ts';
+import type { Call } from './call.ts';
 import { operatorSpec } from './operators.ts';
 import { ArenaValue, align, denseBytes, isContiguous, type Tensor } from './tensor.ts';
 

@@ -1,6 +1,6 @@
 /** Programs: a plan handed to the addon once, then run with one call each time. */
 
-import { SanaError } from '../errors.ts';
+import { SanaError } from '../base/errors.ts';
 import type {
   CallDescription,
   DType,
@@ -8,11 +8,11 @@ import type {
   NativeDevice,
   NativeProgram,
   OperandDescription,
-} from '../native.ts';
-import type { Call } from './graph.ts';
+} from '../device/native.ts';
+import type { Call } from './call.ts';
 import { operatorSpec } from './operators.ts';
 import type { Plan } from './planner.ts';
-import { ArenaValue, Block, bytesPerElement, denseBytes, elements, type Tensor } from './tensor.ts';
+import { ArenaValue, bytesPerElement, denseBytes, elements, Storage, type Tensor } from './tensor.ts';
 
 /** What an operator of a plan computes and moves. */
 export interface CallCost {
@@ -31,7 +31,7 @@ export interface CallProfile extends CallCost {
   readonly ms: number;
 }
 
-/** A plan compiled for a device. Its blocks must be allocated before and stay so while it is used. */
+/** A plan compiled for a device. Its storages must be allocated before and stay so while it is used. */
 export class Program {
   readonly plan: Plan;
   readonly #device: NativeDevice;
@@ -40,9 +40,9 @@ export class Program {
   constructor(device: NativeDevice, plan: Plan) {
     this.plan = plan;
     this.#device = device;
-    const blocks = [...blocksOf(plan)];
+    const storages = [...storagesOf(plan)];
     const describe = (tensor: Tensor): OperandDescription => ({
-      buffer: tensor.place instanceof Block ? blocks.indexOf(tensor.place) : -1,
+      buffer: tensor.place instanceof Storage ? storages.indexOf(tensor.place) : -1,
       offset: tensor.offset + (tensor.place instanceof ArenaValue ? (plan.offsets.get(tensor.place) ?? 0) : 0),
       dtype: tensor.dtype,
       layout: tensor.layout,
@@ -56,7 +56,7 @@ export class Program {
         attributes,
       }),
     );
-    const buffers = blocks.map((block) => block.buffer);
+    const buffers = storages.map((storage) => storage.buffer);
     this.#native = device.createProgram({ calls, buffers, arenaBytes: plan.arenaBytes });
   }
 
@@ -119,13 +119,13 @@ export class Arena {
   }
 }
 
-/** The blocks that a plan's operands lie in. */
-export function blocksOf(plan: Plan): Set<Block> {
-  const blocks = new Set<Block>();
+/** The storages that a plan's operands lie in. */
+export function storagesOf(plan: Plan): Set<Storage> {
+  const storages = new Set<Storage>();
   for (const { operands } of plan.calls) {
-    for (const { place } of Object.values(operands)) if (place instanceof Block) blocks.add(place);
+    for (const { place } of Object.values(operands)) if (place instanceof Storage) storages.add(place);
   }
-  return blocks;
+  return storages;
 }
 
 /** What each call of a plan costs. */
@@ -160,7 +160,7 @@ function bytesOf(tensor: Tensor): number {
   return denseBytes(tensor);
 }
 
-/** Copies host data into a tensor of a block; the data is copied before this returns. */
+/** Copies host data into a tensor of a storage; the data is copied before this returns. */
 export function write(
   device: NativeDevice,
   tensor: Tensor,
@@ -176,17 +176,17 @@ export function write(
       },
     );
   }
-  return device.write(blockOf(tensor).buffer, tensor.offset, bytes);
+  return device.write(storageOf(tensor).buffer, tensor.offset, bytes);
 }
 
-/** Copies a contiguous tensor of a block to the host. */
+/** Copies a contiguous tensor of a storage to the host. */
 export async function read(device: NativeDevice, tensor: Tensor): Promise<ArrayBuffer> {
-  return await device.read(blockOf(tensor).buffer, tensor.offset, denseBytes(tensor));
+  return await device.read(storageOf(tensor).buffer, tensor.offset, denseBytes(tensor));
 }
 
-function blockOf(tensor: Tensor): Block {
-  if (tensor.place instanceof Block) return tensor.place;
+function storageOf(tensor: Tensor): Storage {
+  if (tensor.place instanceof Storage) return tensor.place;
   throw new SanaError('ERR_SANA_PROGRAM', 'An intermediate has no memory outside its program', {
-    hint: 'Let the operator write `into` a tensor reserved in a Block.',
+    hint: 'Let the operator write `into` a tensor reserved in a Storage.',
   });
 }

@@ -1,11 +1,11 @@
 /** Tensors: what a graph's operators read and write, and the places their elements live in. */
 
-import { SanaError } from '../errors.ts';
-import type { DType, Layout, NativeBuffer, NativeDevice } from '../native.ts';
+import { SanaError } from '../base/errors.ts';
+import type { DType, Layout, NativeBuffer, NativeDevice } from '../device/native.ts';
 
-export type { DType, Layout } from '../native.ts';
+export type { DType, Layout } from '../device/native.ts';
 
-/** Alignment of every tensor inside its block or arena: a cache line, the widest vector. */
+/** Alignment of every tensor inside its storage or arena: a cache line, the widest vector. */
 export const alignment = 64;
 
 /**
@@ -17,7 +17,7 @@ export interface Tensor {
   readonly layout: Layout;
   readonly shape: readonly number[];
   readonly pitch: number;
-  readonly place: Block | ArenaValue;
+  readonly place: Storage | ArenaValue;
   /** Bytes from the start of the place. */
   readonly offset: number;
 }
@@ -35,7 +35,7 @@ export class ArenaValue {
  * Device memory that outlives a run: packed weights, latents, keys and values. Tensors are reserved first, so that its
  * size is known before anything is allocated; then `allocate` takes the memory in one piece.
  */
-export class Block {
+export class Storage {
   readonly name: string;
   readonly #device: NativeDevice;
   #bytes = 0;
@@ -58,14 +58,14 @@ export class Block {
   get buffer(): NativeBuffer {
     if (this.#buffer === undefined) {
       throw new SanaError('ERR_SANA_PROGRAM', `The memory of "${this.name}" is not allocated`, {
-        hint: 'Allocate a block before programs that use it are compiled.',
+        hint: 'Allocate a storage before programs that use it are compiled.',
       });
     }
     return this.#buffer;
   }
 
   reserve(dtype: DType, shape: readonly number[], layout: Layout = 'dense'): Tensor {
-    if (this.#buffer !== undefined) throw new Error(`Block "${this.name}" is already allocated`);
+    if (this.#buffer !== undefined) throw new Error(`Storage "${this.name}" is already allocated`);
     const offset = this.#bytes;
     this.#bytes = align(offset + this.#device.tensorBytes(dtype, layout, shape));
     return { dtype, layout, shape, pitch: shape[shape.length - 1] ?? 1, place: this, offset };

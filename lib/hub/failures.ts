@@ -1,6 +1,6 @@
 /** What goes wrong between here and the hub, and on the disk: told apart by whether trying again can help. */
 
-import { SanaError } from '../errors.ts';
+import { SanaError } from '../base/errors.ts';
 import { quoted } from './repository.ts';
 
 /** Something that may be over in a moment: a cut connection, a busy server. */

@@ -1,6 +1,6 @@
 /** Names of hub repositories, of their revisions and files, and the folders that the cache gives them. */
 
-import { SanaError } from '../errors.ts';
+import { SanaError } from '../base/errors.ts';
 
 /** Of huggingface_hub's `validate_repo_id`, with the owner, which every repository but a few old ones has. */
 const PART = /^[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?$/;

@@ -4,7 +4,7 @@
  */
 
 import { statfs } from 'node:fs/promises';
-import type { SanaError } from '../errors.ts';
+import type { SanaError } from '../base/errors.ts';
 import { fetchBlob } from './blob.ts';
 import { RepositoryCache } from './cache.ts';
 import { HubClient } from './client.ts';

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { SanaError } from '../errors.ts';
+import { SanaError } from '../base/errors.ts';
 
 const HINTS: Readonly<Record<string, string>> = {
   ENOENT: 'Check the path.',

@@ -2,9 +2,9 @@
 
 import { extname } from 'node:path';
 import sharp, { type Sharp } from 'sharp';
-import { argumentError, SanaError } from '../errors.ts';
-import { checkBoolean, checkChoice, checkInteger, checkKeys } from '../pipeline/fields.ts';
-import type { GenerationParameters } from '../pipeline/types.ts';
+import { argumentError, SanaError } from '../base/errors.ts';
+import { checkBoolean, checkChoice, checkInteger, checkKeys } from '../request/fields.ts';
+import type { GenerationParameters } from '../request/types.ts';
 import { writeWholeFile } from './file.ts';
 import { addPngMetadata, embeddedMetadata } from './metadata.ts';
 

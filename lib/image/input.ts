@@ -1,8 +1,8 @@
 /** A picture given by a caller, in any of the forms of `ImageInput`, as plain RGB. */
 
 import sharp, { type Sharp } from 'sharp';
-import { argumentError, SanaError } from '../errors.ts';
-import type { ImageInput, RawImage } from '../pipeline/types.ts';
+import { argumentError, SanaError } from '../base/errors.ts';
+import type { ImageInput, RawImage } from '../request/types.ts';
 import { readWholeFile } from './file.ts';
 import { sniffFormat } from './format.ts';
 import { SanaImage } from './image.ts';

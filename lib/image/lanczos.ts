@@ -8,7 +8,7 @@
  * Not sharp's: it enlarges by cubic interpolation between pixel corners, which moves every edge by up to half a pixel.
  */
 
-import type { RawImage } from '../pipeline/types.ts';
+import type { RawImage } from '../request/types.ts';
 
 const LOBES = 3;
 const FRACTION_BITS = 22;

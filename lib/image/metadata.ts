@@ -1,11 +1,12 @@
 /** What an image was made from, in its file: written beside the pixels, read back without a model. */
 
 import sharp from 'sharp';
-import { SanaError } from '../errors.ts';
-import { checkBoolean, checkChoice, checkFinite, checkInteger, checkList, checkText } from '../pipeline/fields.ts';
-import { checkLoraName } from '../pipeline/lora-options.ts';
-import { DECODE_TILINGS, LIMITS, SCHEDULERS } from '../pipeline/request.ts';
-import type { GenerationParameters, Lora } from '../pipeline/types.ts';
+import { SanaError } from '../base/errors.ts';
+import { checkBoolean, checkChoice, checkFinite, checkInteger, checkList, checkText } from '../request/fields.ts';
+import { checkLoraName } from '../request/lora-options.ts';
+import { DECODE_TILINGS, LIMITS } from '../request/request.ts';
+import type { GenerationParameters, Lora } from '../request/types.ts';
+import { SCHEDULERS } from '../schedulers/index.ts';
 import { readUserComment } from './exif.ts';
 import { readWholeFile } from './file.ts';
 import { sniffFormat } from './format.ts';

@@ -8,8 +8,9 @@
  * Its readers go by lines, so a text with line breaks could pass for other fields: here a prompt is one line.
  */
 
-import { LIMITS, SCHEDULERS } from '../pipeline/request.ts';
-import type { GenerationParameters, Lora } from '../pipeline/types.ts';
+import { LIMITS } from '../request/request.ts';
+import type { GenerationParameters, Lora } from '../request/types.ts';
+import { SCHEDULERS } from '../schedulers/index.ts';
 
 const NEGATIVE = 'Negative prompt:';
 

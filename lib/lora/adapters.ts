@@ -3,11 +3,11 @@
  * in, so that the next call finds and repairs it: nothing is computed with weights that are merged halfway.
  */
 
-import { argumentError } from '../errors.ts';
+import { argumentError } from '../base/errors.ts';
+import { describeJson } from '../base/json.ts';
+import type { Component } from '../checkpoint/checkpoint.ts';
 import type { Plan } from '../graph/planner.ts';
-import type { Weights } from '../models/weights.ts';
-import type { Component } from '../runtime/checkpoint.ts';
-import { describeJson } from '../runtime/json.ts';
+import type { Weights } from '../networks/weights.ts';
 import type { LoraDelta, LoraFile, LoraTargets } from './lora-file.ts';
 import { type Contribution, type Merge, type MergeEngine, Merger } from './merge.ts';
 

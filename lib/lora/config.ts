@@ -3,8 +3,8 @@
  * fields prefixed with the model's name: { "transformer.r": 4, "transformer.lora_alpha": 8, ... }.
  */
 
-import { describeJson, isJsonObject, type JsonObject, type JsonValue, parseJsonObject } from '../runtime/json.ts';
-import { modelError } from '../runtime/model-error.ts';
+import { describeJson, isJsonObject, type JsonObject, type JsonValue, parseJsonObject } from '../base/json.ts';
+import { modelError } from '../base/model-error.ts';
 
 export interface LoraConfig {
   /** Alpha of a module where the file has no tensor of it; undefined: its rank. */

@@ -7,13 +7,13 @@
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { SanaError } from '../errors.ts';
-import { addon, type NativeFile } from '../native.ts';
-import { describeJson } from '../runtime/json.ts';
-import { modelError } from '../runtime/model-error.ts';
-import { ModelFolder } from '../runtime/model-folder.ts';
-import { isWeight, readSafetensors, type TensorEntry, type WeightDType } from '../runtime/safetensors.ts';
-import { decodeTensor } from '../runtime/tensor-file.ts';
+import { SanaError } from '../base/errors.ts';
+import { describeJson } from '../base/json.ts';
+import { modelError } from '../base/model-error.ts';
+import { ModelFolder } from '../checkpoint/model-folder.ts';
+import { isWeight, readSafetensors, type TensorEntry, type WeightDType } from '../checkpoint/safetensors.ts';
+import { decodeTensor } from '../checkpoint/tensor-file.ts';
+import { addon, type NativeFile } from '../device/native.ts';
 import { type LoraConfig, parseLoraConfig } from './config.ts';
 import { type LoraPart, parseLoraKey } from './keys.ts';
 

@@ -7,14 +7,14 @@
  * all s_i B_i side by side, [out, R], by all A_i on top of each other, [R, in].
  */
 
-import { SanaError } from '../errors.ts';
+import { SanaError } from '../base/errors.ts';
+import type { Component } from '../checkpoint/checkpoint.ts';
+import type { NativeDevice } from '../device/native.ts';
 import { Graph } from '../graph/graph.ts';
 import type { Plan } from '../graph/planner.ts';
 import { Program, read, write } from '../graph/program.ts';
-import { Block, rows, type Tensor } from '../graph/tensor.ts';
-import type { Weights } from '../models/weights.ts';
-import type { NativeDevice } from '../native.ts';
-import type { Component } from '../runtime/checkpoint.ts';
+import { rows, Storage, type Tensor } from '../graph/tensor.ts';
+import type { Weights } from '../networks/weights.ts';
 import type { LoraDelta } from './lora-file.ts';
 
 /** One adapter's part in a matrix: scale includes the adapter's own factor. */
@@ -42,7 +42,7 @@ const CHUNK_BYTES = 32 << 20;
 
 /** The memory and the program of one matrix, a chunk of rows at a time. */
 interface Product {
-  readonly block: Block;
+  readonly storage: Storage;
   readonly base: Tensor; // [rows, in] f32: W, then W'
   readonly up: Tensor; // [rows, R] f32
   readonly down: Tensor; // [in, R], packed
@@ -65,7 +65,7 @@ export class Merger {
 
   /** Device memory that merges take at a time, beside the weights. */
   scratchBytes(merges: readonly Merge[]): number {
-    return Math.max(0, ...merges.filter(changes).map((merge) => this.#record(merge).block.bytes));
+    return Math.max(0, ...merges.filter(changes).map((merge) => this.#record(merge).storage.bytes));
   }
 
   /** What merging computes, all matrices in one plan, for `explain`. */
@@ -88,10 +88,10 @@ export class Merger {
     if (!changes(merge)) return await this.#weights.restore(this.#component, name);
     const { device } = this.#engine;
     const { rows: n } = this.#sizeOf(name);
-    const { block, base, up, down, plan } = this.#record(merge);
+    const { storage, base, up, down, plan } = this.#record(merge);
     const [chunk = 1] = base.shape;
     const sides = sideBySide(contributions);
-    block.allocate();
+    storage.allocate();
     try {
       await pack(device, down, sides.down);
       const program = new Program(device, plan);
@@ -112,7 +112,7 @@ export class Merger {
         program.dispose();
       }
     } finally {
-      block.dispose();
+      storage.dispose();
     }
   }
 
@@ -131,12 +131,12 @@ export class Merger {
     const { columns: k } = this.#sizeOf(name);
     const rank = contributions.reduce((sum, { delta }) => sum + delta.rank, 0);
     const chunk = this.#chunkRows(name);
-    const block = new Block(this.#engine.device, `lora ${name}`);
-    const base = block.reserve('f32', [chunk, k]);
-    const up = block.reserve('f32', [chunk, rank]);
-    const down = block.reserve('f32', [k, rank], 'linear');
+    const storage = new Storage(this.#engine.device, `lora ${name}`);
+    const base = storage.reserve('f32', [chunk, k]);
+    const up = storage.reserve('f32', [chunk, rank]);
+    const down = storage.reserve('f32', [k, rank], 'linear');
     for (let i = 0; i < chunks; i++) g.scope(name, () => g.linear(up, down, { residual: base, into: base }));
-    return { block, base, up, down, plan: g.plan() };
+    return { storage, base, up, down, plan: g.plan() };
   }
 }
 
@@ -170,7 +170,7 @@ function sideBySide(contributions: readonly Contribution[]): { up: Float32Array;
 
 async function pack(device: NativeDevice, target: Tensor, data: Float32Array): Promise<void> {
   const [n = 0, k = 0] = target.shape;
-  if (!(target.place instanceof Block)) throw new Error('packed tensors lie in a block');
+  if (!(target.place instanceof Storage)) throw new Error('packed tensors lie in a storage');
   await device.pack({
     data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
     dataDtype: 'f32',

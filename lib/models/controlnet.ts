@@ -1,141 +1,114 @@
-/**
- * A ControlNet: a copy of the transformer's first blocks that sees a picture beside the latents, and adds what it makes
- * of them to the transformer's hidden state (arXiv 2302.05543; diffusers' `SanaControlNetModel`).
- *
- *     h = patch(latents) + W patch(picture) + b                      the same patch embedding for both
- *     h = block_i(h);  base = base + scale (W_i h + b_i)             behind the transformer's block i + 1
- *
- * The transformer's block 0 gets nothing. The sum is the epilogue of the product with W_i: the scale is its gate, the
- * transformer's hidden state its residual. Letters as in sana-transformer.ts; K pictures, one for all images or one each.
- */
+/** The ControlNet of a pipeline with its weights, and its share of a run of the transformer. */
 
-import { SanaError } from '../errors.ts';
+import type { Component } from '../checkpoint/checkpoint.ts';
+import type { TransformerConfig } from '../checkpoint/configs.ts';
 import type { Graph } from '../graph/graph.ts';
-import type { Tensor } from '../graph/tensor.ts';
-import type { NativeDevice } from '../native.ts';
-import type { TransformerConfig } from '../runtime/configs.ts';
-import { SanaBlocks, type TextContext } from './sana-block.ts';
-import { SanaEmbeddings } from './sana-embeddings.ts';
-import type { TransformerInputs } from './sana-transformer.ts';
-import { type ModelDtype, Weights } from './weights.ts';
+import { write } from '../graph/program.ts';
+import { reshape, type Storage, type Tensor } from '../graph/tensor.ts';
+import { fp16Clip } from '../networks/sana-block.ts';
+import { ControlNet } from '../networks/sana-controlnet.ts';
+import type { TransformerInputs } from '../networks/sana-transformer.ts';
+import type { ModelDtype, WeightsProgress } from '../networks/weights.ts';
+import type { Engine } from './engine.ts';
 
-/** What a forward takes. Keys and values of the text are the ControlNet's own. */
-export interface ControlNetInputs extends Pick<TransformerInputs, 'latents' | 'timestep'> {
-  readonly text: TextContext;
-  /** [K, N, C] in the compute dtype: what `recordPicture` made. */
-  readonly picture: Tensor;
-  /** [1, C] f32: the conditioning scale in every channel. */
-  readonly scale: Tensor;
+/** What a ControlNet is given for a generation. */
+export interface Control {
+  /** [K, N, inChannels] in the transformer's scale: of one picture for all images, or of one for each. */
+  readonly latents: Float32Array;
+  readonly scale: number;
 }
 
-interface Projection {
-  readonly weight: Tensor; // [C, C]
-  readonly bias: Tensor; // [C]
+export class ControlNetPart {
+  readonly model: ControlNet;
+  readonly #component: Component<TransformerConfig>;
+
+  /** `base` is the transformer's configuration; `trainedInFp16`: see lib/checkpoint/fp16.ts. */
+  constructor(
+    engine: Engine,
+    component: Component<TransformerConfig>,
+    base: TransformerConfig,
+    dtype: ModelDtype,
+    trainedInFp16: boolean,
+  ) {
+    this.#component = component;
+    this.model = new ControlNet(engine.device, component.config, base, dtype);
+    this.model.blocks.attentionClip = trainedInFp16 || dtype === 'f16' ? fp16Clip : 0;
+  }
+
+  get weightBytes(): number {
+    return this.model.weights.bytes;
+  }
+
+  get loaded(): boolean {
+    return this.model.weights.storage.allocated;
+  }
+
+  /** Throws ERR_SANA_MODEL when the checkpoint's tensors are not those of its configuration. */
+  check(): void {
+    this.model.weights.check(this.#component);
+  }
+
+  async load(signal?: AbortSignal, onProgress?: (progress: WeightsProgress) => void): Promise<void> {
+    if (this.loaded) return;
+    await this.model.weights.load(this.#component, { signal, ...(onProgress && { onProgress }) });
+  }
+
+  dispose(): void {
+    this.model.weights.dispose();
+  }
 }
 
-export class ControlNet {
-  readonly config: TransformerConfig;
-  readonly weights: Weights;
-  readonly blocks: SanaBlocks;
-  readonly #embeddings: SanaEmbeddings;
-  readonly #input: Projection;
-  readonly #outputs: readonly Projection[]; // [L]
+/** The memory of a ControlNet in a run of the transformer, and where it records. */
+export class ControlGraph {
+  readonly #engine: Engine;
+  readonly #model: ControlNet;
+  readonly #height: number; // latent pixels
+  readonly #width: number;
+  readonly #lengths: readonly number[];
+  readonly #latents: Tensor; // [K, N, inChannels] f32
+  readonly #picture: Tensor; // [K, N, C]
+  readonly #scale: Tensor; // [1, C] f32
+  readonly #keysValues: readonly Tensor[]; // [L][T, 2C]
 
-  /** @throws SanaError ERR_SANA_MODEL when it was not made for a transformer like `base`. */
-  constructor(device: NativeDevice, config: TransformerConfig, base: TransformerConfig, dtype: ModelDtype) {
-    demandFitting(config, base);
-    const w = new Weights(device, 'controlnet', dtype);
-    this.config = config;
-    this.weights = w;
-    this.#embeddings = new SanaEmbeddings(w, config);
-    this.blocks = new SanaBlocks(w, config);
-    const c = this.blocks.channels;
-    const projection = (path: string): Projection => ({
-      weight: w.linear([`${path}.weight`], [c], c),
-      bias: w.vector(`${path}.bias`, c),
+  constructor(
+    engine: Engine,
+    model: ControlNet,
+    storage: Storage,
+    shape: { pictures: number; height: number; width: number; lengths: readonly number[] },
+  ) {
+    const { pictures, height, width, lengths } = shape;
+    const tokens = lengths.reduce((a, b) => a + b, 0);
+    const { dtype } = model.weights;
+    this.#engine = engine;
+    this.#model = model;
+    this.#height = height;
+    this.#width = width;
+    this.#lengths = lengths;
+    this.#latents = storage.reserve('f32', [pictures, height * width, model.config.inChannels]);
+    this.#picture = storage.reserve(dtype, [pictures, height * width, model.channels]);
+    this.#scale = storage.reserve('f32', [1, model.channels]);
+    this.#keysValues = Array.from({ length: model.layers }, () => storage.reserve(dtype, [tokens, 2 * model.channels]));
+  }
+
+  /** What is the same in every step: of the prompts' embeddings [T, captionChannels], and of the pictures. */
+  recordContext(g: Graph, embeds: Tensor): void {
+    g.scope('controlnet', () => {
+      this.#model.recordContext(g, embeds, this.#keysValues);
+      const latents = g.convert(this.#latents, { dtype: this.#model.weights.dtype });
+      const [pictures = 0, , channels = 0] = latents.shape;
+      this.#model.recordPicture(g, reshape(latents, [pictures, this.#height, this.#width, channels]), this.#picture);
     });
-    this.#input = projection('input_block');
-    this.#outputs = Array.from({ length: config.numLayers }, (_, i) => projection(`controlnet_blocks.${i}`));
   }
 
-  get channels(): number {
-    return this.blocks.channels;
+  /** The transformer's `afterBlock`. */
+  record(g: Graph, inputs: Pick<TransformerInputs, 'latents' | 'timestep'>): TransformerInputs['afterBlock'] {
+    const text = { keysValues: this.#keysValues, lengths: this.#lengths };
+    return this.#model.record(g, { ...inputs, text, picture: this.#picture, scale: this.#scale });
   }
 
-  get layers(): number {
-    return this.blocks.count;
-  }
-
-  /** As `SanaTransformer.recordContext`, of the ControlNet's own caption projection and blocks. */
-  recordContext(g: Graph, embeds: Tensor, keysValues: readonly Tensor[]): void {
-    const caption = g.scope('caption', () => this.#embeddings.recordCaption(g, embeds)); // [T, C]
-    this.blocks.recordText(g, caption, keysValues);
-  }
-
-  /** The pictures' share of the first hidden state, the same in every step; latents [K, height, width, inChannels]. */
-  recordPicture(g: Graph, latents: Tensor, into: Tensor): void {
-    const { weight, bias } = this.#input;
-    g.scope('picture', () => g.linear(this.#embeddings.recordPatches(g, latents), weight, { bias, into })); // [K, N, C]
-  }
-
-  /**
-   * Records what comes before the blocks. The function it returns is the transformer's `afterBlock`: it records the
-   * block whose turn it is and adds its output, so that no output has to be kept.
-   */
-  record(g: Graph, inputs: ControlNetInputs): (index: number, h: Tensor) => Tensor {
-    const { latents, timestep, text, picture, scale } = inputs;
-    const [b = 0, height = 0, width = 0] = latents.shape;
-    const scoped = <T>(name: string, body: () => T): T => g.scope('controlnet', () => g.scope(name, body));
-    const modulation = scoped('time', () => {
-      const { six } = this.#embeddings.recordTime(g, timestep, undefined, b);
-      return this.blocks.recordModulation(g, six);
-    });
-    let hidden = scoped('patch', () => {
-      const repeat = b / (picture.shape[0] ?? 1);
-      return this.#embeddings.recordPatches(g, latents, repeat === 1 ? picture : g.convert(picture, { repeat }));
-    }); // [B, N, C]
-    const block = { modulation, text, size: { b, height, width } };
-    return (index, h) => {
-      const output = this.#outputs[index - 1];
-      if (output === undefined) return h;
-      return scoped(`block ${index - 1}`, () => {
-        hidden = this.blocks.record(g, index - 1, hidden, block); // [B, N, C]
-        const { weight, bias } = output;
-        return g.scope('out', () => g.linear(hidden, weight, { bias, gate: scale, residual: h })); // [B, N, C]
-      });
-    };
-  }
-}
-
-/** Rejects by name what does not fit the transformer, and what no ControlNet of SANA has. */
-function demandFitting(config: TransformerConfig, base: TransformerConfig): void {
-  const reject = (reason: string, hint: string): never => {
-    throw new SanaError('ERR_SANA_MODEL', `The ControlNet's config.json ${reason}`, { hint });
-  };
-  if (base.guidanceEmbeds) {
-    reject('is used with a Sprint transformer', 'Use a text-to-image model: there is no ControlNet for Sprint models.');
-  }
-  for (const [key, value, expected] of [
-    ['qk_norm', config.qkNorm, null],
-    ['guidance_embeds', config.guidanceEmbeds, false],
-    ['interpolation_scale', config.interpolationScale, null],
-  ] as const) {
-    if (value !== expected) reject(`asks for ${key} ${value}`, `Only ${key} ${expected} is supported.`);
-  }
-  const width = ({ numAttentionHeads, attentionHeadDim }: TransformerConfig) => numAttentionHeads * attentionHeadDim;
-  for (const [what, own, other] of [
-    ['channels', width(config), width(base)],
-    ['in_channels', config.inChannels, base.inChannels],
-    ['caption_channels', config.captionChannels, base.captionChannels],
-  ] as const) {
-    if (own !== other) {
-      reject(`has ${own} ${what}, the transformer has ${other}`, 'Use a ControlNet that was made for this model.');
-    }
-  }
-  if (config.numLayers >= base.numLayers) {
-    reject(
-      `has ${config.numLayers} blocks, the transformer has ${base.numLayers}, of which all but the first can be steered`,
-      'Use a ControlNet that was made for this model.',
-    );
+  async write({ latents, scale }: Control): Promise<void> {
+    const { device } = this.#engine;
+    await write(device, this.#latents, latents);
+    await write(device, this.#scale, new Float32Array(this.#model.channels).fill(scale));
   }
 }

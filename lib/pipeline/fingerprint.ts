@@ -1,7 +1,7 @@
 /** A short hash that tells one set of weights from another, cheap enough to take for every model. */
 
 import { createHash } from 'node:crypto';
-import type { Checkpoint, Component } from '../runtime/checkpoint.ts';
+import type { Checkpoint, Component } from '../checkpoint/checkpoint.ts';
 
 const sampleBytes = 256;
 

@@ -1,22 +1,23 @@
 /** One request carried out: text, pictures, steps and decoding, in that order. */
 
-import { SanaError } from '../errors.ts';
+import { SanaError } from '../base/errors.ts';
 import { SanaImage } from '../image/image.ts';
+import { channelsFirst, channelsLast, scaled } from '../models/channel-order.ts';
+import type { PromptEmbeds } from '../models/prompt-embeds.ts';
+import type { Denoiser, DenoiseShape } from '../models/transformer.ts';
+import type { CheckedRequest } from '../request/request.ts';
+import type { TensorLike } from '../request/types.ts';
 import { schedulerFor } from '../schedulers/index.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
-import { controlImageOf, controlPictures } from './control-image.ts';
+import { controlImageOf, controlPictures } from './control-pictures.ts';
 import { composite, keepKnown } from './inpainting.ts';
-import { channelsFirst, channelsLast, scaled } from './layout.ts';
 import { TorchGenerator } from './noise.ts';
 import { type CommonParameters, sha256 } from './parameters.ts';
 import type { Parts } from './parts.ts';
 import { type EncodedPictures, encodePictures, type Source } from './picture-encoder.ts';
 import { tokenize } from './prompts.ts';
 import { Queue } from './queue.ts';
-import type { CheckedRequest } from './request.ts';
-import type { PromptEmbeds } from './text-encoder.ts';
-import type { Denoiser, DenoiseShape } from './transformer.ts';
-import type { GenerateResult, TensorLike } from './types.ts';
+import type { GenerateResult, StepInfo } from './results.ts';
 
 /** Of the released models, block 8; of smaller ones, the one in the middle. */
 function perturbedBlocks(layers: number): number[] {
@@ -48,11 +49,11 @@ export function checkLoraScale({ transformer }: Parts, { loraScale }: CheckedReq
 export class Generation {
   readonly #parts: Parts;
   readonly #tokenizer: Tokenizer;
-  readonly #request: CheckedRequest;
+  readonly #request: CheckedRequest<StepInfo>;
   readonly #parameters: CommonParameters;
   readonly #started = performance.now();
 
-  constructor(parts: Parts, tokenizer: Tokenizer, request: CheckedRequest, parameters: CommonParameters) {
+  constructor(parts: Parts, tokenizer: Tokenizer, request: CheckedRequest<StepInfo>, parameters: CommonParameters) {
     this.#parts = parts;
     this.#tokenizer = tokenizer;
     this.#request = request;

@@ -6,7 +6,7 @@
  * Source: Lugmayr et al., "RePaint" (2022), algorithm 1, without its jumps back.
  */
 
-import type { RawImage } from './types.ts';
+import type { RawImage } from '../request/types.ts';
 
 /**
  * How much of each latent is drawn anew, [h * w], 0 to 1: the most of any pixel that it stands for. All of what is

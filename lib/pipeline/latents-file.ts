@@ -1,10 +1,10 @@
 /** Latents in a safetensors file of their own. */
 
 import { dirname } from 'node:path';
-import { SanaError } from '../errors.ts';
+import { SanaError } from '../base/errors.ts';
+import { readTensors, writeSafetensors } from '../checkpoint/tensor-file.ts';
 import { fileError, makeFolder } from '../image/file.ts';
-import { readTensors, writeSafetensors } from '../runtime/tensor-file.ts';
-import type { TensorLike } from './types.ts';
+import type { TensorLike } from '../request/types.ts';
 
 const NAME = 'latents';
 

@@ -1,16 +1,16 @@
 /** From what a caller names a model by to the folder it is in: part of the package, a folder, or a hub repository. */
 
 import { stat } from 'node:fs/promises';
-import { argumentError, SanaError } from '../errors.ts';
+import { editDistance } from '../base/edit-distance.ts';
+import { argumentError, SanaError } from '../base/errors.ts';
+import { version } from '../base/package.ts';
+import { BUILT_IN_MODEL, modelFolder } from '../checkpoint/built-in.ts';
+import { checkpointFiles, controlNetFiles } from '../checkpoint/checkpoint-files.ts';
+import { ModelFolder } from '../checkpoint/model-folder.ts';
+import type { FolderView } from '../checkpoint/weight-files.ts';
 import { isRepositoryId } from '../hub/repository.ts';
 import { openSnapshot, type RemoteSnapshot, type Snapshot } from '../hub/snapshot.ts';
-import { version } from '../package.ts';
-import { BUILT_IN_MODEL, modelFolder } from '../runtime/built-in.ts';
-import { checkpointFiles, controlNetFiles } from '../runtime/checkpoint-files.ts';
-import { ModelFolder } from '../runtime/model-folder.ts';
-import type { FolderView } from '../runtime/weight-files.ts';
-import { editDistance } from '../text/edit-distance.ts';
-import type { CheckedLoadOptions } from './load-options.ts';
+import type { CheckedLoadOptions } from '../request/load-options.ts';
 
 export type SourceOptions = Pick<
   CheckedLoadOptions,

@@ -12,7 +12,7 @@
  * Source: Matsumoto and Nishimura, "Mersenne Twister" (1998); the rest is what the released generator does.
  */
 
-import { argumentError } from '../errors.ts';
+import { argumentError } from '../base/errors.ts';
 
 const WORDS = 624;
 const SHIFT = 397;

@@ -2,12 +2,12 @@
 
 import { createHash } from 'node:crypto';
 import { basename, resolve } from 'node:path';
+import { version } from '../base/package.ts';
 import { repositoryOfSnapshot } from '../hub/repository.ts';
-import type { ModelDtype } from '../models/weights.ts';
-import { version } from '../package.ts';
+import type { ModelDtype } from '../networks/weights.ts';
+import type { CheckedRequest } from '../request/request.ts';
+import type { DTypeName, GenerationParameters } from '../request/types.ts';
 import type { Parts } from './parts.ts';
-import type { CheckedRequest } from './request.ts';
-import type { DTypeName, GenerationParameters } from './types.ts';
 
 /** What all images of a call have in common. */
 export type CommonParameters = Omit<GenerationParameters, 'prompt' | 'negativePrompt' | 'seed'>;

@@ -1,22 +1,23 @@
 /** The models of a pipeline: where they compute, which of them are in memory, and what they make of a request. */
 
 import { join } from 'node:path';
-import { type ActivationDtype, activationDtype, type ModelDtype } from '../models/weights.ts';
-import { version } from '../package.ts';
-import { cacheFolder } from '../runtime/cache-folder.ts';
-import type { Checkpoint } from '../runtime/checkpoint.ts';
+import { cacheFolder } from '../base/cache-folder.ts';
+import { version } from '../base/package.ts';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { Autoencoder } from '../models/autoencoder.ts';
+import { ControlNetPart } from '../models/controlnet.ts';
+import { type Engine, formatBytes } from '../models/engine.ts';
+import { InstructionCache } from '../models/instruction-cache.ts';
+import { binResolution } from '../models/resolution.ts';
+import { TextEncoder } from '../models/text-encoder.ts';
+import { referenceTiling, type Tiling } from '../models/tiling.ts';
+import { type Denoiser, type DenoiseShape, Transformer } from '../models/transformer.ts';
+import { type ActivationDtype, activationDtype, type ModelDtype } from '../networks/weights.ts';
+import type { CheckedLoadOptions } from '../request/load-options.ts';
+import type { ModelTraits } from '../request/model-traits.ts';
+import type { CheckedRequest } from '../request/request.ts';
+import type { DecodeTiling } from '../request/types.ts';
 import { SCHEDULERS_OF } from '../schedulers/index.ts';
-import { Autoencoder } from './autoencoder.ts';
-import { ControlNetPart } from './controlnet.ts';
-import { type Engine, formatBytes } from './engine.ts';
-import { InstructionCache } from './instruction-cache.ts';
-import type { CheckedLoadOptions } from './load-options.ts';
-import type { CheckedRequest, ModelTraits } from './request.ts';
-import { binResolution } from './resolution.ts';
-import { TextEncoder } from './text-encoder.ts';
-import { referenceTiling, type Tiling } from './tiling.ts';
-import { type Denoiser, type DenoiseShape, Transformer } from './transformer.ts';
-import type { DecodeTiling } from './types.ts';
 
 /** Sizes of latents (pixels / 32) for which there is a table of resolutions. */
 const binnedSampleSizes = [16, 32, 64, 128];

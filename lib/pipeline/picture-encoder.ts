@@ -1,16 +1,16 @@
 /** What is made of a request's pictures before the first step. */
 
-import { SanaError } from '../errors.ts';
+import { SanaError } from '../base/errors.ts';
 import { resizeLanczos } from '../image/lanczos.ts';
-import type { Autoencoder } from './autoencoder.ts';
-import type { Control } from './controlnet.ts';
+import type { Autoencoder } from '../models/autoencoder.ts';
+import { channelsLast, scaled } from '../models/channel-order.ts';
+import type { Control } from '../models/controlnet.ts';
+import type { CheckedRequest } from '../request/request.ts';
+import type { RawImage } from '../request/types.ts';
 import { latentMask } from './inpainting.ts';
-import { channelsLast, scaled } from './layout.ts';
 import type { Parts } from './parts.ts';
 import { toTensor } from './picture-tensor.ts';
-import type { CheckedRequest } from './request.ts';
 import { atDrawnSize, covering } from './source-image.ts';
-import type { RawImage } from './types.ts';
 
 /** The picture that a generation starts from. */
 export interface Source {

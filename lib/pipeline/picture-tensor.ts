@@ -1,6 +1,6 @@
 /** The pixels of a picture as the autoencoder takes them. */
 
-import type { RawImage, TensorLike } from './types.ts';
+import type { RawImage, TensorLike } from '../request/types.ts';
 
 /** Pixels between turns of the event loop: about 3 ms. */
 const PAUSE = 1 << 19;

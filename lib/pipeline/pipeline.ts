@@ -1,44 +1,41 @@
 /** `SanaPipeline`: a prompt to a picture. */
 
-import { argumentError } from '../errors.ts';
+import { argumentError } from '../base/errors.ts';
+import { BUILT_IN_MODEL } from '../checkpoint/built-in.ts';
+import { openCheckpoint } from '../checkpoint/checkpoint.ts';
+import { wasTrainedInFp16 } from '../checkpoint/fp16.ts';
+import type { Vocabulary } from '../checkpoint/vocabulary.ts';
+import { defaultDtype, openDevice, refusalOfMatrices } from '../device/devices.ts';
 import { readImage } from '../image/input.ts';
-import type { ModelDtype } from '../models/weights.ts';
-import { BUILT_IN_MODEL } from '../runtime/built-in.ts';
-import { openCheckpoint } from '../runtime/checkpoint.ts';
-import { defaultDtype, openDevice, refusalOfMatrices } from '../runtime/devices.ts';
-import { wasTrainedInFp16 } from '../runtime/fp16.ts';
-import type { Vocabulary } from '../runtime/vocabulary.ts';
+import { Engine } from '../models/engine.ts';
+import type { Transformer } from '../models/transformer.ts';
+import type { ModelDtype } from '../networks/weights.ts';
+import { refuseControl } from '../request/control-image.ts';
+import { checkChoice } from '../request/fields.ts';
+import { type CheckedLoadOptions, checkLoadOptions } from '../request/load-options.ts';
+import { checkLoraOptions } from '../request/lora-options.ts';
+import { type CheckedRequest, checkRequest, DECODE_TILINGS } from '../request/request.ts';
+import type {
+  DecodeTiling,
+  ImageInput,
+  LoadedLora,
+  LoadOptions,
+  Lora,
+  LoraOptions,
+  TensorLike,
+} from '../request/types.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
-import { refuseControl } from './control-image.ts';
-import { Engine } from './engine.ts';
-import { explain } from './explain.ts';
-import { checkChoice } from './fields.ts';
+import { explain } from './explanation.ts';
 import { fingerprint } from './fingerprint.ts';
 import { checkLoraScale, Generation, shapeOf } from './generation.ts';
-import { type CheckedLoadOptions, checkLoadOptions } from './load-options.ts';
-import { checkLoraOptions } from './lora-options.ts';
 import { locateControlNet, locateModel } from './model-source.ts';
 import { commonParameters, nameOf, publicDtype } from './parameters.ts';
 import { Parts } from './parts.ts';
 import { toTensor } from './picture-tensor.ts';
 import { padded, tokenize } from './prompts.ts';
 import { Queue } from './queue.ts';
-import { type CheckedRequest, checkRequest, DECODE_TILINGS } from './request.ts';
+import type { Explanation, GenerateRequest, GenerateResult, ProfiledStage, StepInfo } from './results.ts';
 import { hasPictures, readPictures } from './source-image.ts';
-import type { Transformer } from './transformer.ts';
-import type {
-  DecodeTiling,
-  Explanation,
-  GenerateRequest,
-  GenerateResult,
-  ImageInput,
-  LoadedLora,
-  LoadOptions,
-  Lora,
-  LoraOptions,
-  ProfiledStage,
-  TensorLike,
-} from './types.ts';
 
 /** What `explain` takes where no prompt is given: its length is all that counts. */
 const explainedPrompt = 'a red fox in snow';
@@ -263,11 +260,11 @@ export class SanaPipeline {
    */
   async #request<T>(
     request: string | GenerateRequest,
-    body: (checked: CheckedRequest) => Promise<T>,
+    body: (checked: CheckedRequest<StepInfo>) => Promise<T>,
     planned = false,
   ): Promise<T> {
     if (!hasPictures(request)) {
-      const checked = checkRequest(request, this.#parts.traits, planned);
+      const checked = checkRequest<StepInfo>(request, this.#parts.traits, planned);
       return await this.#run(() => body(checked), checked.signal);
     }
     refuseControl(request, this.#parts.traits);
@@ -298,7 +295,7 @@ export class SanaPipeline {
     this.#tokenizer = await this.#tokenizing;
   }
 
-  async #generate(request: CheckedRequest): Promise<GenerateResult> {
+  async #generate(request: CheckedRequest<StepInfo>): Promise<GenerateResult> {
     this.#fingerprint ??= await fingerprint(this.#parts.checkpoint);
     const parameters = commonParameters(this.#parts, request, this.#fingerprint);
     return await new Generation(this.#parts, this.#loadedTokenizer, request, parameters).run();
@@ -308,7 +305,7 @@ export class SanaPipeline {
     return { tiling: this.#parts.tiling(checkChoice('tiling', tiling, DECODE_TILINGS)), signal };
   }
 
-  async #explain(request: CheckedRequest): Promise<Explanation> {
+  async #explain(request: CheckedRequest<StepInfo>): Promise<Explanation> {
     const parts = this.#parts;
     checkLoraScale(parts, request);
     const { negative, positive } = await tokenize(this.#loadedTokenizer, request);

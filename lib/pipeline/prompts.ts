@@ -1,12 +1,12 @@
 /** Prompts to tokens, and their embeddings as one tensor. */
 
+import type { PromptEmbeds } from '../models/prompt-embeds.ts';
+import type { CheckedRequest } from '../request/request.ts';
+import type { TensorLike } from '../request/types.ts';
 import { joinInstruction } from '../text/instruction.ts';
 import { processPrompt } from '../text/prompt.ts';
 import { selectText, type TextSelection } from '../text/selection.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
-import type { CheckedRequest } from './request.ts';
-import type { PromptEmbeds } from './text-encoder.ts';
-import type { TensorLike } from './types.ts';
 
 /** The tokens of a request's prompts, as the text encoder reads them. */
 export interface TokenizedPrompts {

@@ -1,6 +1,6 @@
 /** One call at a time: what keeps overlapping requests to one pipeline apart. */
 
-import { SanaError } from '../errors.ts';
+import { SanaError } from '../base/errors.ts';
 
 export class Queue {
   readonly #closedMessage: string;

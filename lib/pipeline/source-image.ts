@@ -5,20 +5,14 @@
 
 import { readImage } from '../image/input.ts';
 import { resizeLanczos } from '../image/lanczos.ts';
-import { checkList } from './fields.ts';
-import { resizeCropPlan, type Size } from './resolution.ts';
-import type { GenerateRequest, ImageInput, RawImage } from './types.ts';
+import { resizeCropPlan, type Size } from '../models/resolution.ts';
+import { checkList } from '../request/fields.ts';
+import type { ImageInput, RawImage, ReadRequest } from '../request/types.ts';
+import type { GenerateRequest, StepInfo } from './results.ts';
 
 const PICTURES = ['image', 'maskImage', 'controlImage'] as const;
 /** Of a list, one for each prompt: as many as there may be images. */
 const MAX_PICTURES = 64;
-
-/** A request whose pictures are pixels: what their files held when the request was made. */
-export type ReadRequest = Omit<GenerateRequest, (typeof PICTURES)[number]> & {
-  readonly image?: RawImage;
-  readonly maskImage?: RawImage;
-  readonly controlImage?: RawImage | readonly RawImage[];
-};
 
 /** A request with pictures that are still to be read. */
 export function hasPictures(request: string | GenerateRequest): request is GenerateRequest {
@@ -26,7 +20,7 @@ export function hasPictures(request: string | GenerateRequest): request is Gener
 }
 
 /** @throws SanaError ERR_SANA_FILE or ERR_SANA_ARGUMENT for a picture that cannot be read. */
-export async function readPictures(request: GenerateRequest): Promise<ReadRequest> {
+export async function readPictures(request: GenerateRequest): Promise<ReadRequest<StepInfo>> {
   const { image, maskImage, controlImage, ...others } = request;
   return {
     ...others,

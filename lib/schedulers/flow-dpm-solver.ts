@@ -12,7 +12,7 @@
  * algorithm 2; Xie et al., "SANA" (2024), section 2.4, for the flow's sigmas and their shift.
  */
 
-import type { FlowDpmSolverConfig } from '../runtime/configs.ts';
+import type { FlowDpmSolverConfig } from './config.ts';
 import { checkStep, checkSteps, flowMix, linspace, type Schedule, type StepCoefficients, shifted } from './schedule.ts';
 
 /** The schedule of a `DPMSolverMultistepScheduler` with flow sigmas. */

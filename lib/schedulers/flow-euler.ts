@@ -8,7 +8,7 @@
  * for the shift.
  */
 
-import type { FlowEulerConfig } from '../runtime/configs.ts';
+import type { FlowEulerConfig } from './config.ts';
 import { checkStep, checkSteps, flowMix, linspace, type Schedule, shifted } from './schedule.ts';
 
 /** The schedule of a `FlowMatchEulerDiscreteScheduler`. */

@@ -10,14 +10,14 @@
  * }
  */
 
-import { argumentError } from '../errors.ts';
-import type { SchedulerConfig } from '../runtime/configs.ts';
+import { argumentError } from '../base/errors.ts';
+import type { SchedulerConfig } from './config.ts';
 import { flowDpmSolver } from './flow-dpm-solver.ts';
 import { flowEuler } from './flow-euler.ts';
 import type { Schedule } from './schedule.ts';
 import { type ScmOptions, scm } from './scm.ts';
 
-export type { FlowDpmSolverConfig, FlowEulerConfig, SchedulerConfig } from '../runtime/configs.ts';
+export type { FlowDpmSolverConfig, FlowEulerConfig, SchedulerConfig } from './config.ts';
 export { flowDpmSolver } from './flow-dpm-solver.ts';
 export { flowEuler } from './flow-euler.ts';
 export { MAX_STEPS, type Schedule, type StepCoefficients } from './schedule.ts';

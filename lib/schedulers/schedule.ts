@@ -1,6 +1,6 @@
 /** What every sampler comes down to: one line of numbers per step, for one fused operator. */
 
-import { argumentError } from '../errors.ts';
+import { argumentError } from '../base/errors.ts';
 
 /**
  * The update of one step, as coefficients:

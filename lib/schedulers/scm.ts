@@ -14,7 +14,7 @@
  * 3.1 and 3.2.
  */
 
-import { argumentError } from '../errors.ts';
+import { argumentError } from '../base/errors.ts';
 import { checkStep, checkSteps, linspace, type Schedule } from './schedule.ts';
 
 export interface ScmOptions {

@@ -6,7 +6,7 @@
  * that is a lone space, which melts into the prompt's first word when a prompt follows.
  */
 
-import { argumentError } from '../errors.ts';
+import { argumentError } from '../base/errors.ts';
 
 export interface TextSelection {
   readonly ids: readonly number[]; // what the language model reads, without padding

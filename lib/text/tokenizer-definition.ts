@@ -3,7 +3,7 @@
  * are plain strings. A regular expression from a file could keep the tokenizer busy for ever.
  */
 
-import { modelError } from '../runtime/model-error.ts';
+import { modelError } from '../base/model-error.ts';
 
 export const MAX_TOKENIZER_BYTES = 128 * 1024 * 1024;
 const MAX_TOKENS = 2 ** 22;

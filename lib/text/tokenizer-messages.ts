@@ -1,7 +1,7 @@
 /** What a tokenizer and its thread say to each other. Apart from the thread's own file, which acts when it is imported. */
 
 import type { MessagePort } from 'node:worker_threads';
-import type { SanaError } from '../errors.ts';
+import type { SanaError } from '../base/errors.ts';
 
 export interface WorkerInput {
   readonly file: string; // tokenizer.json

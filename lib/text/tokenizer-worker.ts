@@ -4,10 +4,10 @@ import { basename, dirname } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { SanaError } from '../errors.ts';
-import { modelError } from '../runtime/model-error.ts';
-import { ModelFolder } from '../runtime/model-folder.ts';
-import { encodeText } from './text-encoder.ts';
+import { SanaError } from '../base/errors.ts';
+import { modelError } from '../base/model-error.ts';
+import { ModelFolder } from '../checkpoint/model-folder.ts';
+import { encodeText } from './encode-text.ts';
 import { checkTokenizerDefinition, MAX_TOKENIZER_BYTES, type TokenizerDefinition } from './tokenizer-definition.ts';
 import { type EncodeRequest, READY, type WorkerAnswer, type WorkerInput } from './tokenizer-messages.ts';
 

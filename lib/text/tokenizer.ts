@@ -2,8 +2,8 @@
 
 import { join } from 'node:path';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
-import { argumentError, SanaError } from '../errors.ts';
-import { modelError } from '../runtime/model-error.ts';
+import { argumentError, SanaError } from '../base/errors.ts';
+import { modelError } from '../base/model-error.ts';
 import { type EncodeRequest, READY, type WorkerAnswer, type WorkerInput } from './tokenizer-messages.ts';
 
 const MAX_CHARACTERS = 1_000_000;

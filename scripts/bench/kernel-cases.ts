@@ -7,22 +7,22 @@
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Call } from '../../lib/graph/graph.ts';
+import { type JsonObject, parseJsonObject } from '../../lib/base/json.ts';
+import { packageRoot } from '../../lib/base/package.ts';
+import type { Component } from '../../lib/checkpoint/checkpoint.ts';
+import { parseAutoencoderConfig, parseGemma2Config, parseTransformerConfig } from '../../lib/checkpoint/configs.ts';
+import { openDevice } from '../../lib/device/devices.ts';
+import type { Call } from '../../lib/graph/call.ts';
 import { type OperandSpec, operatorSpec } from '../../lib/graph/operators.ts';
 import type { Plan } from '../../lib/graph/planner.ts';
 import { costs } from '../../lib/graph/program.ts';
 import { alignment, bytesPerElement, isContiguous, type Tensor } from '../../lib/graph/tensor.ts';
-import { SanaTransformer } from '../../lib/models/sana-transformer.ts';
-import type { ModelDtype } from '../../lib/models/weights.ts';
-import { packageRoot } from '../../lib/package.ts';
-import { Autoencoder } from '../../lib/pipeline/autoencoder.ts';
-import { Engine } from '../../lib/pipeline/engine.ts';
-import { TextEncoder } from '../../lib/pipeline/text-encoder.ts';
-import { Denoiser } from '../../lib/pipeline/transformer.ts';
-import type { Component } from '../../lib/runtime/checkpoint.ts';
-import { parseAutoencoderConfig, parseGemma2Config, parseTransformerConfig } from '../../lib/runtime/configs.ts';
-import { openDevice } from '../../lib/runtime/devices.ts';
-import { type JsonObject, parseJsonObject } from '../../lib/runtime/json.ts';
+import { Autoencoder } from '../../lib/models/autoencoder.ts';
+import { Engine } from '../../lib/models/engine.ts';
+import { TextEncoder } from '../../lib/models/text-encoder.ts';
+import { Denoiser } from '../../lib/models/transformer.ts';
+import { SanaTransformer } from '../../lib/networks/sana-transformer.ts';
+import type { ModelDtype } from '../../lib/networks/weights.ts';
 import { configFiles, type ReleasedModel, type ReleasedSize, releasedConfigs } from '../random-checkpoint/configs.ts';
 
 export const kernelCasesFile = join(packageRoot, 'test', 'kernels', 'models.txt');

@@ -33,10 +33,10 @@ import {
   workOf,
 } from '../../lib/bench/stages.ts';
 import { pairRatios } from '../../lib/bench/statistics.ts';
+import { openCheckpoint } from '../../lib/checkpoint/checkpoint.ts';
+import { readTensor, writeSafetensors } from '../../lib/checkpoint/tensor-file.ts';
 import { type DeviceName, listDevices, SanaPipeline, type TensorLike } from '../../lib/index.ts';
 import { torchRandn } from '../../lib/pipeline/noise.ts';
-import { openCheckpoint } from '../../lib/runtime/checkpoint.ts';
-import { readTensor, writeSafetensors } from '../../lib/runtime/tensor-file.ts';
 import { type PeerLibrary, type PeerSetup, type PeerStage, TorchPeer } from './peer.ts';
 
 const dtypeNames = { f32: 'float32', bf16: 'bfloat16', i8: 'int8' } as const;

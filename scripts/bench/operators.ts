@@ -19,15 +19,15 @@ import {
 } from '../../lib/bench/record.ts';
 import { floorMs } from '../../lib/bench/roofline.ts';
 import { pairRatios, quantile } from '../../lib/bench/statistics.ts';
+import { readSafetensors } from '../../lib/checkpoint/safetensors.ts';
+import { writeSafetensors } from '../../lib/checkpoint/tensor-file.ts';
+import { openDevice } from '../../lib/device/devices.ts';
+import { addon } from '../../lib/device/native.ts';
 import { Graph } from '../../lib/graph/graph.ts';
 import { Arena, costs, Program, write } from '../../lib/graph/program.ts';
-import { Block } from '../../lib/graph/tensor.ts';
-import { activationDtype } from '../../lib/models/weights.ts';
-import { addon } from '../../lib/native.ts';
+import { Storage } from '../../lib/graph/tensor.ts';
+import { activationDtype } from '../../lib/networks/weights.ts';
 import { torchRandn } from '../../lib/pipeline/noise.ts';
-import { openDevice } from '../../lib/runtime/devices.ts';
-import { readSafetensors } from '../../lib/runtime/safetensors.ts';
-import { writeSafetensors } from '../../lib/runtime/tensor-file.ts';
 import { type PeerOperator, TorchPeer } from './peer.ts';
 
 type Shape =
@@ -76,7 +76,7 @@ try {
 
 async function compare(shape: Shape, dtype: 'f32' | 'bf16' | 'i8'): Promise<BenchmarkRecord> {
   const folder = mkdtempSync(join(tmpdir(), 'sana-bench-'));
-  const block = new Block(device, 'operands');
+  const storage = new Storage(device, 'operands');
   const arena = new Arena(device);
   try {
     const stored = shape.op === 'linear' ? [shape.n, shape.k] : [shape.channels, shape.channels, 3, 3];
@@ -86,15 +86,15 @@ async function compare(shape: Shape, dtype: 'f32' | 'bf16' | 'i8'): Promise<Benc
     await writeSafetensors(path, new Map([['w', { shape: stored, data: torchRandn(1, count).map((x) => x * scale) }]]));
     const g = new Graph('operator');
     const input = shape.op === 'linear' ? [shape.m, shape.k] : [1, shape.side, shape.side, shape.channels];
-    const x = block.reserve('f32', input);
+    const x = storage.reserve('f32', input);
     const weight =
       shape.op === 'linear'
-        ? block.reserve(dtype, stored, 'linear')
-        : block.reserve(dtype, [shape.channels, 3, 3, shape.channels], 'conv2d');
+        ? storage.reserve(dtype, stored, 'linear')
+        : storage.reserve(dtype, [shape.channels, 3, 3, shape.channels], 'conv2d');
     const converted = g.convert(x, { dtype: activationDtype(dtype) });
     if (shape.op === 'linear') g.linear(converted, weight);
     else g.conv2d(converted, weight);
-    block.allocate();
+    storage.allocate();
     await write(
       device,
       x,
@@ -112,7 +112,7 @@ async function compare(shape: Shape, dtype: 'f32' | 'bf16' | 'i8'): Promise<Benc
       fileDtype: 'f32',
       rows: stored[0] ?? 0,
       rowElements: count / (stored[0] ?? 1),
-      buffer: block.buffer,
+      buffer: storage.buffer,
       target: weight,
       firstRow: 0,
     });
@@ -164,7 +164,7 @@ async function compare(shape: Shape, dtype: 'f32' | 'bf16' | 'i8'): Promise<Benc
     return record;
   } finally {
     arena.dispose();
-    block.dispose();
+    storage.dispose();
     rmSync(folder, { recursive: true });
   }
 }

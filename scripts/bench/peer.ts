@@ -6,7 +6,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { SanaError } from '../../lib/errors.ts';
+import { SanaError } from '../../lib/base/errors.ts';
 
 /** Whose networks: the reference's operations in bare torch, or diffusers' own, which need a checkpoint. */
 export type PeerLibrary = 'torch' | 'diffusers';

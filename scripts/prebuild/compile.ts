@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { packageRoot } from '../../lib/package.ts';
+import { packageRoot } from '../../lib/base/package.ts';
 
 const cmakeJs = createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');
 const out = join(process.cwd(), 'build');

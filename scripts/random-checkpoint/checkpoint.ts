@@ -3,7 +3,7 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
-import { argumentError, SanaError } from '../../lib/errors.ts';
+import { argumentError, SanaError } from '../../lib/base/errors.ts';
 import { type CheckpointConfigs, configFiles } from './configs.ts';
 import { bytesPerElement, type StoredDType } from './gaussian.ts';
 import {

@@ -3,7 +3,7 @@
  * Keys are spelled as on disk, which is why they are not camelCase.
  */
 
-import { argumentError } from '../../lib/errors.ts';
+import { argumentError } from '../../lib/base/errors.ts';
 import type { StoredDType } from './gaussian.ts';
 
 /** What sets the transformers apart beside their dimensions. */

@@ -1,6 +1,7 @@
 /** Configurations of released models without their weights: for what is only planned. */
 
-import type { Component } from '../../lib/runtime/checkpoint.ts';
+import { type JsonObject, parseJsonObject } from '../../lib/base/json.ts';
+import type { Component } from '../../lib/checkpoint/checkpoint.ts';
 import {
   type AutoencoderConfig,
   type Gemma2Config,
@@ -8,10 +9,9 @@ import {
   parseGemma2Config,
   parseSchedulerConfig,
   parseTransformerConfig,
-  type SchedulerConfig,
   type TransformerConfig,
-} from '../../lib/runtime/configs.ts';
-import { type JsonObject, parseJsonObject } from '../../lib/runtime/json.ts';
+} from '../../lib/checkpoint/configs.ts';
+import type { SchedulerConfig } from '../../lib/schedulers/config.ts';
 import { configFiles, type ReleasedModel, type ReleasedSize, releasedConfigs } from './configs.ts';
 
 const kVocabSize = 256000;

@@ -2,7 +2,7 @@
 
 import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { encodeHeader } from '../../lib/runtime/safetensors.ts';
+import { encodeHeader } from '../../lib/checkpoint/safetensors.ts';
 import { allocate, bytesPerElement, GaussianStream, GaussianTables, type StoredDType } from './gaussian.ts';
 import { elementCount, type TensorSpec } from './tensors.ts';
 

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
+import { packageRoot } from '../../lib/base/package.ts';
 import { describeMachine, makeRecord } from '../../lib/bench/record.ts';
 import { BENCHMARK_SCHEMA } from '../../lib/bench/schema.ts';
-import { packageRoot } from '../../lib/package.ts';
 import { sanaNative } from '../support/cli.ts';
 
 describe('the schema of benchmark records', () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { NativeBuffer, NativeDevice } from '../../lib/native.ts';
+import type { NativeBuffer, NativeDevice } from '../../lib/device/native.ts';
 import { bytesOf, float32, longProgram, openCpu, tensor } from './support.ts';
 
 describe('binding/buffer', () => {

@@ -5,8 +5,14 @@
 
 import assert from 'node:assert/strict';
 import { pathToFileURL } from 'node:url';
-import type { SanaError } from '../../lib/errors.ts';
-import { addon, type NativeBuffer, type NativeDevice, type NativeProgram, nativeLibraries } from '../../lib/native.ts';
+import type { SanaError } from '../../lib/base/errors.ts';
+import {
+  addon,
+  type NativeBuffer,
+  type NativeDevice,
+  type NativeProgram,
+  nativeLibraries,
+} from '../../lib/device/native.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
 import { tinyModel } from '../support/pipelines.ts';
 import { bytesOf, float32, openCpu, tensor } from './support.ts';

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { packageRoot } from '../../lib/package.ts';
+import { packageRoot } from '../../lib/base/package.ts';
 import { cases } from './cuda-cases.ts';
 
 const given = process.env.SANA_NATIVE_CUDA ?? '';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { addon, type NativeDevice } from '../../lib/native.ts';
+import { addon, type NativeDevice } from '../../lib/device/native.ts';
 import { openCpu } from './support.ts';
 
 const open = (options: Record<string, unknown>) =>

@@ -3,8 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { GatherRequest, NativeBuffer, NativeDevice, PackRequest } from '../../lib/native.ts';
-import { addon } from '../../lib/native.ts';
+import type { GatherRequest, NativeBuffer, NativeDevice, PackRequest } from '../../lib/device/native.ts';
+import { addon } from '../../lib/device/native.ts';
 import { bytesOf, float32, openCpu, tensor } from './support.ts';
 
 describe('binding/file', () => {

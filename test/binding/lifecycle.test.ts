@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { performance } from 'node:perf_hooks';
 import { Worker } from 'node:worker_threads';
-import { packageRoot } from '../../lib/package.ts';
+import { packageRoot } from '../../lib/base/package.ts';
 import { openCpu } from './support.ts';
 
 const busy = new URL('./busy.mjs', import.meta.url);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import type { CallDescription, NativeBuffer, NativeDevice, ProgramDescription } from '../../lib/native.ts';
-import { addon } from '../../lib/native.ts';
+import type { CallDescription, NativeBuffer, NativeDevice, ProgramDescription } from '../../lib/device/native.ts';
+import { addon } from '../../lib/device/native.ts';
 import { atTheLimits, bufferBytes, limitBytes, openCpu, random, tensor, wellFormed } from './support.ts';
 
 /** A description that a test may break in any way. */

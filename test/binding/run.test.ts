@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
-import type { CallDescription, NativeBuffer, NativeDevice } from '../../lib/native.ts';
+import type { CallDescription, NativeBuffer, NativeDevice } from '../../lib/device/native.ts';
 import { bufferBytes, bytesOf, float32, longProgram, openCpu, random, tensor, wellFormed } from './support.ts';
 
 const scaled = (scale: number, from: number, to: number): CallDescription => ({

@@ -7,8 +7,8 @@ import type {
   NativeDevice,
   NativeProgram,
   OperandDescription,
-} from '../../lib/native.ts';
-import { addon } from '../../lib/native.ts';
+} from '../../lib/device/native.ts';
+import { addon } from '../../lib/device/native.ts';
 
 export function openCpu(threads = 0, path?: string): NativeDevice {
   return addon().openDevice({ backend: 'cpu', index: 0, threads, ...(path === undefined ? {} : { path }) });

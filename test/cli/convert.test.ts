@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readTensors } from '../../lib/runtime/tensor-file.ts';
+import { readTensors } from '../../lib/checkpoint/tensor-file.ts';
 import { releasedConfigs } from '../../scripts/random-checkpoint/configs.ts';
 import { transformerTensors } from '../../scripts/random-checkpoint/tensors.ts';
 import { type CliResult, sanaNative } from '../support/cli.ts';

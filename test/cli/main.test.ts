@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { addonFile } from '../../lib/native.ts';
+import { addonFile } from '../../lib/device/native.ts';
 import { PARAMETERS, sampleImage } from '../image/sample.ts';
 import { type CliResult, sanaNative } from '../support/cli.ts';
 

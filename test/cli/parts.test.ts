@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
+import { explanationLines } from '../../lib/cli/commands/explain.ts';
 import { imagePaths } from '../../lib/cli/destination.ts';
 import { exitCodeOf } from '../../lib/cli/exit-codes.ts';
-import { explanationLines } from '../../lib/cli/explain.ts';
 import { loras, requestOf } from '../../lib/cli/flags.ts';
 import { printable, printableJson } from '../../lib/cli/output.ts';
 import { duration, progressBar } from '../../lib/cli/progress.ts';

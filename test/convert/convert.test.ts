@@ -11,13 +11,13 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { SanaError } from '../../lib/base/errors.ts';
+import { checkTensors, openCheckpoint } from '../../lib/checkpoint/checkpoint.ts';
+import { wasTrainedInFp16 } from '../../lib/checkpoint/fp16.ts';
+import { readTensors, type Tensor, writeSafetensors } from '../../lib/checkpoint/tensor-file.ts';
 import { type Conversion, type ConvertOptions, convertCheckpoint } from '../../lib/convert/convert.ts';
 import { openInputFile } from '../../lib/convert/input-file.ts';
-import { SanaError } from '../../lib/errors.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
-import { checkTensors, openCheckpoint } from '../../lib/runtime/checkpoint.ts';
-import { wasTrainedInFp16 } from '../../lib/runtime/fp16.ts';
-import { readTensors, type Tensor, writeSafetensors } from '../../lib/runtime/tensor-file.ts';
 import { sanaError } from '../support/errors.ts';
 import { fixture, openFile, temporaryFolder } from '../support/files.ts';
 import { officialAutoencoder, officialTransformer, type Values } from '../support/official-names.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
+import type { WeightDType } from '../../lib/checkpoint/safetensors.ts';
 import { convertElements } from '../../lib/convert/dtypes.ts';
-import type { WeightDType } from '../../lib/runtime/safetensors.ts';
 import { random } from '../support/random.ts';
 
 const bytesOf = (values: Float32Array | Uint16Array | Uint32Array) => new Uint8Array(values.buffer as ArrayBuffer);

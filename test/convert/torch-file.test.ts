@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
+import { SanaError } from '../../lib/base/errors.ts';
+import { readSafetensors } from '../../lib/checkpoint/safetensors.ts';
 import { readSource } from '../../lib/convert/source.ts';
 import type { SourceTensor } from '../../lib/convert/source-tensor.ts';
-import { SanaError } from '../../lib/errors.ts';
-import { readSafetensors } from '../../lib/runtime/safetensors.ts';
 import { cpuTime } from '../support/cpu-time.ts';
 import { sanaError } from '../support/errors.ts';
 import { fixture, openFile } from '../support/files.ts';

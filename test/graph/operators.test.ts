@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
+import { addon } from '../../lib/device/native.ts';
 import { operators } from '../../lib/graph/operators.ts';
-import { addon } from '../../lib/native.ts';
 
 describe('the operator table', () => {
   it('is the same in TypeScript and in C++: names, operands, dtypes, layouts, attributes, what works in place', () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { SanaError } from '../../lib/errors.ts';
+import type { SanaError } from '../../lib/base/errors.ts';
 import { retryAfterMs } from '../../lib/hub/failures.ts';
 import { parseListing } from '../../lib/hub/listing.ts';
 import { openSnapshot } from '../../lib/hub/snapshot.ts';

@@ -2,7 +2,7 @@
 
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { SanaError } from '../../lib/errors.ts';
+import { SanaError } from '../../lib/base/errors.ts';
 import { openSnapshot, type Snapshot, type SnapshotOptions } from '../../lib/hub/snapshot.ts';
 import { FakeHub } from '../support/fake-hub.ts';
 import { temporaryFolder } from '../support/files.ts';

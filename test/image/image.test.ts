@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { SanaError } from '../../lib/errors.ts';
+import { SanaError } from '../../lib/base/errors.ts';
 import { type EncodedFormat, type EncodeOptions, SanaImage } from '../../lib/image/image.ts';
 import { PARAMETERS, sampleImage } from './sample.ts';
 

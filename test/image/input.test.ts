@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import sharp, { type Sharp } from 'sharp';
-import { SanaError } from '../../lib/errors.ts';
+import { SanaError } from '../../lib/base/errors.ts';
 import { readImage } from '../../lib/image/input.ts';
-import type { ImageInput } from '../../lib/pipeline/types.ts';
+import type { ImageInput } from '../../lib/request/types.ts';
 import { randomNumbers, sampleImage } from './sample.ts';
 
 /** 2 x 1: red, green. */

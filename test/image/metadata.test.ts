@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { SanaError } from '../../lib/errors.ts';
+import { SanaError } from '../../lib/base/errors.ts';
 import { readUserComment } from '../../lib/image/exif.ts';
 import { readGenerationMetadata } from '../../lib/image/metadata.ts';
 import { readParametersText, writeParametersText } from '../../lib/image/parameters-text.ts';

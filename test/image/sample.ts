@@ -1,7 +1,7 @@
 /** A small picture with known pixels, and parameters with everything set: shared by the tests of this folder. */
 
 import { SanaImage } from '../../lib/image/image.ts';
-import type { GenerationParameters } from '../../lib/pipeline/types.ts';
+import type { GenerationParameters } from '../../lib/request/types.ts';
 
 export const PARAMETERS: GenerationParameters = {
   prompt: 'a red fox in snow',

@@ -9,9 +9,9 @@
 #include <iterator>
 #include <map>
 
-#include "binding/error.h"
-#include "binding/ops.h"
-#include "binding/tensor.h"
+#include "core/error.h"
+#include "core/ops.h"
+#include "core/tensor.h"
 #include "test/kernels/record.h"
 #include "test/kernels/setup.h"
 #include "test/kernels/values.h"

@@ -7,8 +7,8 @@
 #include <iterator>
 #include <sstream>
 
-#include "binding/error.h"
-#include "binding/tensor.h"
+#include "core/error.h"
+#include "core/tensor.h"
 
 namespace sana::kernels {
 namespace {

@@ -17,8 +17,8 @@
 #include <string>
 #include <vector>
 
-#include "binding/backend.h"
-#include "binding/ops.h"
+#include "core/backend.h"
+#include "core/ops.h"
 
 namespace sana::kernels {
 

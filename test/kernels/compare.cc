@@ -4,7 +4,7 @@
 #include <cmath>
 #include <string>
 
-#include "binding/ops.h"
+#include "core/ops.h"
 #include "test/kernels/values.h"
 
 namespace sana::kernels {

@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "binding/backend.h"
+#include "core/backend.h"
 
 namespace sana::kernels {
 

@@ -10,8 +10,9 @@
 #include <filesystem>
 #include <limits>
 
-#include "binding/error.h"
-#include "binding/libraries.h"
+#include "core/error.h"
+#include "core/libraries.h"
+#include "cpu/backend.h"
 #include "test/kernels/options.h"
 
 namespace {
@@ -38,7 +39,7 @@ constexpr const char* kUsage = R"(kernels test|bench [options] CASES...
 
 std::shared_ptr<Device> open_device(const std::string& library, uint32_t index, const std::string& variant) {
   const SanaDeviceOptions options = {0, variant.empty() ? nullptr : variant.c_str()};
-  if (library == "cpu") return std::make_shared<Device>("cpu", index, options);
+  if (library == "cpu") return std::make_shared<Device>(cpu::kBackend, index, options);
   const std::string beside = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "libsana_cuda";
   const std::string given = library.find('/') == std::string::npos ? "./" + library : library;
   if (!open_libraries(library.empty() ? std::vector{beside + "13.so", beside + "12.so"} : std::vector{given}).backend) {
@@ -46,7 +47,7 @@ std::shared_ptr<Device> open_device(const std::string& library, uint32_t index, 
     for (const auto& one : backend_libraries().tried) why += "\n" + one.file + ": " + one.problem;
     throw Error("ERR_SANA_DEVICE", "%s", why.c_str());
   }
-  return std::make_shared<Device>(backend_libraries().backend->name, index, options);
+  return std::make_shared<Device>(*backend_libraries().backend, index, options);
 }
 
 int run(int count, char** words) {

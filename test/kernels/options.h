@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "binding/device.h"
+#include "core/device.h"
 #include "test/kernels/case.h"
 
 namespace sana::kernels {

@@ -5,8 +5,8 @@
 #include <ctime>
 #include <thread>
 
-#include "binding/error.h"
-#include "binding/ops.h"
+#include "core/error.h"
+#include "core/ops.h"
 
 namespace sana::kernels {
 namespace {

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cstring>
 
-#include "binding/error.h"
-#include "binding/ops.h"
-#include "binding/tensor.h"
-#include "binding/validate.h"
+#include "core/error.h"
+#include "core/ops.h"
+#include "core/tensor.h"
+#include "core/validate.h"
 #include "test/kernels/case.h"
 #include "test/kernels/values.h"
 

@@ -7,8 +7,8 @@
 #include <memory>
 #include <vector>
 
-#include "binding/backend.h"
-#include "binding/device.h"
+#include "core/backend.h"
+#include "core/device.h"
 
 namespace sana::kernels {
 

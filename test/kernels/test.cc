@@ -1,8 +1,8 @@
 #include <cstdio>
 #include <string>
 
-#include "binding/error.h"
-#include "binding/ops.h"
+#include "core/error.h"
+#include "core/ops.h"
 #include "test/kernels/compare.h"
 #include "test/kernels/options.h"
 #include "test/kernels/setup.h"

@@ -7,8 +7,8 @@
 #include <iterator>
 #include <limits>
 
-#include "binding/ops.h"
-#include "binding/tensor.h"
+#include "core/ops.h"
+#include "core/tensor.h"
 
 namespace sana::kernels {
 namespace {

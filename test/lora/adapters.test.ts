@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { type Checkpoint, openCheckpoint } from '../../lib/checkpoint/checkpoint.ts';
+import { openDevice } from '../../lib/device/devices.ts';
 import { Adapters } from '../../lib/lora/adapters.ts';
 import { readLoraFile } from '../../lib/lora/lora-file.ts';
 import { Merger } from '../../lib/lora/merge.ts';
-import { SanaTransformer } from '../../lib/models/sana-transformer.ts';
-import type { ModelDtype } from '../../lib/models/weights.ts';
-import { Engine } from '../../lib/pipeline/engine.ts';
-import { type Checkpoint, openCheckpoint } from '../../lib/runtime/checkpoint.ts';
-import { openDevice } from '../../lib/runtime/devices.ts';
+import { Engine } from '../../lib/models/engine.ts';
+import { SanaTransformer } from '../../lib/networks/sana-transformer.ts';
+import type { ModelDtype } from '../../lib/networks/weights.ts';
 import { CheckpointCopy, elementsOf, weightFiles } from '../support/checkpoints.ts';
 import { takesMatrices, testDevice } from '../support/device.ts';
 import { sanaError } from '../support/errors.ts';
@@ -41,8 +41,8 @@ class Fixture {
   }
 
   async packed(): Promise<Buffer> {
-    const { block } = this.model.weights;
-    return Buffer.from(await this.engine.device.read(block.buffer, 0, block.bytes));
+    const { storage } = this.model.weights;
+    return Buffer.from(await this.engine.device.read(storage.buffer, 0, storage.bytes));
   }
 
   [Symbol.dispose](): void {

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import type { Component } from '../../lib/checkpoint/checkpoint.ts';
+import type { Gemma2Config } from '../../lib/checkpoint/configs.ts';
+import { readSafetensors } from '../../lib/checkpoint/safetensors.ts';
+import { addon, type NativeFile } from '../../lib/device/native.ts';
 import type { Graph } from '../../lib/graph/graph.ts';
 import { columns, entry, reshape, type Tensor } from '../../lib/graph/tensor.ts';
-import { rotaryAngles } from '../../lib/models/gemma2.ts';
-import { Weights } from '../../lib/models/weights.ts';
-import { addon, type NativeFile } from '../../lib/native.ts';
-import { channelsFirst, channelsLast } from '../../lib/pipeline/layout.ts';
-import type { Component } from '../../lib/runtime/checkpoint.ts';
-import type { Gemma2Config } from '../../lib/runtime/configs.ts';
-import { readSafetensors } from '../../lib/runtime/safetensors.ts';
+import { channelsFirst, channelsLast } from '../../lib/models/channel-order.ts';
+import { rotaryAngles } from '../../lib/networks/gemma2.ts';
+import { Weights } from '../../lib/networks/weights.ts';
 import { runGraph, sharedDevice } from '../support/device.ts';
 import { assertClose, fixtures, type Golden, GoldenFile, operatorTolerance, tolerances } from '../support/golden.ts';
 

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { packageRoot } from '../../lib/package.ts';
+import { packageRoot } from '../../lib/base/package.ts';
 
 /**
  * An inline function that is compiled in several places is kept once, whichever copy the linker meets first. One that is

@@ -4,7 +4,7 @@
  */
 
 import assert from 'node:assert/strict';
-import type { Layout } from '../../lib/native.ts';
+import type { Layout } from '../../lib/device/native.ts';
 import { conv2d, linear, upsampleConv2d } from '../reference/matrix.ts';
 import { multiScaleProject } from '../reference/vector.ts';
 import { type Activation, decode, type Operand, rounded, roundToBf16 } from '../support/operands.ts';

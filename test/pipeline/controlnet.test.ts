@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import type { GenerateRequest, LoadOptions, RawImage, StepInfo } from '../../lib/index.ts';
-import { channelsLast } from '../../lib/pipeline/layout.ts';
+import { channelsLast } from '../../lib/models/channel-order.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
 import { writeRandomCheckpoint } from '../../scripts/random-checkpoint/checkpoint.ts';
 import { CheckpointCopy, elementsOf } from '../support/checkpoints.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { readTensors, writeSafetensors } from '../../lib/checkpoint/tensor-file.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
-import { readTensors, writeSafetensors } from '../../lib/runtime/tensor-file.ts';
 import { writeRandomCheckpoint } from '../../scripts/random-checkpoint/checkpoint.ts';
 import { elementsOf } from '../support/checkpoints.ts';
 import { testDevice } from '../support/device.ts';

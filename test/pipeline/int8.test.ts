@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { SanaError, type SanaErrorCode } from '../../lib/errors.ts';
+import { SanaError, type SanaErrorCode } from '../../lib/base/errors.ts';
+import { openDevice } from '../../lib/device/devices.ts';
+import type { DType, Layout } from '../../lib/device/native.ts';
 import type { Explanation, GenerateRequest, LoadOptions } from '../../lib/index.ts';
 import { readGenerationMetadata } from '../../lib/index.ts';
-import type { DType, Layout } from '../../lib/native.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
-import { openDevice } from '../../lib/runtime/devices.ts';
 import { takesMatrices, testDevice } from '../support/device.ts';
 import { sanaError } from '../support/errors.ts';
 import { errorOf, GoldenFile } from '../support/golden.ts';

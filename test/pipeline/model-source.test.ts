@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { SanaError } from '../../lib/errors.ts';
+import type { SanaError } from '../../lib/base/errors.ts';
 import type { LoadProgress } from '../../lib/index.ts';
-import { checkLoadOptions } from '../../lib/pipeline/load-options.ts';
 import { locateModel, pullRepository } from '../../lib/pipeline/model-source.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
+import { checkLoadOptions } from '../../lib/request/load-options.ts';
 import { contents, fakeHub, noise } from '../hub/support.ts';
 import { testDevice } from '../support/device.ts';
 import { sanaError } from '../support/errors.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { readTensor, type Tensor, writeSafetensors } from '../../lib/checkpoint/tensor-file.ts';
 import type { TensorLike } from '../../lib/index.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
-import { readTensor, type Tensor, writeSafetensors } from '../../lib/runtime/tensor-file.ts';
 import { TorchPeer } from '../../scripts/bench/peer.ts';
 import { writeRandomCheckpoint } from '../../scripts/random-checkpoint/checkpoint.ts';
 import type { TinyDimensions } from '../../scripts/random-checkpoint/configs.ts';

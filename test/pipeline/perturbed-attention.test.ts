@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { Block, reshape } from '../../lib/graph/tensor.ts';
-import { SanaTransformer } from '../../lib/models/sana-transformer.ts';
+import { type Checkpoint, openCheckpoint } from '../../lib/checkpoint/checkpoint.ts';
+import { reshape, Storage } from '../../lib/graph/tensor.ts';
+import { SanaTransformer } from '../../lib/networks/sana-transformer.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
-import { type Checkpoint, openCheckpoint } from '../../lib/runtime/checkpoint.ts';
 import { runGraph, sharedDevice, testDevice } from '../support/device.ts';
 import { sanaError } from '../support/errors.ts';
 import { assertClose, errorOf } from '../support/golden.ts';
@@ -24,7 +24,7 @@ describe('perturbed attention in the transformer', () => {
     await model.weights.load(transformer);
     const random = new Random(3);
     const one = random.normal(16 * 32);
-    const text = new Block(sharedDevice(), 'text');
+    const text = new Storage(sharedDevice(), 'text');
     const lengths = [5, 5];
     const keysValues = Array.from({ length: model.layers }, () => text.reserve('f32', [10, 2 * channels]));
     text.allocate();

@@ -1,6 +1,6 @@
 /**
  * What the operators that are not matrix products compute, one plain loop each, in double precision. Every tensor is
- * dense and row-major; the formulas and shapes are those of binding/ops.h. A reference neither rounds nor reorders:
+ * dense and row-major; the formulas and shapes are those of core/ops.h. A reference neither rounds nor reorders:
  * tests round its inputs to the operands' types first and compare within the types' tolerances.
  */
 

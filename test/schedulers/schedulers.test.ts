@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { parseSchedulerConfig, type SchedulerConfig } from '../../lib/runtime/configs.ts';
-import { isJsonObject, parseJsonObject } from '../../lib/runtime/json.ts';
-import { readSafetensors } from '../../lib/runtime/safetensors.ts';
-import type { Tensor } from '../../lib/runtime/tensor-file.ts';
+import { isJsonObject, parseJsonObject } from '../../lib/base/json.ts';
+import { parseSchedulerConfig } from '../../lib/checkpoint/configs.ts';
+import { readSafetensors } from '../../lib/checkpoint/safetensors.ts';
+import type { Tensor } from '../../lib/checkpoint/tensor-file.ts';
+import type { SchedulerConfig } from '../../lib/schedulers/config.ts';
 import { flowDpmSolver, type Schedule, schedulerFor } from '../../lib/schedulers/index.ts';
 import { sanaError } from '../support/errors.ts';
 import { fixture, goldenTensors, openFile } from '../support/files.ts';

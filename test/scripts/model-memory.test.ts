@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { packageRoot } from '../../lib/package.ts';
+import { packageRoot } from '../../lib/base/package.ts';
+import { openDevice } from '../../lib/device/devices.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
-import { openDevice } from '../../lib/runtime/devices.ts';
 import { memoryModule, modelTables } from '../../scripts/model-memory.ts';
 import { tokenizerFrom, writeRandomCheckpoint } from '../../scripts/random-checkpoint/checkpoint.ts';
 import { releasedConfigs } from '../../scripts/random-checkpoint/configs.ts';
@@ -22,7 +22,7 @@ describe('the tables of the released models', () => {
   });
 
   it('are those that `sana-native info` reads: if not, run scripts/model-memory.ts --write', async () => {
-    const written = readFileSync(join(packageRoot, 'lib/runtime/released-memory.ts'), 'utf8');
+    const written = readFileSync(join(packageRoot, 'lib/models/released-memory.ts'), 'utf8');
     const plain = (text: string) => text.replaceAll(/\s|,(?=\s*[\]}])/g, '');
     assert.equal(plain(written), plain(await memoryModule()));
   });

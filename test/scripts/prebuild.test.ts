@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { prebuiltFolder } from '../../lib/addon/candidates.ts';
-import { addonFile } from '../../lib/native.ts';
+import { prebuiltFolder } from '../../lib/device/addon/candidates.ts';
+import { addonFile } from '../../lib/device/native.ts';
 import { describeBinary, inspectBinary, problemsOf } from '../../scripts/prebuild/binary.ts';
 import { temporaryFolder } from '../support/files.ts';
 

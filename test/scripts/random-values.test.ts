@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { Block, reshape } from '../../lib/graph/tensor.ts';
-import { SanaTransformer } from '../../lib/models/sana-transformer.ts';
-import { openCheckpoint } from '../../lib/runtime/checkpoint.ts';
+import { openCheckpoint } from '../../lib/checkpoint/checkpoint.ts';
+import { reshape, Storage } from '../../lib/graph/tensor.ts';
+import { SanaTransformer } from '../../lib/networks/sana-transformer.ts';
 import { writeRandomCheckpoint } from '../../scripts/random-checkpoint/checkpoint.ts';
 import type { ModelKind } from '../../scripts/random-checkpoint/configs.ts';
 import { runGraph, sharedDevice } from '../support/device.ts';
@@ -82,7 +82,7 @@ async function forward(
   const { dtype } = model.weights;
   const { captionChannels, interpolationScale, guidanceEmbeds } = model.config;
   await model.weights.load(component);
-  const context = new Block(sharedDevice(), 'keys and values');
+  const context = new Storage(sharedDevice(), 'keys and values');
   const keysValues = Array.from({ length: model.layers }, () => context.reserve(dtype, [tokens, 2 * channels]));
   context.allocate();
   const pixels = height * width;

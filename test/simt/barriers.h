@@ -19,7 +19,7 @@ struct Barrier {
 
 void forget_barriers();  // when a block begins
 
-// Those of cuda/machine_hopper.h. What the manual leaves undefined ends the launch.
+// Those of cuda/machine/hopper.h. What the manual leaves undefined ends the launch.
 SIMT_RUNTIME void barrier_init(uint64_t* barrier, uint32_t arrivals);
 SIMT_RUNTIME void barrier_init_done();
 SIMT_RUNTIME void barrier_arrive(uint64_t* barrier, uint32_t bytes);

@@ -37,7 +37,7 @@ SIMT_RUNTIME void wait_for_products(int pending);
 template <class T>
 void compute_product(const QueuedProduct&);
 
-// 64 rows of 128 bytes and more, as matrix_descriptor of cuda/machine_hopper.h makes it.
+// 64 rows of 128 bytes and more, as matrix_descriptor of cuda/machine/hopper.h makes it.
 SIMT_RUNTIME uint64_t describe_matrix(const void* rows);
 
 }  // namespace simt

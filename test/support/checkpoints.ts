@@ -2,7 +2,7 @@
 
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readTensors, type Tensor, writeSafetensors } from '../../lib/runtime/tensor-file.ts';
+import { readTensors, type Tensor, writeSafetensors } from '../../lib/checkpoint/tensor-file.ts';
 import { openFile } from './files.ts';
 import { layOver } from './pipelines.ts';
 

@@ -1,11 +1,11 @@
 /** The device that tests share, and small ways to run graphs on it. */
 
+import { openDevice, refusalOfMatrices } from '../../lib/device/devices.ts';
+import type { NativeDevice } from '../../lib/device/native.ts';
 import { Graph } from '../../lib/graph/graph.ts';
 import { Arena, Program, read, write } from '../../lib/graph/program.ts';
-import { Block, type DType, type Tensor } from '../../lib/graph/tensor.ts';
-import type { NativeDevice } from '../../lib/native.ts';
-import type { DeviceName } from '../../lib/pipeline/types.ts';
-import { openDevice, refusalOfMatrices } from '../../lib/runtime/devices.ts';
+import { type DType, Storage, type Tensor } from '../../lib/graph/tensor.ts';
+import type { DeviceName } from '../../lib/request/types.ts';
 
 /** Where tests run that would run on any device: SANA_TEST_DEVICE, else the CPU. */
 export const testDevice: DeviceName = process.env.SANA_TEST_DEVICE === 'cuda' ? 'cuda' : 'cpu';
@@ -38,25 +38,25 @@ export async function runGraph(
   ) => void,
   device: NativeDevice = sharedDevice(),
 ): Promise<Record<string, { shape: readonly number[]; data: Float32Array }>> {
-  const block = new Block(device, 'test');
+  const storage = new Storage(device, 'test');
   const sources = new Map<string, Tensor>();
   const outputs = new Map<string, Tensor>();
   const g = new Graph('test');
   const input = (name: string, dtype: DType = 'f32'): Tensor => {
     const given = inputs[name];
     if (given === undefined) throw new Error(`no input ${name}`);
-    const tensor = sources.get(name) ?? block.reserve('f32', given.shape);
+    const tensor = sources.get(name) ?? storage.reserve('f32', given.shape);
     sources.set(name, tensor);
     return dtype === 'f32' ? tensor : g.convert(tensor, { dtype });
   };
   const output = (name: string, tensor: Tensor): void => {
-    const target = block.reserve('f32', tensor.shape);
+    const target = storage.reserve('f32', tensor.shape);
     outputs.set(name, target);
     g.convert(tensor, { into: target });
   };
   record(g, input, output);
   const plan = g.plan();
-  block.allocate();
+  storage.allocate();
   const arena = new Arena(device);
   try {
     for (const [name, tensor] of sources) await write(device, tensor, Float32Array.from(inputs[name]?.data ?? []));
@@ -70,6 +70,6 @@ export async function runGraph(
     return results;
   } finally {
     arena.dispose();
-    block.dispose();
+    storage.dispose();
   }
 }

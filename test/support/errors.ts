@@ -1,7 +1,7 @@
 /** What errors of this package must look like. */
 
 import assert from 'node:assert/strict';
-import { SanaError, type SanaErrorCode } from '../../lib/errors.ts';
+import { SanaError, type SanaErrorCode } from '../../lib/base/errors.ts';
 
 /** For `assert.throws` and `assert.rejects`: a `SanaError` with this code, a hint, and a message with each of the parts. */
 export function sanaError(code: SanaErrorCode, ...parts: (string | RegExp)[]): (error: unknown) => true {

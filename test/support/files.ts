@@ -4,8 +4,8 @@ import { closeSync, fstatSync, mkdtempSync, openSync, readSync, rmSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { NativeFile } from '../../lib/native.ts';
-import { readTensors, type Tensor } from '../../lib/runtime/tensor-file.ts';
+import { readTensors, type Tensor } from '../../lib/checkpoint/tensor-file.ts';
+import type { NativeFile } from '../../lib/device/native.ts';
 
 export const fixture = (...parts: string[]): string =>
   fileURLToPath(new URL(join('../fixtures', ...parts), import.meta.url));

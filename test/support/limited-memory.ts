@@ -1,6 +1,6 @@
 /** A device with less memory than it has. */
 
-import { openDevice } from '../../lib/runtime/devices.ts';
+import { openDevice } from '../../lib/device/devices.ts';
 import { testDevice } from './device.ts';
 
 /** Lets the device that pipelines share believe that it has `bytes` beside its workspace; returns the way back. */

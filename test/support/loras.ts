@@ -1,7 +1,7 @@
 /** LoRA files for tests: the recorded adapters, and others written tensor by tensor. */
 
 import { join } from 'node:path';
-import { readTensors, type Tensor, writeSafetensors } from '../../lib/runtime/tensor-file.ts';
+import { readTensors, type Tensor, writeSafetensors } from '../../lib/checkpoint/tensor-file.ts';
 import { fixture, openFile } from './files.ts';
 
 export type LoraName = 'attn' | 'all';

@@ -1,6 +1,6 @@
 /** A file in memory, checked as strictly as one on a disk. */
 
-import type { NativeFile } from '../../lib/native.ts';
+import type { NativeFile } from '../../lib/device/native.ts';
 
 export function memoryFile(bytes: Uint8Array, path = 'file.pth'): NativeFile {
   return {

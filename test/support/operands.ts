@@ -1,7 +1,7 @@
 /** Operands of operators in tests: their shapes, the values they hold, and those values as bytes. */
 
 import assert from 'node:assert/strict';
-import type { DType, Layout } from '../../lib/native.ts';
+import type { DType, Layout } from '../../lib/device/native.ts';
 import { Random } from './random.ts';
 
 export type Activation = 'f32' | 'bf16' | 'f16';

@@ -9,7 +9,6 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type OperatorName, operatorSpec } from '../../lib/graph/operators.ts';
 import {
   addon,
   type CallDescription,
@@ -17,7 +16,8 @@ import {
   type NativeDevice,
   type NativeFile,
   type OperandDescription,
-} from '../../lib/native.ts';
+} from '../../lib/device/native.ts';
+import { type OperatorName, operatorSpec } from '../../lib/graph/operators.ts';
 import { assertClose, operatorTolerance, type Tolerance } from './golden.ts';
 import { type Activation, bytesOf, count, decode, encode, Maker, type Operand, rounded } from './operands.ts';
 

@@ -4,11 +4,11 @@ import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SanaError } from '../../lib/errors.ts';
+import { SanaError } from '../../lib/base/errors.ts';
+import { openDevice } from '../../lib/device/devices.ts';
+import { addon } from '../../lib/device/native.ts';
 import type { GenerateResult, LoadOptions } from '../../lib/index.ts';
-import { addon } from '../../lib/native.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
-import { openDevice } from '../../lib/runtime/devices.ts';
 import { testDevice } from './device.ts';
 import { fixture } from './files.ts';
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "cuda/machine.h"
+#include "cuda/machine/machine.h"
 
 namespace simt::selftest {
 

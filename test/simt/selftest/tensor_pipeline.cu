@@ -1,6 +1,6 @@
 // A pipeline of tensor copies and products, with one bug at a time, and the table of what finds it.
 
-#include "cuda/machine_hopper.h"
+#include "cuda/machine/hopper.h"
 #include "cuda/tensor_maps.h"
 #include "test/simt/selftest/cases.h"
 

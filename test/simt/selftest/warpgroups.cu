@@ -1,8 +1,8 @@
-// The instructions of cuda/machine_hopper.h against what the manual says of them, by plain loops.
+// The instructions of cuda/machine/hopper.h against what the manual says of them, by plain loops.
 
 #include <cstring>
 
-#include "cuda/machine_hopper.h"
+#include "cuda/machine/hopper.h"
 #include "cuda/tensor_maps.h"
 #include "test/simt/selftest/cases.h"
 

@@ -168,7 +168,7 @@ bool run_matrices_transposed(cudaStream_t stream) {
   return run_matrices(true, stream);
 }
 
-// c [16, 8] += a [16, K] b [K, 8], each lane's elements where cuda/machine.h says: K is 16, of i8 and f8 32.
+// c [16, 8] += a [16, K] b [K, 8], each lane's elements where cuda/machine/machine.h says: K is 16, of i8 and f8 32.
 template <class T>
 using Sum = std::conditional_t<std::is_same_v<T, int8_t>, int32_t, float>;
 template <class T>

@@ -1,0 +1,56 @@
+// What a kernel of any backend sees of a call: its operands with their addresses, its attributes. A CPU kernel reads
+// this header once per instruction set, so members are always inlined and nothing here is a std:: template.
+
+#pragma once
+
+#include <stdint.h>
+
+#include "core/backend.h"
+
+namespace sana {
+
+enum class DType : uint32_t { kF32, kBF16, kF16, kI32, kU8, kI8, kF8 };
+
+// An operand with its address. Absent operands have no data. Every translation unit compiles the members with its own
+// instruction set, so they must never be shared by the linker: always inlined.
+struct View {
+  void* data;
+  DType dtype;
+  uint32_t layout;
+  uint32_t rank;
+  int64_t shape[4];
+  int64_t pitch;  // elements between rows of the last dimension
+
+  [[gnu::always_inline]] explicit operator bool() const { return data != nullptr; }
+  [[gnu::always_inline]] int64_t columns() const { return shape[rank - 1]; }
+  [[gnu::always_inline]] int64_t rows() const {
+    int64_t n = 1;
+    for (uint32_t i = 0; i + 1 < rank; ++i) n *= shape[i];
+    return n;
+  }
+  template <class T>
+  [[gnu::always_inline]] T* as() const {
+    return static_cast<T*>(data);
+  }
+};
+
+// One call of an operator: operands and attributes in the order of its entry in core/ops.h, all contracts checked.
+struct Arguments {
+  View operands[kSanaMaxOperands];
+  double attributes[kSanaMaxAttributes];
+  const int64_t* list;
+  int64_t list_length;
+};
+
+[[gnu::always_inline]] inline View view(const SanaTensor& tensor, void* data) {
+  View view = {};
+  view.data = data;
+  view.dtype = static_cast<DType>(tensor.dtype);
+  view.layout = tensor.layout;
+  view.rank = tensor.rank;
+  for (int i = 0; i < kSanaMaxRank; ++i) view.shape[i] = tensor.shape[i];
+  view.pitch = tensor.pitch;
+  return view;
+}
+
+}  // namespace sana

@@ -1,0 +1,32 @@
+// The border of a backend: runs a body and turns what it throws into a failure, as nothing is thrown across the table.
+
+#pragma once
+
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "core/backend.h"
+#include "core/error.h"
+
+namespace sana {
+
+template <class Body>
+int attempt(SanaFailure* failure, Body&& body) noexcept {
+  try {
+    body();
+    return 0;
+  } catch (const Error& error) {
+    failure->code = error.code();
+    std::snprintf(failure->message, sizeof failure->message, "%s", error.what());
+  } catch (const std::bad_alloc&) {
+    failure->code = "ERR_SANA_MEMORY";
+    std::snprintf(failure->message, sizeof failure->message, "out of host memory");
+  } catch (const std::exception& error) {
+    failure->code = "ERR_SANA_DEVICE";
+    std::snprintf(failure->message, sizeof failure->message, "%s", error.what());
+  }
+  return 1;
+}
+
+}  // namespace sana

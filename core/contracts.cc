@@ -1,0 +1,421 @@
+#include "core/contracts.h"
+
+#include <cstring>
+#include <initializer_list>
+#include <string>
+
+#include "core/error.h"
+#include "core/tensor.h"
+
+namespace sana {
+namespace {
+
+// Limits that kernels rely on: their workspaces hold a row of channels, a head, or the scores of one query.
+constexpr int64_t kMostChannels = 16384;
+constexpr int64_t kMostHeadDim = 256;
+constexpr int64_t kMostKeys = 8192;  // of one sequence, and of a prefix
+constexpr int64_t kMostSide = 16384;
+constexpr int64_t kMostLinearSize = 1 << 20;
+constexpr int64_t kMostQuantizedInputs = 1 << 17;  // as many products of two i8 as an i32 holds; f8 needs no more
+constexpr int64_t kMostKernelSize = 15;
+
+// An operand by name. Absent ones are false.
+struct Operand {
+  const char* name;
+  const SanaTensor* tensor;
+
+  explicit operator bool() const { return tensor->rank != 0; }
+  uint32_t rank() const { return tensor->rank; }
+  int64_t operator[](int dimension) const { return tensor->shape[dimension]; }
+  int64_t rows() const { return sana::rows(*tensor); }
+  int64_t columns() const { return sana::columns(*tensor); }
+  uint32_t dtype() const { return tensor->dtype; }
+};
+
+class Contract {
+ public:
+  Contract(const OperatorSpec& spec, const SanaCall& call) : spec_(spec), call_(call) {}
+
+  Operand operator()(const char* name) const {
+    for (int i = 0; spec_.operands[i].name; ++i) {
+      if (std::strcmp(spec_.operands[i].name, name) == 0) return {name, &call_.operands[i]};
+    }
+    throw Error("ERR_SANA_PROGRAM", "%s has no operand %s", spec_.name, name);
+  }
+
+  double number(const char* name) const {
+    for (int i = 0; spec_.attributes[i].name; ++i) {
+      if (std::strcmp(spec_.attributes[i].name, name) == 0) return call_.attributes[i];
+    }
+    throw Error("ERR_SANA_PROGRAM", "%s has no attribute %s", spec_.name, name);
+  }
+  double number_from(const char* name, double least) const {
+    const double value = number(name);
+    SANA_CHECK(value >= least, "attribute `%s` must be at least %g, got %g", name, least, value);
+    return value;
+  }
+  int64_t integer(const char* name, int64_t least, int64_t most) const {
+    const double value = number(name);
+    SANA_CHECK(value >= double(least) && value <= double(most), "attribute `%s` must be from %lld to %lld, got %.17g",
+               name, static_cast<long long>(least), static_cast<long long>(most), value);
+    return static_cast<int64_t>(value);
+  }
+
+  // Fails with every operand's shape when `condition` does not hold.
+  void demand(bool condition, const char* what) const {
+    if (condition) return;
+    std::string given;
+    for (int i = 0; spec_.operands[i].name; ++i) {
+      if (call_.operands[i].rank == 0) continue;
+      given += (given.empty() ? "" : ", ") + std::string(spec_.operands[i].name) + " " + to_text(call_.operands[i]);
+    }
+    throw Error("ERR_SANA_PROGRAM", "%s; given %s", what, given.c_str());
+  }
+
+  void rank(Operand operand, uint32_t rank, const char* shape) const {
+    demand(operand.rank() == rank, (std::string(operand.name) + " must be " + shape).c_str());
+  }
+
+  // The operand, when present, must have exactly this shape.
+  void shape(Operand operand, std::initializer_list<int64_t> sizes) const {
+    if (!operand) return;
+    bool equal = operand.rank() == sizes.size();
+    std::string wanted;
+    int i = 0;
+    for (const int64_t size : sizes) {
+      equal = equal && operand[i] == size;
+      wanted += (i++ ? ", " : "") + std::to_string(size);
+    }
+    demand(equal, (std::string(operand.name) + " must be [" + wanted + "]").c_str());
+  }
+  void same_shape(Operand operand, Operand other) const {
+    if (!operand) return;
+    bool equal = operand.rank() == other.rank();
+    for (uint32_t i = 0; equal && i < operand.rank(); ++i) equal = operand[i] == other[i];
+    demand(equal, (std::string(operand.name) + " must have the shape of " + other.name).c_str());
+  }
+  void same_dtype(Operand operand, Operand other) const {
+    demand(!operand || operand.dtype() == other.dtype(),
+           (std::string(operand.name) + " must have the dtype of " + other.name).c_str());
+  }
+  void most(Operand operand, int64_t size, int64_t limit, const char* what) const {
+    if (size <= limit) return;
+    demand(false, (std::string(operand.name) + " may have at most " + std::to_string(limit) + " " + what).c_str());
+  }
+  // [B, H, W, C] with sides and channels that kernels can take.
+  void image(Operand operand) const {
+    rank(operand, 4, "[B, H, W, C]");
+    most(operand, operand[1], kMostSide, "rows");
+    most(operand, operand[2], kMostSide, "columns");
+    most(operand, operand[3], kMostChannels, "channels");
+  }
+
+  // The lengths of `sequences` sequences (any number when 0) that fill `tokens` tokens.
+  void lengths(int64_t sequences, int64_t tokens) const {
+    SANA_CHECK(sequences == 0 || call_.list_length == sequences, "attribute `lengths` must have %lld entries, got %u",
+               static_cast<long long>(sequences), call_.list_length);
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < call_.list_length; ++i) {
+      const int64_t length = call_.list[i];
+      SANA_CHECK(length >= 1 && length <= kMostKeys, "attribute `lengths` must hold 1 to %lld tokens each, got %lld",
+                 static_cast<long long>(kMostKeys), static_cast<long long>(length));
+      sum += length;
+    }
+    SANA_CHECK(sum == tokens, "attribute `lengths` must sum to %lld tokens, got %lld", static_cast<long long>(tokens),
+               static_cast<long long>(sum));
+  }
+
+ private:
+  const OperatorSpec& spec_;
+  const SanaCall& call_;
+};
+
+bool divides(int64_t divisor, int64_t number) {
+  return divisor > 0 && number % divisor == 0;
+}
+
+// -- one function per operator, in the order of ops.h -----------------------------------------------------------------
+
+// x [..., K], weight [N, K], bias [N], gate [B, N], residual and out [..., N or N/2]
+void linear(const Contract& c) {
+  const Operand x = c("x"), weight = c("weight"), bias = c("bias"), gate = c("gate"), residual = c("residual"),
+                out = c("out");
+  const bool gated = weight.tensor->layout == kSanaGatedLinear;
+  const int64_t n = weight[0];
+  c.demand(!gated || (!bias && !gate && !residual), "a gatedLinear weight takes neither bias, gate nor residual");
+  c.most(weight, n, kMostLinearSize, "rows");
+  c.most(weight, weight[1], kMostLinearSize, "columns");
+  c.demand(x.columns() == weight[1], "x must have the weight's columns");
+  if (is_quantized(weight.dtype())) {
+    c.demand(!gated, "a gatedLinear weight cannot be i8 or f8");
+    c.most(weight, weight[1], kMostQuantizedInputs, "columns of i8 or f8");
+  } else {
+    c.same_dtype(x, weight);
+  }
+  c.demand(out.columns() == (gated ? n / 2 : n),
+           "out must have a column per row of the weight, or per two of a gated one");
+  c.demand(out.rows() == x.rows(), "out must have the rows of x");
+  c.shape(bias, {n});
+  if (residual) {
+    c.demand(residual.columns() == out.columns() && residual.rows() == out.rows(),
+             "residual must have the shape of out");
+  }
+  c.same_dtype(residual, out);
+  if (gate) {
+    c.demand(gate.rank() == 2 && gate[1] == n && divides(gate[0], x.rows()),
+             "gate must be [B, N], N the weight's rows and B dividing the rows of x");
+  }
+  c.number_from("clip", 0);
+}
+
+// x [B, H, W, I], weight [O, kh, kw, I], bias [O], residual and out [B, ceil(H / stride), ceil(W / stride), O]
+void conv2d(const Contract& c) {
+  const Operand x = c("x"), weight = c("weight"), out = c("out");
+  const int64_t stride = c.integer("stride", 1, 2);
+  c.image(x);
+  c.most(weight, weight[0], kMostChannels, "output channels");
+  c.most(weight, weight[1], kMostKernelSize, "rows of a kernel");
+  c.most(weight, weight[2], kMostKernelSize, "columns of a kernel");
+  c.demand(weight[1] % 2 == 1 && weight[2] % 2 == 1, "weight must have odd kernels");
+  c.demand(weight[3] == x[3], "weight must take the channels of x");
+  c.same_dtype(x, weight);
+  c.shape(c("bias"), {weight[0]});
+  c.shape(out, {x[0], (x[1] + stride - 1) / stride, (x[2] + stride - 1) / stride, weight[0]});
+  c.same_shape(c("residual"), out);
+  c.same_dtype(c("residual"), out);
+}
+
+// x [B, H, W, I], weight [O, 3, 3, I], bias [O], residual and out [B, 2H, 2W, O]
+void upsample_conv2d(const Contract& c) {
+  const Operand x = c("x"), weight = c("weight"), out = c("out");
+  c.image(x);
+  c.image(out);
+  c.demand(weight[3] == x[3], "weight must take the channels of x");
+  c.same_dtype(x, weight);
+  c.shape(c("bias"), {weight[0]});
+  c.shape(out, {x[0], 2 * x[1], 2 * x[2], weight[0]});
+  c.same_shape(c("residual"), out);
+  c.same_dtype(c("residual"), out);
+}
+
+// x [B, H, W, 2F], weight [2F, 3, 3], bias [2F], out [B, H, W, F]
+void depthwise_conv_glu(const Contract& c) {
+  const Operand x = c("x");
+  c.image(x);
+  c.demand(x[3] % 2 == 0, "x must have an even number of channels");
+  c.shape(c("weight"), {x[3], 3, 3});
+  c.shape(c("bias"), {x[3]});
+  c.shape(c("out"), {x[0], x[1], x[2], x[3] / 2});
+}
+
+// x and out [B, H, W, C], depthwise [C, 5, 5], pointwise [C, D]
+void multi_scale_project(const Contract& c) {
+  const Operand x = c("x"), pointwise = c("pointwise");
+  c.image(x);
+  c.shape(c("depthwise"), {x[3], 5, 5});
+  c.demand(pointwise.rank() == 2 && pointwise[0] == x[3] && divides(pointwise[1], x[3]),
+           "pointwise must be [C, D], D dividing the C channels of x");
+  c.most(pointwise, pointwise[1], kMostHeadDim, "columns");
+  c.same_shape(c("out"), x);
+}
+
+// x and out [B, N, C], shift and scale [B, C]
+void layer_norm_modulate(const Contract& c) {
+  const Operand x = c("x");
+  c.rank(x, 3, "[B, N, C]");
+  c.most(x, x[2], kMostChannels, "channels");
+  c.shape(c("shift"), {x[0], x[2]});
+  c.shape(c("scale"), {x[0], x[2]});
+  c.same_shape(c("out"), x);
+  c.number_from("epsilon", 0);
+}
+
+// x, residual and out [..., C], weight and bias [C]
+void rms_norm(const Contract& c) {
+  const Operand x = c("x"), out = c("out");
+  c.most(x, x.columns(), kMostChannels, "channels");
+  c.shape(c("weight"), {x.columns()});
+  c.shape(c("bias"), {x.columns()});
+  c.same_shape(out, x);
+  c.same_shape(c("residual"), x);
+  c.same_dtype(c("residual"), out);
+  c.number_from("epsilon", 0);
+}
+
+// qkv [B, N, 3C], out [B, N, C]
+void linear_attention(const Contract& c) {
+  const Operand qkv = c("qkv");
+  c.rank(qkv, 3, "[B, N, 3C]");
+  c.demand(qkv[2] % 3 == 0, "qkv must have three times the channels of out");
+  const int64_t channels = qkv[2] / 3;
+  c.most(qkv, channels, kMostChannels, "channels of each third");
+  c.demand(divides(c.integer("headDim", 1, kMostHeadDim), channels), "headDim must divide a third of qkv's channels");
+  c.shape(c("out"), {qkv[0], qkv[1], channels});
+  c.number_from("epsilon", 0);
+}
+
+// q and out [B, N, C], k and v [T, C]
+void cross_attention(const Contract& c) {
+  const Operand q = c("q"), k = c("k"), v = c("v");
+  c.rank(q, 3, "[B, N, C]");
+  c.rank(k, 2, "[T, C]");
+  c.most(q, q[2], kMostChannels, "channels");
+  const int64_t heads = c.integer("heads", 1, kMostChannels);
+  c.demand(divides(heads, q[2]), "heads must divide the channels of q");
+  c.most(q, q[2] / heads, kMostHeadDim, "channels of a head");
+  c.shape(k, {k[0], q[2]});
+  c.shape(v, {k[0], q[2]});
+  c.same_dtype(k, q);
+  c.same_dtype(v, q);
+  c.same_shape(c("out"), q);
+  c.lengths(q[0], k[0]);
+}
+
+// qkv [T, (heads + 2 kvHeads) D], prefix [P, 2 kvHeads D], out [T, heads D]
+void causal_attention(const Contract& c) {
+  const Operand qkv = c("qkv"), prefix = c("prefix");
+  c.rank(qkv, 2, "[T, (heads + 2 kvHeads) D]");
+  const int64_t heads = c.integer("heads", 1, kMostChannels), kv_heads = c.integer("kvHeads", 1, kMostChannels);
+  c.demand(divides(kv_heads, heads), "kvHeads must divide heads");
+  c.demand(divides(heads + 2 * kv_heads, qkv[1]), "heads + 2 kvHeads must divide the columns of qkv");
+  const int64_t head_dim = qkv[1] / (heads + 2 * kv_heads);
+  c.most(qkv, head_dim, kMostHeadDim, "channels of a head");
+  c.most(qkv, heads * head_dim, kMostChannels, "channels of q");
+  if (prefix) {
+    c.rank(prefix, 2, "[P, 2 kvHeads D]");
+    c.most(prefix, prefix[0], kMostKeys, "rows");
+    c.shape(prefix, {prefix[0], 2 * kv_heads * head_dim});
+  }
+  c.same_dtype(prefix, qkv);
+  c.shape(c("out"), {qkv[0], heads * head_dim});
+  c.number_from("softcap", 0);
+  c.integer("window", 0, INT32_MAX);
+  c.lengths(0, qkv[0]);
+}
+
+// x and out [T, C], cos and sin [T, D/2]
+void rotary_embedding(const Contract& c) {
+  const Operand x = c("x"), cos = c("cos");
+  c.rank(x, 2, "[T, C]");
+  c.rank(cos, 2, "[T, D/2]");
+  c.most(x, x[1], kMostLinearSize, "channels");
+  c.most(cos, cos[1], kMostHeadDim / 2, "columns");
+  c.shape(cos, {x[0], cos[1]});
+  c.shape(c("sin"), {x[0], cos[1]});
+  c.demand(c.integer("heads", 1, kMostChannels) * 2 * cos[1] <= x[1],
+           "x must have room for `heads` heads of D channels");
+  c.same_shape(c("out"), x);
+}
+
+// timestep [B], out [B, C]
+void timestep_embedding(const Contract& c) {
+  const Operand timestep = c("timestep"), out = c("out");
+  c.rank(timestep, 1, "[B]");
+  c.rank(out, 2, "[B, C]");
+  c.shape(out, {timestep[0], out[1]});
+  c.demand(out[1] % 2 == 0, "out must have an even number of columns");
+  c.most(out, out[1], kMostChannels, "columns");
+}
+
+// table [R, C], embedding [B, rows * C], out [R, B, C]
+void modulation(const Contract& c) {
+  const Operand table = c("table"), embedding = c("embedding");
+  c.rank(table, 2, "[R, C]");
+  c.rank(embedding, 2, "[B, rows C]");
+  c.demand(divides(table[1], embedding[1]), "embedding must have a multiple of table's columns");
+  c.shape(c("out"), {table[0], embedding[0], table[1]});
+}
+
+void activation(const Contract& c) {
+  c.same_shape(c("out"), c("x"));
+}
+
+// x [A, ..., C], out [repeat * A, ..., C]
+void convert(const Contract& c) {
+  const Operand x = c("x"), out = c("out");
+  const int64_t repeat = c.integer("repeat", 1, 65536);
+  c.demand(out.rank() == x.rank(), "out must have as many dimensions as x");
+  c.demand(x.rank() > 1 || repeat == 1, "x must have rows to repeat");
+  bool equal = out[0] == repeat * x[0];
+  for (uint32_t i = 1; i < x.rank(); ++i) equal = equal && out[i] == x[i];
+  c.demand(equal, "out must be x with its first dimension times `repeat`");
+}
+
+// x [B, R, C], out [B, C, R]
+void transpose(const Contract& c) {
+  const Operand x = c("x");
+  c.rank(x, 3, "[B, R, C]");
+  c.shape(c("out"), {x[0], x[2], x[1]});
+}
+
+// x [B, H, W, I], residual and out [B, f H, f W, O], f f O a multiple of I
+void pixel_shuffle(const Contract& c) {
+  const Operand x = c("x"), out = c("out");
+  const int64_t f = c.integer("factor", 1, 2);
+  c.image(x);
+  c.image(out);
+  c.shape(out, {x[0], f * x[1], f * x[2], out[3]});
+  c.demand(divides(x[3], f * f * out[3]), "factor^2 times out's channels must be a multiple of x's");
+  c.same_shape(c("residual"), out);
+  c.same_dtype(c("residual"), out);
+}
+
+// x [B, f H, f W, I], residual and out [B, H, W, O], f f I a multiple of O
+void pixel_unshuffle(const Contract& c) {
+  const Operand x = c("x"), out = c("out");
+  const int64_t f = c.integer("factor", 1, 2);
+  c.image(x);
+  c.image(out);
+  c.shape(x, {out[0], f * out[1], f * out[2], x[3]});
+  c.demand(divides(out[3], f * f * x[3]), "factor^2 times x's channels must be a multiple of out's");
+  c.same_shape(c("residual"), out);
+  c.same_dtype(c("residual"), out);
+}
+
+// velocity [B or 2B, ...], latents and previous [B, ...], coefficients [6]
+void solver_step(const Contract& c) {
+  const Operand velocity = c("velocity"), latents = c("latents");
+  c.shape(c("coefficients"), {7});
+  c.same_shape(c("previous"), latents);
+  bool equal = velocity.rank() == latents.rank() && velocity[0] % latents[0] == 0 && velocity[0] / latents[0] <= 3;
+  for (uint32_t i = 1; equal && i < latents.rank(); ++i) equal = velocity[i] == latents[i];
+  c.demand(equal, "velocity must have the shape of latents, or twice or three times its batch");
+}
+
+// x [B, h, w, C], out [B, H, W, C]
+void resize_crop(const Contract& c) {
+  const Operand x = c("x"), out = c("out");
+  c.image(x);
+  c.image(out);
+  c.shape(out, {x[0], out[1], out[2], x[3]});
+  c.demand(out[1] <= c.integer("resizedHeight", 1, kMostSide) && out[2] <= c.integer("resizedWidth", 1, kMostSide),
+           "out must not be larger than the resized image it is cut from");
+}
+
+// x and out [B, H, W, 3]
+void to_rgb8(const Contract& c) {
+  const Operand x = c("x");
+  c.image(x);
+  c.demand(x[3] == 3, "x must have 3 channels");
+  c.same_shape(c("out"), x);
+}
+
+void count_non_finite(const Contract& c) {
+  c.shape(c("out"), {1});
+}
+
+constexpr void (*kContracts[])(const Contract&) = {
+    linear,      conv2d,           upsample_conv2d, depthwise_conv_glu, multi_scale_project, layer_norm_modulate,
+    rms_norm,    linear_attention, cross_attention, causal_attention,   rotary_embedding,    timestep_embedding,
+    modulation,  activation,       convert,         transpose,          pixel_shuffle,       pixel_unshuffle,
+    solver_step, resize_crop,      to_rgb8,         count_non_finite,
+};
+static_assert(sizeof kContracts / sizeof *kContracts == kOperatorCount, "one contract per operator of ops.h");
+
+}  // namespace
+
+void check_contract(const OperatorSpec& spec, const SanaCall& call) {
+  kContracts[call.op](Contract(spec, call));
+}
+
+}  // namespace sana

@@ -1,0 +1,101 @@
+// What the native side knows of a device, without JavaScript: the open device, its memory, its programs. All are owned
+// through shared pointers, so that queued work keeps what it uses and the last user frees it, on whatever thread.
+
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <set>
+#include <span>
+#include <vector>
+
+#include "core/backend.h"
+
+namespace sana {
+
+class Resource;
+
+// Turns a backend's failure into an exception.
+void check(int status, const SanaFailure& failure);
+
+class Device {
+ public:
+  Device(const SanaBackend&, uint32_t index, const SanaDeviceOptions&);
+  ~Device();
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  const SanaBackend& backend() const { return backend_; }
+  SanaDevice* handle() const { return handle_; }
+  uint32_t index() const { return index_; }
+  SanaDeviceInfo describe() const;
+
+  // The ledger: what the device holds for itself and every memory alive on it.
+  uint64_t bytes() const { return bytes_; }
+  uint64_t peak_bytes() const { return peak_bytes_; }
+  void reset_peak() { peak_bytes_ = bytes_.load(); }
+  void enter(uint64_t bytes);
+  void leave(uint64_t bytes) { bytes_ -= bytes; }
+
+  // What JavaScript holds on this device; for its thread only.
+  std::set<Resource*> resources;
+
+ private:
+  const SanaBackend& backend_;
+  const uint32_t index_;
+  SanaDevice* handle_ = nullptr;
+  std::atomic<uint64_t> bytes_{0}, peak_bytes_{0};
+};
+
+class Memory {
+ public:
+  Memory(std::shared_ptr<Device>, uint64_t bytes);  // zero-filled; ERR_SANA_MEMORY when there is not enough
+  ~Memory();
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  const Device& device() const { return *device_; }
+  SanaMemory* handle() const { return handle_; }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  const std::shared_ptr<Device> device_;
+  const uint64_t bytes_;
+  SanaMemory* handle_ = nullptr;
+};
+
+class CompiledProgram {
+ public:
+  // The calls have been validated. `memories` are buffers 1.. of the program.
+  CompiledProgram(std::shared_ptr<Device>, std::span<const SanaCall> calls, std::span<const std::shared_ptr<Memory>>);
+  ~CompiledProgram();
+  CompiledProgram(const CompiledProgram&) = delete;
+  CompiledProgram& operator=(const CompiledProgram&) = delete;
+
+  SanaProgram* handle() const { return handle_; }
+
+ private:
+  const std::shared_ptr<Device> device_;
+  SanaProgram* handle_ = nullptr;
+};
+
+// Something that JavaScript holds on a device: it lets go of the device when it is disposed, at the latest with it. For
+// the JavaScript thread only; queued work holds the Memory or CompiledProgram behind it.
+class Resource {
+ public:
+  explicit Resource(std::shared_ptr<Device> device) : device_(std::move(device)) { device_->resources.insert(this); }
+  Resource(const Resource&) = delete;
+  Resource& operator=(const Resource&) = delete;
+
+  bool on(const Device& device) const { return device_.get() == &device; }
+  void dispose();  // idempotent; every destructor calls it
+
+ protected:
+  ~Resource();
+  virtual void release() = 0;
+
+ private:
+  std::shared_ptr<Device> device_;
+};
+
+}  // namespace sana

@@ -1,0 +1,38 @@
+/**
+ * Where this package lies, and its version. The addon, the built-in model and the threads are files of it, so that it
+ * cannot become part of a bundle: the entry points import this file before all others, to say so first.
+ */
+
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { SanaError } from './errors.ts';
+
+function locate(url: string | undefined): { packageRoot: string; version: string } {
+  try {
+    const packageRoot = dirname(dirname(dirname(fileURLToPath(url ?? '')))); // bundlers leave CommonJS without a URL
+    const { name, version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'));
+    if (name === 'sana-native') return { packageRoot: unpacked(packageRoot), version };
+  } catch {
+    // said below
+  }
+  throw new SanaError(
+    'ERR_SANA_ADDON',
+    'sana-native was made part of a bundle, away from its addon, its built-in model and the code of its threads',
+    {
+      hint: 'Keep it external, and installed: `--external:sana-native` for esbuild, `serverExternalPackages` for Next.',
+    },
+  );
+}
+
+/**
+ * A folder in an Electron application's archive, as native code sees it: what is in `app.asar` only JavaScript can read,
+ * and what was unpacked lies in `app.asar.unpacked`.
+ */
+export function unpacked(folder: string): string {
+  const beside = folder.replace(/\.asar(?=[\\/])/, '.asar.unpacked');
+  return existsSync(beside) ? beside : folder;
+}
+
+/** `packageRoot`: this file lies two folders below it, in lib/ as in dist/. */
+export const { packageRoot, version } = locate(import.meta.url);

@@ -1,0 +1,34 @@
+/** Where the binaries of this package may be. */
+
+import { existsSync, readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { arch, platform } from 'node:os';
+import { join } from 'node:path';
+import { packageRoot } from '../../base/package.ts';
+
+const require = createRequire(import.meta.url);
+
+/** Binaries that came with the package: the addon, and a library for each CUDA version. */
+export const prebuiltFolder = join(packageRoot, 'prebuilds', `${platform()}-${arch()}`);
+
+/** Binaries that were built here, which nobody does without wanting them: they come first. */
+export const builtFolder = join(packageRoot, 'build', 'Release');
+
+/** The addon's files in the order in which they are tried. SANA_NATIVE_ADDON names the only one. */
+export function addonCandidates(): string[] {
+  const given = process.env.SANA_NATIVE_ADDON;
+  if (given) return [given];
+  const found: string[] = [];
+  try {
+    // What is built here, else what is prebuilt for this platform, libc and version of Node.
+    found.push((require('node-gyp-build') as { path(root: string): string }).path(packageRoot));
+  } catch {
+    return []; // there is none
+  }
+  // Where what is built here fails, what came with the package may work.
+  if (existsSync(prebuiltFolder)) {
+    const prebuilt = readdirSync(prebuiltFolder).filter((name) => name.endsWith('.node'));
+    found.push(...prebuilt.map((name) => join(prebuiltFolder, name)));
+  }
+  return [...new Set(found)];
+}

@@ -1,0 +1,156 @@
+/** Devices: which there are, which one is taken, and what it can hold. */
+
+import { basename } from 'node:path';
+import { argumentError, SanaError } from '../base/errors.ts';
+import { addon, type DType, type NativeDevice, type NativeDeviceInfo, nativeLibraries } from './native.ts';
+
+/** A device this machine has. */
+export interface DeviceInfo {
+  /** What `fromPretrained`'s `device` takes: `cpu`, `cuda:0`. */
+  readonly id: string;
+  readonly name: string;
+  /** The code path that runs there: `avx512-bf16`, `avx512`, `avx2`, `portable`, `sm_90`. */
+  readonly path: string;
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+  /** Threads or multiprocessors. */
+  readonly units: number;
+  /** What `dtype: 'auto'` means there. */
+  readonly dtype: 'float32' | 'bfloat16';
+  /** Why the device cannot be used; absent when it can. */
+  readonly problem?: string;
+}
+
+/** A library with the kernels of one CUDA version. */
+export interface LibraryInfo {
+  readonly file: string;
+  /** The CUDA version it was built with, `13.0`; absent where it could not be opened. */
+  readonly cuda?: string;
+  /** Why it is not used: not there, no driver, a driver that is too old; absent for the one that is. */
+  readonly problem?: string;
+}
+
+/** The CUDA libraries that were looked for, in order. SANA_NATIVE_CUDA chooses: `off`, `13`, `12`, or a library's path. */
+export function listLibraries(): LibraryInfo[] {
+  return nativeLibraries().map(({ file, problem, toolkit }) => ({
+    file,
+    ...(toolkit > 0 && { cuda: `${Math.floor(toolkit / 1000)}.${(toolkit % 1000) / 10}` }),
+    ...(problem !== '' && { problem }),
+  }));
+}
+
+/** The devices of this machine, the CPU last. */
+export function listDevices(): DeviceInfo[] {
+  return addon()
+    .listDevices()
+    .map(publicInfo)
+    .sort((a, b) => Number(a.id === 'cpu') - Number(b.id === 'cpu'));
+}
+
+function publicInfo(info: NativeDeviceInfo): DeviceInfo {
+  const { backend, index, name, path, totalBytes, freeBytes, units, problem } = info;
+  const id = backend === 'cpu' ? 'cpu' : `${backend}:${index}`;
+  const dtype = defaultDtype(info) === 'f32' ? 'float32' : 'bfloat16';
+  return { id, name, path, totalBytes, freeBytes, units, dtype, ...(problem !== '' && { problem }) };
+}
+
+/** A device in use. Pipelines that ask for the same one share it, and with it its threads. */
+export class DeviceLease {
+  readonly id: string;
+  readonly native: NativeDevice;
+  /** What the device holds for its kernels as long as it is open, beside every buffer. */
+  readonly workspaceBytes: number;
+  readonly #key: string;
+  #released = false;
+
+  constructor(id: string, key: string, { native, workspaceBytes }: OpenDevice) {
+    this.id = id;
+    this.#key = key;
+    this.native = native;
+    this.workspaceBytes = workspaceBytes;
+  }
+
+  /** Bytes of the device that are free now. */
+  freeBytes(): number {
+    return this.native.info.freeBytes;
+  }
+
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    const shared = open.get(this.#key);
+    if (shared === undefined || --shared.users > 0) return;
+    open.delete(this.#key);
+    shared.native.dispose();
+  }
+}
+
+interface OpenDevice {
+  readonly native: NativeDevice;
+  readonly workspaceBytes: number;
+  users: number;
+}
+
+const open = new Map<string, OpenDevice>();
+
+/**
+ * Opens a device: `auto` takes the first GPU that can be used, else the CPU.
+ * @throws SanaError ERR_SANA_DEVICE naming the devices there are, and why there is no GPU among them.
+ */
+export function openDevice(device: string, threads?: number): DeviceLease {
+  if (!/^(auto|cpu|cuda(:\d+)?)$/.test(device)) {
+    throw argumentError('device', "'auto', 'cpu', 'cuda' or 'cuda:<index>'", device);
+  }
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {
+    throw argumentError('threads', 'an integer from 1 to 1024', threads);
+  }
+  const devices = listDevices();
+  const wanted = device === 'cuda' ? 'cuda:0' : device;
+  const usable = devices.filter(({ problem }) => problem === undefined);
+  const found = device === 'auto' ? usable[0] : devices.find(({ id }) => id === wanted);
+  if (found === undefined || found.problem !== undefined) {
+    const what =
+      found === undefined
+        ? `There is no device '${wanted}' on this machine`
+        : `The device '${wanted}' (${found.name}) cannot be used: ${found.problem}`;
+    const others = `Use one of: ${usable.map(({ id, name }) => `${id} (${name})`).join(', ')}.`;
+    throw new SanaError('ERR_SANA_DEVICE', what, { hint: [others, ...whyNoGpu()].join(' ') });
+  }
+  const [backend = 'cpu', index = '0'] = found.id.split(':');
+  const path = backend === 'cpu' ? process.env.SANA_NATIVE_CPU_PATH : process.env.SANA_NATIVE_CUDA_PATH;
+  const key = [found.id, threads ?? 0, path ?? ''].join(' ');
+  let shared = open.get(key);
+  if (shared === undefined) {
+    const native = addon().openDevice({ backend, index: Number(index), threads: threads ?? 0 });
+    shared = { native, workspaceBytes: native.memory().bytes, users: 0 }; // nothing else is allocated yet
+    open.set(key, shared);
+  }
+  shared.users++;
+  return new DeviceLease(found.id, key, shared);
+}
+
+/** What keeps each CUDA library from being used, when none is. */
+function whyNoGpu(): string[] {
+  const libraries = listLibraries();
+  if (libraries.some(({ problem }) => problem === undefined)) return [];
+  return libraries.map(({ file, problem }) => `${basename(file)}: ${problem}.`);
+}
+
+/** The dtype that `auto` means on a device: bf16 where it computes that natively, else f32. */
+export function defaultDtype({ backend, path }: Pick<NativeDeviceInfo, 'backend' | 'path'>): 'f32' | 'bf16' {
+  return backend !== 'cpu' || path === 'avx512-bf16' ? 'bf16' : 'f32';
+}
+
+/**
+ * Why a device has no products with matrices of this dtype, as its backend says what it packs; undefined where it has.
+ * ERR_SANA_DEVICE tells of the device, ERR_SANA_PROGRAM of a backend that knows no such matrices.
+ */
+export function refusalOfMatrices(device: NativeDevice, dtype: DType): SanaError | undefined {
+  try {
+    device.tensorBytes(dtype, 'linear', [1, 1]);
+    return undefined;
+  } catch (error) {
+    if (error instanceof SanaError && /^ERR_SANA_(DEVICE|PROGRAM)$/.test(error.code)) return error;
+    throw error;
+  }
+}

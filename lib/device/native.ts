@@ -1,0 +1,190 @@
+/**
+ * The typed door to the addon: the one file that names its functions. Everything else goes through lib/device/.
+ *
+ * All work on a device is queued and done in order by the device's own executor thread; promises settle on the
+ * JavaScript thread. Errors carry a `code` (`ERR_SANA_*`) and are turned into `SanaError` by lib/base/errors.ts: functions
+ * that return a promise reject, the others throw.
+ */
+
+import { createRequire } from 'node:module';
+import { nativeError } from '../base/errors.ts';
+import { addonCandidates } from './addon/candidates.ts';
+import { cudaLibraries, type NativeLibrary } from './addon/cuda-libraries.ts';
+import { type FailedCandidate, loadError, reasonOf } from './addon/load-error.ts';
+
+export type DType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u8' | 'i8' | 'f8';
+export type Layout = 'dense' | 'linear' | 'gatedLinear' | 'conv2d' | 'upsampleConv2d' | 'depthwise';
+
+export interface NativeDeviceInfo {
+  readonly backend: string; // 'cpu' | 'cuda'
+  readonly index: number;
+  readonly name: string;
+  readonly path: string; // 'avx512-bf16', 'avx512', 'avx2', 'portable', 'sm_90', ...
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+  readonly units: number; // threads or multiprocessors
+  readonly problem: string; // empty, or why the device cannot be used
+}
+
+/** An operand of a program: where it is and what it holds. `buffer` indexes `ProgramDescription.buffers`; -1 is the arena. */
+export interface OperandDescription {
+  readonly buffer: number;
+  readonly offset: number; // bytes
+  readonly dtype: DType;
+  readonly layout: Layout;
+  readonly shape: readonly number[];
+  readonly pitch: number; // elements between rows of the last dimension
+}
+
+export interface CallDescription {
+  readonly op: string;
+  readonly operands: Readonly<Record<string, OperandDescription>>; // by the names of the operator table; absent: left out
+  readonly attributes: Readonly<Record<string, number | string | readonly number[]>>;
+}
+
+export interface ProgramDescription {
+  readonly calls: readonly CallDescription[];
+  readonly buffers: readonly NativeBuffer[];
+  readonly arenaBytes: number;
+}
+
+/** Device memory, zero-filled when allocated. Used after `dispose()`: ERR_SANA_DISPOSED. */
+export interface NativeBuffer {
+  readonly bytes: number;
+  dispose(): void; // idempotent; memory goes back once queued work that uses it is done
+}
+
+/** A regular file opened for reading; every read is checked against the size found when it was opened. */
+export interface NativeFile {
+  readonly path: string;
+  readonly bytes: number;
+  read(offset: number, bytes: number): Promise<ArrayBuffer>;
+  close(): void;
+}
+
+/** Rows of a checkpoint tensor in a file. */
+export interface PackRequest extends PackTarget {
+  readonly file: NativeFile;
+  readonly fileOffset: number; // bytes
+  readonly fileDtype: DType; // f32, bf16 or f16
+}
+
+/** Rows in host memory, copied before `pack` returns. */
+export interface PackDataRequest extends PackTarget {
+  readonly data: Uint8Array; // exactly the bytes of the rows
+  readonly dataDtype: DType; // f32, bf16 or f16
+}
+
+interface PackTarget {
+  readonly rows: number; // rows of the checkpoint tensor (its first dimension)
+  readonly rowElements: number; // elements of each
+  readonly buffer: NativeBuffer;
+  readonly target: Omit<OperandDescription, 'buffer'>; // the tensor inside `buffer` that receives them
+  readonly firstRow: number; // the row of `target` that the first one becomes
+}
+
+export interface GatherRequest {
+  readonly file: NativeFile;
+  readonly fileOffset: number;
+  readonly fileDtype: DType;
+  readonly fileRows: number;
+  readonly rowElements: number;
+  readonly rows: readonly number[]; // indices into the file's rows, in the order wanted
+  readonly buffer: NativeBuffer;
+  readonly target: Omit<OperandDescription, 'buffer'>; // dense [rows.length, rowElements]
+}
+
+export interface NativeRun {
+  readonly promise: Promise<Float64Array | undefined>; // milliseconds per call when profiled
+  cancel(): void; // stops soon: the promise rejects with ERR_SANA_CANCELLED, what the program writes is undefined
+}
+
+export interface NativeProgram {
+  readonly arenaBytes: number;
+  dispose(): void;
+}
+
+export interface NativeDevice {
+  readonly info: NativeDeviceInfo;
+  /** Bytes of the buffers alive on this device now and of its kernels' workspaces, and the most there have been. */
+  memory(): { bytes: number; peakBytes: number };
+  resetPeak(): void;
+  allocate(bytes: number): NativeBuffer; // ERR_SANA_MEMORY when there is not enough
+  tensorBytes(dtype: DType, layout: Layout, shape: readonly number[]): number;
+  write(buffer: NativeBuffer, offset: number, data: Uint8Array): Promise<void>; // data is copied before this returns
+  read(buffer: NativeBuffer, offset: number, bytes: number): Promise<ArrayBuffer>;
+  /** Reads rows of a checkpoint tensor and packs them; resolves to the number of NaN and infinite elements met. */
+  pack(request: PackRequest | PackDataRequest): Promise<number>;
+  /** Reads the chosen rows of a checkpoint tensor into a dense tensor. */
+  gather(request: GatherRequest): Promise<void>;
+  createProgram(description: ProgramDescription): NativeProgram; // ERR_SANA_PROGRAM names the call and what is wrong
+  run(program: NativeProgram, arena: NativeBuffer | null, options?: { profile?: boolean }): NativeRun;
+  /** What the device does at most, measured for a few tenths of a second: the floor under every time. */
+  ceilings(): Promise<{ f32Flops: number; bf16Flops: number; i8Flops: number; bytesPerSecond: number }>;
+  dispose(): void; // cancels, waits for nothing; queued work rejects with ERR_SANA_DISPOSED
+}
+
+export interface OperatorTableEntry {
+  readonly name: string;
+  readonly operands: readonly { name: string; role: string; dtypes: readonly DType[]; layout: string }[];
+  readonly attributes: readonly { name: string; kind: string }[];
+  readonly inPlace: readonly string[];
+}
+
+export interface Addon {
+  /** Errors are made by this function from here on. */
+  makeErrorsWith(makeError: (code: string, message: string) => Error): void;
+  readonly operators: readonly OperatorTableEntry[];
+  /** Opens libraries in order until one can be used. Once a process: later calls give what the first one found. */
+  openLibraries(files: readonly string[]): NativeLibrary[];
+  listDevices(): NativeDeviceInfo[];
+  openDevice(options: { backend: string; index: number; threads: number; path?: string }): NativeDevice;
+  openFile(path: string): NativeFile; // ERR_SANA_FILE: not there, not a regular file, not readable
+}
+
+const require = createRequire(import.meta.url);
+
+let loaded: { readonly addon: Addon; readonly file: string; readonly libraries: readonly NativeLibrary[] } | undefined;
+
+/**
+ * Loads the addon once: what was built here, else the prebuilt binary. SANA_NATIVE_ADDON names another file. The CUDA
+ * libraries are opened with it, after a child process has opened them without harm: see lib/device/addon/.
+ *
+ * @throws SanaError ERR_SANA_ADDON that lists what was tried, why each failed, and what to do.
+ */
+export function addon(): Addon {
+  return load().addon;
+}
+
+/** The file that the addon was loaded from. */
+export function addonFile(): string {
+  return load().file;
+}
+
+/** Every CUDA library that was looked for, in order. */
+export function nativeLibraries(): readonly NativeLibrary[] {
+  return load().libraries;
+}
+
+function load(): NonNullable<typeof loaded> {
+  if (loaded !== undefined) return loaded;
+  const failed: FailedCandidate[] = [];
+  let cause: unknown;
+  for (const file of addonCandidates()) {
+    try {
+      const native = require(file) as Addon;
+      native.makeErrorsWith(nativeError);
+      const wanted = cudaLibraries(file);
+      const opened = native.openLibraries(
+        wanted.filter(({ problem }) => problem === '').map((library) => library.file),
+      );
+      const libraries = wanted.map((library) => opened.find((other) => other.file === library.file) ?? library);
+      loaded = { addon: native, file, libraries };
+      return loaded;
+    } catch (error) {
+      cause ??= error;
+      failed.push({ file, reason: reasonOf(error, file) });
+    }
+  }
+  throw loadError(failed, cause);
+}

@@ -1,0 +1,13 @@
+/** One operator of a graph, as it was recorded. */
+
+import type { Attributes, OperatorName } from './operators.ts';
+import type { Tensor } from './tensor.ts';
+
+/** One recorded operator. */
+export interface Call {
+  readonly op: OperatorName;
+  readonly operands: Readonly<Record<string, Tensor>>;
+  readonly attributes: Attributes;
+  /** The part of the model that recorded it, for `explain` and error messages: `block 3 / attn1`. */
+  readonly scope: string;
+}

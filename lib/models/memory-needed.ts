@@ -1,0 +1,14 @@
+/** GB that the models of these repositories need for a picture of their size, by dtype and `offload`. */
+export interface ReleasedMemory {
+  readonly repositories: readonly string[];
+  /** Pixels of a side. */
+  readonly size: number;
+  readonly int8: Needed;
+  readonly bfloat16: Needed;
+  readonly float32: Needed;
+}
+
+export interface Needed {
+  readonly none: number;
+  readonly sequential: number;
+}

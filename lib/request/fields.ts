@@ -1,0 +1,124 @@
+/** Checks of single fields of an options object. Each throws an `ERR_SANA_ARGUMENT` that names the field. */
+
+import { editDistance } from '../base/edit-distance.ts';
+import { argumentError, SanaError } from '../base/errors.ts';
+
+/** What callers of other tools type, letters only, and the field it is here. */
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  steps: 'numInferenceSteps',
+  cfg: 'guidanceScale',
+  cfgscale: 'guidanceScale',
+  sampler: 'scheduler',
+  generator: 'seed',
+  numimages: 'numImagesPerPrompt',
+  batchsize: 'numImagesPerPrompt',
+  callback: 'onStep',
+  progress: 'onProgress',
+};
+
+/**
+ * Throws when `value` is not a plain options object, or has a key that is neither in `known` nor undefined.
+ * `unavailable` says of names that exist elsewhere what it is that is not done here.
+ */
+export function checkKeys(
+  what: string,
+  value: unknown,
+  known: readonly string[],
+  unavailable: Readonly<Record<string, string>>,
+): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw argumentError(what, 'an object', value);
+  }
+  for (const [key, given] of Object.entries(value)) {
+    if (given === undefined || known.includes(key)) continue;
+    if (Object.hasOwn(unavailable, key)) {
+      throw new SanaError('ERR_SANA_ARGUMENT', `\`${key}\` cannot be used here: ${unavailable[key]}`, {
+        hint: `Leave \`${key}\` out.`,
+      });
+    }
+    const meant = nearest(key, known);
+    throw new SanaError('ERR_SANA_ARGUMENT', `The ${what} has an unknown key, \`${key.slice(0, 60)}\``, {
+      hint: meant === undefined ? `Known keys: ${known.join(', ')}.` : `Did you mean \`${meant}\`?`,
+    });
+  }
+}
+
+export function checkInteger(name: string, value: unknown, min: number, max: number): number {
+  if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
+    throw argumentError(name, `an integer from ${min} to ${max}`, value);
+  }
+  return value as number;
+}
+
+/** A number that is finite in float32 too, which is what the devices compute in. */
+export function checkFinite(name: string, value: unknown): number {
+  if (typeof value !== 'number' || !Number.isFinite(Math.fround(value))) {
+    throw argumentError(name, 'a finite number', value);
+  }
+  return value;
+}
+
+export function checkBoolean(name: string, value: unknown): boolean {
+  if (typeof value !== 'boolean') throw argumentError(name, 'true or false', value);
+  return value;
+}
+
+export function checkChoice<T extends string>(name: string, value: unknown, choices: readonly T[]): T {
+  const choice = choices.find((candidate) => candidate === value);
+  if (choice === undefined) {
+    throw argumentError(name, choices.map((candidate) => `'${candidate}'`).join(' or '), value);
+  }
+  return choice;
+}
+
+export function checkFunction<F>(name: string, value: F): F {
+  if (typeof value !== 'function') throw argumentError(name, 'a function', value);
+  return value;
+}
+
+export function checkSignal(name: string, value: unknown): AbortSignal {
+  if (!(value instanceof AbortSignal)) throw argumentError(name, 'an AbortSignal', value);
+  return value;
+}
+
+/** The longest text taken, in UTF-16 units; the token limit cuts far below it. */
+export const MAX_TEXT_LENGTH = 100_000;
+
+/** A text that has an encoding: a string without halves of surrogate pairs, not absurdly long. */
+export function checkText(name: string, value: unknown): string {
+  if (typeof value !== 'string') throw argumentError(name, 'a string', value);
+  if (value.length > MAX_TEXT_LENGTH) {
+    throw argumentError(name, `a string of at most ${MAX_TEXT_LENGTH} characters`, value, 'Shorten it.');
+  }
+  // With the u flag, a surrogate that has its other half does not match.
+  if (/\p{Surrogate}/u.test(value)) {
+    throw new SanaError('ERR_SANA_ARGUMENT', `Expected \`${name}\` to be well-formed text, got half a surrogate pair`, {
+      hint: 'The string was probably cut in the middle of a character: cut it between code points.',
+    });
+  }
+  return value;
+}
+
+/** A list without holes, of `min` to `max` elements. */
+export function checkList(name: string, value: unknown, min: number, max: number): readonly unknown[] {
+  if (!Array.isArray(value) || value.length < min || value.length > max) {
+    throw argumentError(name, `a list of ${min} to ${max}`, value);
+  }
+  return Array.from(value);
+}
+
+/** The known name closest to what was typed: other spelling, a known alias, a part of it, or a typo. */
+function nearest(typed: string, known: readonly string[]): string | undefined {
+  const letters = (name: string) => name.toLowerCase().replaceAll(/[^a-z0-9]/g, '');
+  const wanted = letters(typed.slice(0, 60));
+  const alias = Object.hasOwn(OTHER_NAMES, wanted) ? OTHER_NAMES[wanted] : undefined;
+  if (alias !== undefined && known.includes(alias)) return alias;
+  if (wanted.length < 3) return undefined;
+  const ranked = known
+    .map((name) => ({ name, distance: editDistance(wanted, letters(name)) }))
+    .sort((a, b) => a.distance - b.distance);
+  const allowed = Math.floor(wanted.length / 3);
+  return (
+    ranked.find(({ distance }) => distance <= allowed)?.name ?? known.find((name) => letters(name).includes(wanted))
+  );
+}
