@@ -200,9 +200,9 @@ class Planner {
       return [weightBytes, decoder.weightBytes, encoder.weightBytes].map(gigabytes);
     };
     const [bf16, f32] = [held('bf16'), held('f32')];
-    const names = ['text encoder, without its table of tokens', "autoencoder's decoder", "autoencoder's encoder"];
+    const names = ['text encoder, without the token embeddings', "autoencoder's decoder", "autoencoder's encoder"];
     const rows = names.map((name, i) => [name, bf16[i] ?? '', f32[i] ?? '']);
-    return table(['of every repository', 'bf16', 'f32'], rows);
+    return table(['in every repository', 'bf16', 'f32'], rows);
   }
 }
 
