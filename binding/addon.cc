@@ -11,8 +11,8 @@
 #include "binding/instance.h"
 #include "binding/javascript.h"
 #include "binding/program.h"
+#include "core/generated/operators.h"
 #include "core/libraries.h"
-#include "core/ops.h"
 
 namespace sana {
 namespace {
@@ -83,14 +83,9 @@ Napi::Array split(Napi::Env env, const char* names) {
 }
 
 Napi::Array dtype_names(Napi::Env env, uint32_t mask) {
-  constexpr struct {
-    uint32_t bit;
-    SanaDType dtype;
-  } kNames[] = {{kDTypeF32, kSanaF32}, {kDTypeBF16, kSanaBF16}, {kDTypeF16, kSanaF16}, {kDTypeI32, kSanaI32},
-                {kDTypeU8, kSanaU8},   {kDTypeI8, kSanaI8},     {kDTypeF8, kSanaF8}};
   Napi::Array list = Napi::Array::New(env);
-  for (const auto& [bit, dtype] : kNames) {
-    if (mask & bit) list.Set(list.Length(), kDTypeNames[dtype]);
+  for (uint32_t dtype = 0; dtype < std::size(kDTypeNames); ++dtype) {
+    if (mask >> dtype & 1) list.Set(list.Length(), kDTypeNames[dtype]);
   }
   return list;
 }
@@ -111,6 +106,8 @@ Napi::Array operator_table(Napi::Env env) {
       Napi::Object attribute = Napi::Object::New(env);
       attribute.Set("name", spec.attributes[i].name);
       attribute.Set("kind", spec.attributes[i].kind);
+      if (spec.attributes[i].least > -kUnlimited) attribute.Set("least", spec.attributes[i].least);
+      if (spec.attributes[i].most < kUnlimited) attribute.Set("most", spec.attributes[i].most);
       attributes.Set(attributes.Length(), attribute);
     }
     Napi::Object entry = Napi::Object::New(env);

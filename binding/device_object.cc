@@ -19,7 +19,7 @@ constexpr int64_t kMostThreads = 1024;
 
 uint32_t read_row_dtype(Napi::Value value, const char* name) {
   const uint32_t dtype = read_dtype(value, name);
-  if (dtype > kSanaF16) throw Error("ERR_SANA_ARGUMENT", "Expected `%s` to be f32, bf16 or f16", name);
+  if (!is_activation(dtype)) throw Error("ERR_SANA_ARGUMENT", "Expected `%s` to be f32, bf16 or f16", name);
   return dtype;
 }
 

@@ -24,7 +24,7 @@ void check_target(RowTarget& target, int64_t row_elements, int64_t first_row, in
   check_tensor(target.memory->device(), tensor, target.memory->bytes());
   const std::string text = to_text(tensor);
   const bool quantized = is_quantized(tensor.dtype) && tensor.layout != kSanaDense;
-  if (tensor.dtype != kSanaF32 && tensor.dtype != kSanaBF16 && tensor.dtype != kSanaF16 && !quantized) {
+  if (!is_activation(tensor.dtype) && !quantized) {
     throw Error("ERR_SANA_ARGUMENT", "Expected `target` to be f32, bf16 or f16, or a weight of i8 or f8, got %s",
                 text.c_str());
   }

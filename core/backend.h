@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/generated/types.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -18,18 +20,13 @@ extern "C" {
 enum { kSanaBackendVersion = 3 };
 enum { kSanaMaxOperands = 8, kSanaMaxAttributes = 8, kSanaMaxRank = 4, kSanaMaxList = 4096 };
 
-typedef enum SanaDType { kSanaF32, kSanaBF16, kSanaF16, kSanaI32, kSanaU8, kSanaI8, kSanaF8 } SanaDType;
+#define SANA_ENUMERATOR(name, ...) kSana##name,
+typedef enum SanaDType { SANA_DTYPES(SANA_ENUMERATOR) } SanaDType;
 
 // How the elements of a tensor lie in memory. `dense` is row-major; the others are weights that a backend has packed
-// into whatever order its kernels want (see sana::kLayouts in ops.h for the logical shape of each).
-typedef enum SanaLayout {
-  kSanaDense,
-  kSanaLinear,          // [N, K]
-  kSanaGatedLinear,     // [N, K], rows 0..N/2-1 are the gate, the rest what it multiplies
-  kSanaConv2d,          // [O, kh, kw, I]
-  kSanaUpsampleConv2d,  // [O, 3, 3, I], folded to four 2x2 kernels
-  kSanaDepthwise,       // [C, kh, kw]
-} SanaLayout;
+// into whatever order its kernels want.
+typedef enum SanaLayout { SANA_LAYOUTS(SANA_ENUMERATOR) } SanaLayout;
+#undef SANA_ENUMERATOR
 
 // An operand: where it is and what it holds. A dense tensor may be a rectangle of columns of a wider one: `pitch` is
 // the distance in elements between successive rows of the last dimension (equal to it when the tensor is contiguous).
@@ -43,7 +40,7 @@ typedef struct SanaTensor {
   uint64_t offset;  // bytes into the buffer
 } SanaTensor;
 
-// One operator of a program. Operands and attributes stand in the order of the operator's entry in ops.h.
+// One operator of a program. Operands and attributes stand in the order of the operator's row in the table.
 typedef struct SanaCall {
   uint32_t op;           // index into sana::kOperators
   uint32_t list_length;  // entries of `list`
@@ -111,7 +108,8 @@ typedef struct SanaBackend {
   int (*pack)(SanaDevice*, SanaMemory*, const SanaTensor* target, int64_t first_row, int64_t rows, const void* source,
               uint32_t source_dtype, uint64_t* non_finite, SanaFailure*);
 
-  // The calls have been validated against ops.h and the buffers' sizes. The arena (buffer 0) is given at each run.
+  // The calls have been validated against the operator table and the buffers' sizes. The arena (buffer 0) is given at
+  // each run.
   int (*program_create)(SanaDevice*, const SanaCall* calls, uint32_t call_count, SanaMemory* const* buffers,
                         uint32_t buffer_count, SanaProgram**, SanaFailure*);
   // `cancel` is polled between operators, or between groups of them where they are queued ahead: non-zero stops with

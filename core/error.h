@@ -1,5 +1,5 @@
 // The one exception type of the native side, and the macros that throw it. It never crosses N-API or the backend
-// table: the addon's wrapper turns it into a JavaScript error, a backend's into a SanaStatus.
+// table: the addon's wrapper turns it into a JavaScript error, a backend's into a SanaFailure.
 
 #pragma once
 

@@ -16,7 +16,7 @@
 
 #include "core/attempt.h"
 #include "core/error.h"
-#include "core/ops.h"
+#include "core/generated/operators.h"
 #include "cpu/ceilings.h"
 #include "cpu/host.h"
 #include "cpu/pack.h"

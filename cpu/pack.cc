@@ -47,19 +47,6 @@ float from_f16(uint16_t half) {
   return from_bits(sign | (magnitude < 0x400 ? subnormal : normal));
 }
 
-int64_t element_bytes(DType dtype) {
-  switch (dtype) {
-    case DType::kF32:
-    case DType::kI32:
-      return 4;
-    case DType::kBF16:
-    case DType::kF16:
-      return 2;
-    default:
-      return 1;
-  }
-}
-
 // Converts `count` elements from `first` of the checkpoint tensor to f32; returns how many are NaN or infinite.
 uint64_t read_elements(const void* source, DType dtype, int64_t first, int64_t count, float* out) {
   uint32_t bad = 0;

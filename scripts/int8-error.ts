@@ -6,6 +6,7 @@
  */
 
 import { parseArgs } from 'node:util';
+import { dtypeOfName, type ModelDtype } from '../lib/base/dtypes.ts';
 import { BUILT_IN_MODEL, modelFolder } from '../lib/checkpoint/built-in.ts';
 import { type Checkpoint, openCheckpoint } from '../lib/checkpoint/checkpoint.ts';
 import { type DeviceLease, openDevice, refusalOfMatrices } from '../lib/device/devices.ts';
@@ -106,7 +107,7 @@ async function printBlocks(): Promise<void> {
     console.log(`| after | ${narrow.join(' | ')} |\n|---|${narrow.map(() => '---|').join('')}`);
     const rounded: Map<string, Float32Array[]>[] = [];
     for (const dtype of narrow) {
-      const packed = ({ bfloat16: 'bf16', int8: 'i8', fp8: 'f8' } as const)[dtype];
+      const packed = dtypeOfName(dtype);
       rounded.push(await hiddenStates(lease, checkpoint, packed, inputs));
     }
     for (const [name, expected] of exact) {
@@ -141,7 +142,7 @@ async function inputsOf(): Promise<Input[]> {
 async function hiddenStates(
   { native }: DeviceLease,
   { transformer }: Checkpoint,
-  dtype: 'f32' | 'bf16' | 'i8' | 'f8',
+  dtype: ModelDtype,
   inputs: readonly Input[],
 ): Promise<Map<string, Float32Array[]>> {
   const model = new SanaTransformer(native, transformer.config, dtype);

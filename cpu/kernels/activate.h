@@ -1,8 +1,8 @@
-// The `activation` attribute (kActivations in core/ops.h) on vectors.
+// The `activation` attribute on vectors.
 
 #pragma once
 
-#include "core/ops.h"
+#include "core/generated/operators.h"
 #include "cpu/simd.h"
 
 namespace sana::cpu::SANA_ISA {

@@ -7,7 +7,7 @@
 
 #pragma once
 
-#include "core/ops.h"
+#include "core/generated/operators.h"
 #include "cpu/kernels/activate.h"
 #include "cpu/pack.h"
 #include "cpu/simd.h"

@@ -7,6 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, realpathSync } from 'node:fs';
 import { cpus } from 'node:os';
 
+import type { ModelDtype } from '../base/dtypes.ts';
 import { packageRoot, version } from '../base/package.ts';
 import { summarize, type TimeSummary } from './statistics.ts';
 
@@ -41,7 +42,7 @@ export interface BenchmarkCase {
   readonly res?: readonly [height: number, width: number];
   readonly batch: number;
   readonly steps?: number;
-  readonly dtype: 'f32' | 'bf16' | 'f16' | 'i8' | 'f8';
+  readonly dtype: ModelDtype;
   readonly acc: 'f32' | 'f16' | 'i32'; // of accumulation
   readonly threads?: number;
   /** An operator's sizes. */

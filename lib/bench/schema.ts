@@ -1,5 +1,6 @@
 /** The JSON Schema of a benchmark's record, one line of what `sana-native bench --output` writes (record.ts types it). */
 
+import { dtypeOfName, publicDtypeNames } from '../base/dtypes.ts';
 import { IMPLEMENTATIONS } from './record.ts';
 
 const text = { type: 'string', minLength: 1 } as const;
@@ -42,7 +43,7 @@ export const BENCHMARK_SCHEMA = {
             pattern: '^(text_encode|denoise_step|decode|generate|op:\\w+)$',
           }),
           batch: described('with guidance, twice the images', count),
-          dtype: { enum: ['f32', 'bf16', 'f16', 'i8', 'f8'] },
+          dtype: { enum: publicDtypeNames.map(dtypeOfName) },
           acc: described('what sums are kept in', { enum: ['f32', 'f16', 'i32'] }),
         },
         {

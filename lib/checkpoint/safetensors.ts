@@ -7,12 +7,20 @@
  * the file, so that nothing can hide in it and no offset leads out of it.
  */
 
+import {
+  type ActivationDtype,
+  bytesPerElement,
+  dtypes,
+  isActivation,
+  type StoredDtype,
+  storedDtypes,
+} from '../base/dtypes.ts';
 import { describeJson, isJsonObject, type JsonObject, type JsonValue, parseJsonObject } from '../base/json.ts';
 import { modelError } from '../base/model-error.ts';
 import type { NativeFile } from '../device/native.ts';
 
 /** Element types that weights may have; `other` are legal in a file but hold no weights here. */
-export type TensorDType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u8' | 'other';
+export type TensorDType = StoredDtype | 'other';
 
 /** One tensor of a file, by where its bytes are. */
 export interface TensorEntry {
@@ -26,10 +34,10 @@ export interface TensorEntry {
 }
 
 /** Element types of weights: converted to the computing type when they are loaded. */
-export type WeightDType = 'f32' | 'bf16' | 'f16';
+export type WeightDType = ActivationDtype;
 
 export function isWeight(entry: TensorEntry): entry is TensorEntry & { readonly dtype: WeightDType } {
-  return entry.dtype === 'f32' || entry.dtype === 'bf16' || entry.dtype === 'f16';
+  return entry.dtype !== 'other' && isActivation(entry.dtype);
 }
 
 export interface SafetensorsHeader {
@@ -43,12 +51,11 @@ const MAX_TENSORS = 100_000;
 const MAX_RANK = 16;
 const LENGTH_BYTES = 8;
 
-const DTYPES: ReadonlyMap<string, { dtype: TensorDType; bits: number }> = new Map([
-  ['F32', { dtype: 'f32', bits: 32 }],
-  ['BF16', { dtype: 'bf16', bits: 16 }],
-  ['F16', { dtype: 'f16', bits: 16 }],
-  ['I32', { dtype: 'i32', bits: 32 }],
-  ['U8', { dtype: 'u8', bits: 8 }],
+const DTYPES: ReadonlyMap<string, { dtype: TensorDType; bits: number }> = new Map<
+  string,
+  { dtype: TensorDType; bits: number }
+>([
+  ...storedDtypes.map((dtype) => [dtypes[dtype].stored, { dtype, bits: 8 * bytesPerElement(dtype) }] as const),
   ['F64', { dtype: 'other', bits: 64 }],
   ['I64', { dtype: 'other', bits: 64 }],
   ['U64', { dtype: 'other', bits: 64 }],

@@ -1,6 +1,7 @@
 /** Flags that several commands take, and how their values are read. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { publicDtypeNames } from '../base/dtypes.ts';
 import {
   BUILT_IN_MODEL,
   DECODE_TILINGS,
@@ -46,16 +47,7 @@ export function addModelFlags(command: Command): Command {
       "checkpoint folder in diffusers layout, or hub repository owner/name (default: 'sana-tiny', part of the package)",
     )
     .option('--device <name>', "'auto', 'cpu', 'cuda' or 'cuda:0'")
-    .addOption(
-      new Option('--dtype <type>', 'what to compute in').choices([
-        'auto',
-        'float32',
-        'bfloat16',
-        'float16',
-        'int8',
-        'fp8',
-      ]),
-    )
+    .addOption(new Option('--dtype <type>', 'what to compute in').choices(['auto', ...publicDtypeNames]))
     .option('--controlnet <folder>', 'a ControlNet to draw with, folder or hub repository; it needs --control-image')
     .option('--variant <name>', "the files to load where there are several, e.g. 'fp16'")
     .option('--revision <name>', 'of a hub repository: branch, tag or commit (default: main)')

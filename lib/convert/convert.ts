@@ -2,6 +2,7 @@
 
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { bytesPerElement } from '../base/dtypes.ts';
 import { argumentError, SanaError } from '../base/errors.ts';
 import type { JsonObject } from '../base/json.ts';
 import { modelError } from '../base/model-error.ts';
@@ -11,7 +12,7 @@ import type { WeightDType } from '../checkpoint/safetensors.ts';
 import type { NativeFile } from '../device/native.ts';
 import { autoencoderLayout } from './autoencoder-names.ts';
 import { DEFAULT_SHARD_BYTES, type OutputTensor, writeComponent } from './component-writer.ts';
-import { convertElements, ELEMENT_BYTES } from './dtypes.ts';
+import { convertElements } from './dtypes.ts';
 import type { ImageSize } from './image-size.ts';
 import { openInputFile } from './input-file.ts';
 import { type ComponentName, checkLayout, type Layout, type Move, Shapes } from './official-layout.ts';
@@ -145,9 +146,9 @@ function outputsOf(move: Move, sources: ReadonlyMap<string, SourceTensor>, optio
   return move.to.map((name, i) => ({
     name,
     dtype: to.toUpperCase(),
-    elementBytes: ELEMENT_BYTES[to],
+    elementBytes: bytesPerElement(to),
     shape: move.toShape,
-    bytes: elements * ELEMENT_BYTES[to],
+    bytes: elements * bytesPerElement(to),
     async *read() {
       for await (const piece of source.read(i * elements, elements, PIECE_BYTES)) {
         const { bytes, overflows } = convertElements(piece, from, to);

@@ -3,8 +3,6 @@
 import type { WeightDType } from '../checkpoint/safetensors.ts';
 import { widenF16 } from '../checkpoint/tensor-file.ts';
 
-export const ELEMENT_BYTES: Readonly<Record<WeightDType, number>> = { f32: 4, bf16: 2, f16: 2 };
-
 /** What `convertElements` makes: the bytes, and how many numbers were too large for the type. */
 export interface Converted {
   readonly bytes: Uint8Array<ArrayBuffer>;

@@ -7,6 +7,7 @@
  * elements lie inside its storage, and no two of them on each other.
  */
 
+import { dtypes } from '../base/dtypes.ts';
 import { modelError } from '../base/model-error.ts';
 import type { TensorDType } from '../checkpoint/safetensors.ts';
 import {
@@ -30,11 +31,15 @@ export interface StorageType {
 const STORAGE_TYPES: ReadonlyMap<string, StorageType> = new Map(
   (
     [
-      ['FloatStorage', 'f32', 'F32', 4],
-      ['BFloat16Storage', 'bf16', 'BF16', 2],
-      ['HalfStorage', 'f16', 'F16', 2],
-      ['IntStorage', 'i32', 'I32', 4],
-      ['ByteStorage', 'u8', 'U8', 1],
+      ...(
+        [
+          ['FloatStorage', 'f32'],
+          ['BFloat16Storage', 'bf16'],
+          ['HalfStorage', 'f16'],
+          ['IntStorage', 'i32'],
+          ['ByteStorage', 'u8'],
+        ] as const
+      ).map(([name, dtype]) => [name, dtype, dtypes[dtype].stored, dtypes[dtype].bytes] as const),
       ['DoubleStorage', 'other', 'F64', 8],
       ['LongStorage', 'other', 'I64', 8],
       ['ShortStorage', 'other', 'I16', 2],

@@ -1,9 +1,10 @@
 /** Devices: which there are, which one is taken, and what it can hold. */
 
 import { basename } from 'node:path';
+import { type DType, publicDtype } from '../base/dtypes.ts';
 import { environmentVariable } from '../base/environment.ts';
 import { argumentError, SanaError } from '../base/errors.ts';
-import { addon, type DType, type NativeDevice, type NativeDeviceInfo, nativeLibraries } from './native.ts';
+import { addon, type NativeDevice, type NativeDeviceInfo, nativeLibraries } from './native.ts';
 
 /** A device this machine has. */
 export interface DeviceInfo {
@@ -51,7 +52,7 @@ export function listDevices(): DeviceInfo[] {
 function publicInfo(info: NativeDeviceInfo): DeviceInfo {
   const { backend, index, name, path, totalBytes, freeBytes, units, problem } = info;
   const id = backend === 'cpu' ? 'cpu' : `${backend}:${index}`;
-  const dtype = defaultDtype(info) === 'f32' ? 'float32' : 'bfloat16';
+  const dtype = publicDtype(defaultDtype(info));
   return { id, name, path, totalBytes, freeBytes, units, dtype, ...(problem !== '' && { problem }) };
 }
 

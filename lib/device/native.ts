@@ -7,13 +7,15 @@
  */
 
 import { createRequire } from 'node:module';
+import type { DType } from '../base/dtypes.ts';
 import { nativeError } from '../base/errors.ts';
 import { addonCandidates } from './addon/candidates.ts';
 import { cudaLibraries, type NativeLibrary } from './addon/cuda-libraries.ts';
 import { type FailedCandidate, loadError, reasonOf } from './addon/load-error.ts';
+import type { Layout } from './layouts.ts';
 
-export type DType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u8' | 'i8' | 'f8';
-export type Layout = 'dense' | 'linear' | 'gatedLinear' | 'conv2d' | 'upsampleConv2d' | 'depthwise';
+export type { DType } from '../base/dtypes.ts';
+export type { Layout } from './layouts.ts';
 
 export interface NativeDeviceInfo {
   readonly backend: string; // 'cpu' | 'cuda'
@@ -127,7 +129,7 @@ export interface NativeDevice {
 export interface OperatorTableEntry {
   readonly name: string;
   readonly operands: readonly { name: string; role: string; dtypes: readonly DType[]; layout: string }[];
-  readonly attributes: readonly { name: string; kind: string }[];
+  readonly attributes: readonly { name: string; kind: string; least?: number; most?: number }[];
   readonly inPlace: readonly string[];
 }
 

@@ -1,6 +1,7 @@
 /** One operator of a graph, as it was recorded. */
 
-import type { Attributes, OperatorName } from './operators.ts';
+import type { Attributes } from './operator.ts';
+import type { OperatorName } from './operators.ts';
 import type { Tensor } from './tensor.ts';
 
 /** One recorded operator. */

@@ -1,5 +1,6 @@
 /** What an image was made from, in its file: written beside the pixels, read back without a model. */
 
+import { publicDtypeNames } from '../base/dtypes.ts';
 import { SanaError } from '../base/errors.ts';
 import { checkBoolean, checkChoice, checkFinite, checkInteger, checkList, checkText } from '../request/fields.ts';
 import { checkLoraName } from '../request/lora-options.ts';
@@ -171,7 +172,7 @@ function checkParameters(record: Readonly<Record<string, unknown>>): GenerationP
     ...(loraScale !== undefined && { loraScale: checkFinite('loraScale', loraScale) }),
     model: checkWord(record.model),
     modelFingerprint: checkWord(record.modelFingerprint),
-    dtype: checkChoice('dtype', record.dtype, ['float32', 'bfloat16', 'float16', 'int8', 'fp8']),
+    dtype: checkChoice('dtype', record.dtype, publicDtypeNames),
     devicePath: checkWord(record.devicePath),
     version: checkWord(record.version),
   };

@@ -10,7 +10,7 @@ import { SanaError } from '../base/errors.ts';
 import type { AutoencoderConfig } from '../checkpoint/configs.ts';
 import type { NativeDevice } from '../device/native.ts';
 import type { Graph } from '../graph/graph.ts';
-import type { Activation } from '../graph/operators.ts';
+import type { Activation } from '../graph/operator.ts';
 import { columns, columnsOf, reshape, type Tensor } from '../graph/tensor.ts';
 import { haloOf, isLocal, type Layer, type LocalLayer, reaching, recordInBands, scaleOf } from './bands.ts';
 import { type ActivationDtype, Weights } from './weights.ts';

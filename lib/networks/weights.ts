@@ -3,11 +3,14 @@
  * bytes are known before a file is read or memory taken; then loaded row by row, never twice in memory.
  */
 
+import { type ActivationDtype, bytesPerElement, type DType, isQuantized, type ModelDtype } from '../base/dtypes.ts';
 import { SanaError } from '../base/errors.ts';
 import { type Component, checkTensors } from '../checkpoint/checkpoint.ts';
-import type { DType, Layout, NativeBuffer, NativeDevice } from '../device/native.ts';
+import type { Layout, NativeBuffer, NativeDevice } from '../device/native.ts';
 import { write } from '../graph/program.ts';
-import { bytesPerElement, columnsOf, elements, Storage, type Tensor } from '../graph/tensor.ts';
+import { columnsOf, elements, Storage, type Tensor } from '../graph/tensor.ts';
+
+export type { ActivationDtype, ModelDtype } from '../base/dtypes.ts';
 
 interface Source {
   readonly name: string;
@@ -21,14 +24,9 @@ export interface WeightsProgress {
   readonly total: number;
 }
 
-/** What activations are. */
-export type ActivationDtype = 'f32' | 'bf16' | 'f16';
-
-/** What a model computes in. i8 and f8: bf16, and the products that a transformer's blocks are made of in 8 bits. */
-export type ModelDtype = ActivationDtype | 'i8' | 'f8';
-
+/** Of a model: with i8 and f8 only the products that a transformer's blocks are made of are in 8 bits. */
 export function activationDtype(dtype: ModelDtype): ActivationDtype {
-  return dtype === 'i8' || dtype === 'f8' ? 'bf16' : dtype;
+  return isQuantized(dtype) ? 'bf16' : dtype;
 }
 
 export class Weights {

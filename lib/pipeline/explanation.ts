@@ -1,7 +1,8 @@
 /** What a request would run and hold in memory, stage by stage, found by planning alone. */
 
+import { publicDtype } from '../base/dtypes.ts';
 import { costs } from '../graph/program.ts';
-import { nameOf, publicDtype } from './parameters.ts';
+import { nameOf } from './parameters.ts';
 import { residencies } from './residency.ts';
 import type { ExplainedStage, Explanation } from './results.ts';
 import { stagesOf } from './stages/index.ts';

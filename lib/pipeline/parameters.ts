@@ -2,11 +2,11 @@
 
 import { createHash } from 'node:crypto';
 import { basename, resolve } from 'node:path';
+import { publicDtype } from '../base/dtypes.ts';
 import { version } from '../base/package.ts';
 import { repositoryOfSnapshot } from '../hub/repository.ts';
-import type { ModelDtype } from '../networks/weights.ts';
 import type { CheckedRequest } from '../request/request.ts';
-import type { DTypeName, GenerationParameters } from '../request/types.ts';
+import type { GenerationParameters } from '../request/types.ts';
 import type { Parts } from './parts.ts';
 
 /** What all images of a call have in common. */
@@ -55,10 +55,6 @@ export function commonParameters(
 export function nameOf({ folder }: { readonly folder: string }): string {
   const path = resolve(folder);
   return repositoryOfSnapshot(path) ?? basename(path);
-}
-
-export function publicDtype(dtype: ModelDtype): DTypeName {
-  return ({ f32: 'float32', bf16: 'bfloat16', f16: 'float16', i8: 'int8', f8: 'fp8' } as const)[dtype];
 }
 
 export function sha256(data: NodeJS.ArrayBufferView): string {

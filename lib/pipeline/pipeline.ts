@@ -1,5 +1,6 @@
 /** `SanaPipeline`: a prompt to a picture. */
 
+import { dtypeOfName, type ModelDtype, publicDtype } from '../base/dtypes.ts';
 import { argumentError } from '../base/errors.ts';
 import { BUILT_IN_MODEL } from '../checkpoint/built-in.ts';
 import { openCheckpoint } from '../checkpoint/checkpoint.ts';
@@ -9,7 +10,6 @@ import { defaultDtype, openDevice, refusalOfMatrices } from '../device/devices.t
 import { readImage } from '../image/input.ts';
 import { Engine } from '../models/engine.ts';
 import type { Transformer } from '../models/transformer.ts';
-import type { ModelDtype } from '../networks/weights.ts';
 import { refuseControl } from '../request/control-image.ts';
 import { checkChoice } from '../request/fields.ts';
 import { type CheckedLoadOptions, checkLoadOptions } from '../request/load-options.ts';
@@ -29,7 +29,7 @@ import { explain } from './explanation.ts';
 import { fingerprint } from './fingerprint.ts';
 import { checkLoraScale, generate } from './generation.ts';
 import { locateControlNet, locateModel } from './model-source.ts';
-import { commonParameters, publicDtype } from './parameters.ts';
+import { commonParameters } from './parameters.ts';
 import { Parts } from './parts.ts';
 import { toTensor } from './picture-tensor.ts';
 import { padded, tokenize } from './prompts.ts';
@@ -318,7 +318,7 @@ function either(one: AbortSignal, other: AbortSignal | undefined): AbortSignal {
 
 function computeDtype(asked: CheckedLoadOptions['dtype'], { device, deviceId }: Engine): ModelDtype {
   if (asked === 'auto') return defaultDtype(device.info);
-  const dtype = ({ float32: 'f32', bfloat16: 'bf16', float16: 'f16', int8: 'i8', fp8: 'f8' } as const)[asked];
+  const dtype = dtypeOfName(asked);
   const refusal = refusalOfMatrices(device, dtype);
   if (refusal === undefined) return dtype;
   const others = (['f16', 'i8', 'f8'] as const).filter((other) => !refusalOfMatrices(device, other)).map(publicDtype);

@@ -1,5 +1,6 @@
 /** The options of `SanaPipeline.fromPretrained`, checked before any work. */
 
+import { publicDtypeNames } from '../base/dtypes.ts';
 import { argumentError } from '../base/errors.ts';
 import { checkRevision } from '../hub/repository.ts';
 import { checkBoolean, checkChoice, checkFunction, checkInteger, checkKeys, checkSignal } from './fields.ts';
@@ -57,7 +58,7 @@ export function checkLoadOptions(options: LoadOptions = {}): CheckedLoadOptions 
   if (token !== undefined && typeof token !== 'string') throw argumentError('token', 'a string', typeof token);
   return {
     device,
-    dtype: checkChoice('dtype', dtype, ['auto', 'float32', 'bfloat16', 'float16', 'int8', 'fp8']),
+    dtype: checkChoice('dtype', dtype, ['auto', ...publicDtypeNames]),
     variant: variant ?? null,
     revision: revision === undefined ? undefined : checkRevision(checkName('revision', revision)),
     cacheDir: cacheDir === undefined ? undefined : checkName('cacheDir', cacheDir),

@@ -1,13 +1,13 @@
 /** What a caller passes to a pipeline, and what a picture records of it: types of the public surface. */
 
 import type { Sharp } from 'sharp';
+import type { DTypeName } from '../base/dtypes.ts';
 import type { SchedulerName } from '../schedulers/index.ts';
 
-export type { SchedulerName };
+export type { DTypeName, SchedulerName };
 
 export type DeviceName = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
 export type DecodeTiling = 'auto' | 'blend';
-export type DTypeName = 'float32' | 'bfloat16' | 'float16' | 'int8' | 'fp8';
 
 /** Numbers with a shape, row-major. Latents and images of components are in NCHW order. */
 export interface TensorLike {

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "core/ops.h"
+#include "core/generated/operators.h"
 #include "core/tensor.h"
 #include "core/validate.h"
 #include "test/kernels/case.h"

@@ -6,6 +6,7 @@ import {
   modulation,
   rotaryEmbedding,
   solverStep,
+  tanhClamp,
   timestepEmbedding,
   transpose,
 } from '../reference/vector.ts';
@@ -98,6 +99,36 @@ testOperator('activation', (make) =>
     activationExample(make, [2, 3, 31], kind, true),
   ]),
 );
+
+function tanhClampExample(make: Maker, shape: readonly number[], limit: number, mixed = false): Example {
+  const x = make.activation(shape, { scale: 4 * limit });
+  return {
+    op: 'tanhClamp',
+    operands: { x, out: make.out(shape, mixed ? { dtype: make.other } : {}) },
+    attributes: { limit },
+    expected: { out: tanhClamp(x.data, limit) },
+  };
+}
+
+testOperator('tanhClamp', (make) => [
+  tanhClampExample(make, [3, 1152], 3),
+  tanhClampExample(make, [1], 0.25),
+  tanhClampExample(make, [2, 3, 31], 30, true),
+  {
+    op: 'tanhClamp',
+    operands: {
+      x: {
+        dtype: make.dtype,
+        shape: [7],
+        data: Float32Array.of(1 / 0, -1 / 0, Number.NaN, 0, 2 ** 15, -(2 ** 15), -0),
+      },
+      out: make.out([7]),
+    },
+    attributes: { limit: 3 },
+    expected: { out: [3, -3, Number.NaN, 0, 3, -3, 0] },
+    tolerance: 'exact',
+  },
+]);
 
 interface ConvertCase {
   readonly x: readonly number[];

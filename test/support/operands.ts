@@ -20,7 +20,6 @@ export interface Operand {
 }
 
 export const count = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
-export const bytesOf = { f32: 4, bf16: 2, f16: 2, i32: 4, u8: 1, i8: 1, f8: 1 } as const;
 
 /** The nearest bf16 (halves to even) of every value, as float32. */
 export function roundToBf16(values: ArrayLike<number>): Float32Array {

@@ -9,6 +9,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { bytesPerElement } from '../../lib/base/dtypes.ts';
 import {
   addon,
   type CallDescription,
@@ -19,7 +20,7 @@ import {
 } from '../../lib/device/native.ts';
 import { type OperatorName, operatorSpec } from '../../lib/graph/operators.ts';
 import { assertClose, operatorTolerance, type Tolerance } from './golden.ts';
-import { type Activation, bytesOf, count, decode, encode, Maker, type Operand, rounded } from './operands.ts';
+import { type Activation, count, decode, encode, Maker, type Operand, rounded } from './operands.ts';
 
 // ---- devices --------------------------------------------------------------------------------------------------------
 
@@ -168,7 +169,7 @@ function place(device: NativeDevice, operands: Example['operands'], inPlace: str
     if (isPacked(operand) || (name === 'out' && inPlace !== undefined)) continue;
     const width = operand.shape.at(-1) ?? 1;
     const { first, of } = operand.columns ?? { first: 0, of: width };
-    const size = bytesOf[operand.dtype];
+    const size = bytesPerElement(operand.dtype);
     placed[name] = { ...operand, offset: end + first * size, pitch: of };
     end = align(end + (count(operand.shape) / width) * of * size + guard);
   }
@@ -185,7 +186,7 @@ function place(device: NativeDevice, operands: Example['operands'], inPlace: str
 
 /** Calls f(offset in the buffer, offset in the dense operand, bytes) for every row of the last dimension. */
 function eachRow(operand: Placed, f: (at: number, from: number, bytes: number) => void): void {
-  const size = bytesOf[operand.dtype];
+  const size = bytesPerElement(operand.dtype);
   const width = (operand.shape.at(-1) ?? 1) * size;
   for (let row = 0; row * width < count(operand.shape) * size; row++) {
     f(operand.offset + row * operand.pitch * size, row * width, width);
@@ -280,7 +281,7 @@ export async function run(
     const results: Record<string, Buffer> = {};
     for (const name of Object.keys(example.expected)) {
       const operand = placed[name] as Placed;
-      const dense = Buffer.alloc(count(operand.shape) * bytesOf[operand.dtype]);
+      const dense = Buffer.alloc(count(operand.shape) * bytesPerElement(operand.dtype));
       eachRow(operand, (at, from, length) => {
         after.copy(dense, from, at, at + length);
         image.set(after.subarray(at, at + length), at);
@@ -358,7 +359,7 @@ function itemOf(example: Example, index: number): { example: Example; start: Rea
     assert(Number.isInteger(rows), `${nameOf(example)}: ${name} does not fall into ${items.count} items`);
     const data = operand.data?.slice(first * count(rest), (first + rows) * count(rest));
     operands[name] = { ...operand, shape: [rows, ...rest], ...(data && { data }) };
-    start[name] = first * count(rest) * bytesOf[operand.dtype];
+    start[name] = first * count(rest) * bytesPerElement(operand.dtype);
   }
   const own = lengths.length > 0 ? { ...attributes, lengths: [lengths[index] ?? 0] } : attributes;
   return { example: { ...example, operands, attributes: own }, start };

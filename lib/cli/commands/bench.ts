@@ -1,6 +1,7 @@
 /** `sana-native bench`: times text encoding, a denoising step, decoding and a whole generation. */
 
 import { Command } from 'commander';
+import { dtypeOfName } from '../../base/dtypes.ts';
 import { describeCommit, describeMachine, makeRecord, writeRecords } from '../../bench/record.ts';
 import { BENCHMARK_SCHEMA } from '../../bench/schema.ts';
 import { benchRequest, emptyTimes, measureCeilings, stageNames, timeGeneration, workOf } from '../../bench/stages.ts';
@@ -64,9 +65,7 @@ async function bench(flags: Flags): Promise<void> {
               res: [explanation.height, explanation.width],
               batch: 2 * explanation.batch,
               ...(stage === 'generate' && { steps }),
-              dtype: ({ float32: 'f32', bfloat16: 'bf16', float16: 'f16', int8: 'i8', fp8: 'f8' } as const)[
-                explanation.dtype
-              ],
+              dtype: dtypeOfName(explanation.dtype),
               acc: explanation.dtype === 'int8' ? 'i32' : 'f32',
             },
             impl: 'sana-native',

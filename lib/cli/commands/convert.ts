@@ -1,6 +1,7 @@
 /** `sana-native convert`: a checkpoint of the official repository to the diffusers layout. */
 
 import { Command, Option } from 'commander';
+import { type ActivationDtype, activationDtypes, publicDtype } from '../../base/dtypes.ts';
 import { convertCheckpoint } from '../../convert/convert.ts';
 import { IMAGE_SIZES, type ImageSize } from '../../convert/image-size.ts';
 import { defined, integer } from '../flags.ts';
@@ -9,13 +10,16 @@ import { printJson, printLines, warn } from '../output.ts';
 import { progressBar } from '../progress.ts';
 
 /** Both the names that files have and those that the other commands take. */
-const DTYPES = { f32: 'f32', bf16: 'bf16', f16: 'f16', float32: 'f32', bfloat16: 'bf16', float16: 'f16' } as const;
+const DTYPES: ReadonlyMap<string, ActivationDtype> = new Map([
+  ...activationDtypes.map((dtype) => [dtype, dtype] as const),
+  ...activationDtypes.map((dtype) => [publicDtype(dtype), dtype] as const),
+]);
 
 interface Flags {
   readonly output: string;
   readonly base?: string;
   readonly imageSize?: string;
-  readonly dtype?: keyof typeof DTYPES;
+  readonly dtype?: string;
   readonly ema?: boolean;
   readonly crossAttentionHeads?: number;
   readonly force?: boolean;
@@ -41,7 +45,7 @@ export function convertCommand(): Command {
         IMAGE_SIZES.map(String),
       ),
     )
-    .addOption(new Option('--dtype <type>', 'what to store (default: as it is)').choices(Object.keys(DTYPES)))
+    .addOption(new Option('--dtype <type>', 'what to store (default: as it is)').choices([...DTYPES.keys()]))
     .option('--ema', 'the moving average of the weights, where the file has it')
     .option('--cross-attention-heads <count>', 'for a width that was not released', integer(1, 1024))
     .option('--force', 'replace a model that is there')
@@ -62,7 +66,7 @@ async function convert(input: string, flags: Flags): Promise<void> {
         ...defined({
           base,
           imageSize: imageSize === undefined ? undefined : (Number(imageSize) as ImageSize), // one of its choices
-          dtype: dtype === undefined ? undefined : DTYPES[dtype],
+          dtype: dtype === undefined ? undefined : DTYPES.get(dtype),
           weights: ema === true ? ('ema' as const) : undefined,
           crossAttentionHeads,
           force,
