@@ -4,7 +4,7 @@
  */
 
 import { SanaError } from '../base/errors.ts';
-import type { Call } from './call.ts';
+import { type Call, SCOPE_SEPARATOR } from './call.ts';
 import {
   type Activation,
   type Attributes,
@@ -281,7 +281,7 @@ export class Graph {
       for (const operand of spec.operands) checkOperand(operand, operands[operand.name]);
       if (operands.out === undefined) spec.infer(operands as Required<Operands>, attributes);
     });
-    this.#calls.push({ op, operands, attributes, scope: this.#scope.join(' / ') });
+    this.#calls.push({ op, operands, attributes, scope: this.#scope.join(SCOPE_SEPARATOR) });
   }
 
   /** Adds the operator's name and scope to an error from `body`. */
@@ -291,7 +291,7 @@ export class Graph {
     } catch (error) {
       if (!(error instanceof SanaError) || error.code !== 'ERR_SANA_SHAPE' || error.message.startsWith(`${op}:`))
         throw error;
-      const where = [this.name, ...this.#scope].join(' / ');
+      const where = [this.name, ...this.#scope].join(SCOPE_SEPARATOR);
       throw new SanaError('ERR_SANA_SHAPE', `${op}: ${error.message} (${where})`, { hint: error.hint });
     }
   }
