@@ -132,7 +132,7 @@ export class Generation {
     const arenaBytes = Math.max(...plans.map((plan) => plan.arenaBytes));
     const growth = arenaBytes > engine.arena.bytes ? arenaBytes - engine.arena.bytes : 0;
     // The CPU computes in the memory that the pictures are handed over in.
-    const inHostMemory = engine.device.info.backend === 'cpu' && request.outputType === 'image';
+    const inHostMemory = engine.device.info.hostMemory && request.outputType === 'image';
     const pictureBytes = inHostMemory ? request.batch * request.width * request.height * 3 : 0;
     engine.demandMemory(
       growth + denoiser.unallocatedBytes + Math.max(...pictures.map(({ stateBytes }) => stateBytes)) + pictureBytes,

@@ -1,5 +1,6 @@
 /** What the tests of the addon share: devices, operands, one well-formed call of every operator, long programs. */
 
+import { requestedPaths } from '../../lib/device/devices.ts';
 import type {
   CallDescription,
   Layout,
@@ -11,7 +12,7 @@ import type {
 import { addon } from '../../lib/device/native.ts';
 
 export function openCpu(threads = 0, path?: string): NativeDevice {
-  return addon().openDevice({ backend: 'cpu', index: 0, threads, ...(path === undefined ? {} : { path }) });
+  return addon().openDevice({ backend: 'cpu', index: 0, threads, path: path ?? requestedPaths().cpu ?? '' });
 }
 
 /** A contiguous f32 tensor at the start of the first buffer, unless `other` says otherwise. */
