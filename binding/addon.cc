@@ -17,16 +17,22 @@
 namespace sana {
 namespace {
 
+// The code path that each backend is to describe its devices with, by the backend's name: {cpu: "avx2"}.
 Napi::Value list_devices(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
+    const bool any = !info[0].IsUndefined();
+    const Napi::Object paths = any ? read_object(info[0], "paths") : Napi::Object::New(info.Env());
     Napi::Array devices = Napi::Array::New(info.Env());
     for (const SanaBackend* backend : backends()) {
+      const Napi::Value given = paths.Get(backend->name);
+      const std::string path = given.IsUndefined() ? "" : read_text(given, "path");
+      const SanaDeviceOptions options = {0, path.c_str()};
       uint32_t count = 0;
       SanaFailure failure;
       check(backend->device_count(&count, &failure), failure);
       for (uint32_t i = 0; i < count; ++i) {
         SanaDeviceInfo device;
-        check(backend->device_info(i, &device, &failure), failure);
+        check(backend->device_info(i, &options, &device, &failure), failure);
         devices.Set(devices.Length(), device_info(info.Env(), *backend, i, device));
       }
     }

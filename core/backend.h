@@ -17,11 +17,11 @@
 extern "C" {
 #endif
 
-enum { kSanaBackendVersion = 3 };
+enum { kSanaBackendVersion = 4 };
 enum { kSanaMaxOperands = 8, kSanaMaxAttributes = 8, kSanaMaxRank = 4, kSanaMaxList = 4096 };
 
 #define SANA_ENUMERATOR(name, ...) kSana##name,
-typedef enum SanaDType { SANA_DTYPES(SANA_ENUMERATOR) } SanaDType;
+typedef enum SanaDType { SANA_DTYPES(SANA_ENUMERATOR) kSanaDTypeCount } SanaDType;
 
 // How the elements of a tensor lie in memory. `dense` is row-major; the others are weights that a backend has packed
 // into whatever order its kernels want.
@@ -52,7 +52,16 @@ typedef struct SanaCall {
 typedef struct SanaFailure {
   const char* code;  // a string literal, ERR_SANA_*
   char message[1024];
+  // The calls of the program that it is about: one, or, where a device that works asynchronously reports a fault late,
+  // the range that holds the one at fault. Both -1: it is about no call.
+  int32_t first_call, last_call;
 } SanaFailure;
+
+// Why a device has no kernels for a dtype. `code` is null where it has them.
+typedef struct SanaRefusal {
+  const char* code;  // of the failure of `tensor_bytes` and `supports`, a string literal
+  char reason[120];
+} SanaRefusal;
 
 typedef struct SanaDeviceInfo {
   char name[128];
@@ -62,6 +71,9 @@ typedef struct SanaDeviceInfo {
   uint32_t units;            // threads or multiprocessors in use
   uint64_t workspace_bytes;  // what an open device holds for itself, beside its buffers
   char problem[256];         // empty, or why the device cannot be used
+  uint32_t default_dtype;  // of activations and weights where nothing else is asked for: f32, or bf16 where it is fast
+  uint32_t host_memory;    // 1: the device computes in the host's memory, 0: it has memory of its own
+  SanaRefusal refusals[kSanaDTypeCount];  // by dtype; the operator table has the dtypes of each operand
 } SanaDeviceInfo;
 
 // What the device can do at most, measured: the floor under any time is flops or bytes divided by these.
@@ -74,7 +86,7 @@ typedef struct SanaCeilings {
 
 typedef struct SanaDeviceOptions {
   uint32_t threads;  // CPU only; 0 lets the backend choose
-  const char* path;  // forces a code path by name, null lets the backend choose
+  const char* path;  // forces a code path by name; null or empty lets the backend choose
 } SanaDeviceOptions;
 
 typedef struct SanaDevice SanaDevice;
@@ -87,7 +99,8 @@ typedef struct SanaBackend {
   uint32_t toolkit;  // the CUDA version it was built with, 1000 * major + 10 * minor; 0: none
 
   int (*device_count)(uint32_t* count, SanaFailure*);
-  int (*device_info)(uint32_t index, SanaDeviceInfo*, SanaFailure*);
+  // A device as it would be when opened with these options.
+  int (*device_info)(uint32_t index, const SanaDeviceOptions*, SanaDeviceInfo*, SanaFailure*);
   int (*device_open)(uint32_t index, const SanaDeviceOptions*, SanaDevice**, SanaFailure*);
   int (*device_describe)(SanaDevice*, SanaDeviceInfo*, SanaFailure*);
   int (*device_ceilings)(SanaDevice*, SanaCeilings*, SanaFailure*);
@@ -98,8 +111,8 @@ typedef struct SanaBackend {
   int (*memory_write)(SanaDevice*, SanaMemory*, uint64_t offset, const void* source, uint64_t bytes, SanaFailure*);
   int (*memory_read)(SanaDevice*, SanaMemory*, uint64_t offset, void* target, uint64_t bytes, SanaFailure*);
 
-  // Bytes that a tensor of this dtype, layout and logical shape takes on the device. Thread-safe. Fails for what the
-  // device cannot hold or compute with: every tensor of a program, and every target of `pack`, has passed here.
+  // Bytes that a weight of this dtype, layout and logical shape takes on the device: of a packed layout, with dtype and
+  // shape that check_shape (core/tensor.h) has passed. Thread-safe. Fails for dtypes that the device refuses.
   int (*tensor_bytes)(SanaDevice*, uint32_t dtype, uint32_t layout, uint32_t rank, const int64_t* shape,
                       uint64_t* bytes, SanaFailure*);
   // Converts `rows` rows of a checkpoint tensor (row-major, `source_dtype`, in host memory, in the checkpoint's own
@@ -108,8 +121,10 @@ typedef struct SanaBackend {
   int (*pack)(SanaDevice*, SanaMemory*, const SanaTensor* target, int64_t first_row, int64_t rows, const void* source,
               uint32_t source_dtype, uint64_t* non_finite, SanaFailure*);
 
-  // The calls have been validated against the operator table and the buffers' sizes. The arena (buffer 0) is given at
-  // each run.
+  // Whether the device has a kernel for a call, which has been validated against the operator table and the buffers.
+  // Thread-safe.
+  int (*supports)(SanaDevice*, const SanaCall*, SanaFailure*);
+  // The calls have been validated and are supported. The arena (buffer 0) is given at each run.
   int (*program_create)(SanaDevice*, const SanaCall* calls, uint32_t call_count, SanaMemory* const* buffers,
                         uint32_t buffer_count, SanaProgram**, SanaFailure*);
   // `cancel` is polled between operators, or between groups of them where they are queued ahead: non-zero stops with

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/contracts.h"
+#include "core/device.h"
 #include "core/error.h"
 #include "core/generated/operators.h"
 #include "core/tensor.h"
@@ -74,9 +75,10 @@ void validate(const Device& device, std::span<const SanaCall> calls, std::span<c
       operand = nullptr;
       check_contract(spec, call);
       check_overlaps(device, spec, call);
+      device.check_support(call);
     } catch (const Error& error) {
-      if (operand) throw Error(error.code(), "calls[%zu] %s: operand `%s`: %s", i, spec.name, operand, error.what());
-      throw Error(error.code(), "calls[%zu] %s: %s", i, spec.name, error.what());
+      if (operand) throw Error(error.code(), "operand `%s`: %s", operand, error.what()).in_call(int64_t(i));
+      throw error.in_call(int64_t(i));
     }
   }
 }

@@ -31,8 +31,8 @@ inline constexpr int kPanelColumns = 32;
 inline constexpr int kGateColumns = 16;  // of a gatedLinear panel
 inline constexpr int kScaleLines = 2;    // behind the lanes of an i8 panel
 
-// Bytes of a tensor of this dtype and layout; `shape` is the logical shape that backend.h gives for the layout.
-// Throws sana::Error when the product overflows or the rank is not the layout's.
+// Bytes of a weight of this dtype and packed layout; `shape`, the layout's logical one, has passed check_shape
+// (core/tensor.h): it has fewer than 2^40 elements, so that nothing here overflows.
 uint64_t tensor_bytes(DType dtype, uint32_t layout, uint32_t rank, const int64_t* shape);
 
 // Converts `rows` rows of a row-major checkpoint tensor (f32, bf16 or f16) into rows first_row.. of `target`, in the

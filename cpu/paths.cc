@@ -1,6 +1,5 @@
 #include "cpu/paths.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include <string>
@@ -70,11 +69,12 @@ constexpr Path kPaths[] = {
 // best first
 #if SANA_X86
     {"avx512-bf16", avx512bf16::kKernels, avx512bf16::run_peak_f32, avx512bf16::run_peak_bf16, avx512bf16::run_peak_i8,
-     has_avx512_bf16},
-    {"avx512", avx512::kKernels, avx512::run_peak_f32, avx512::run_peak_bf16, avx512::run_peak_i8, has_avx512},
-    {"avx2", avx2::kKernels, avx2::run_peak_f32, avx2::run_peak_bf16, avx2::run_peak_i8, has_avx2},
+     has_avx512_bf16, true},
+    {"avx512", avx512::kKernels, avx512::run_peak_f32, avx512::run_peak_bf16, avx512::run_peak_i8, has_avx512, false},
+    {"avx2", avx2::kKernels, avx2::run_peak_f32, avx2::run_peak_bf16, avx2::run_peak_i8, has_avx2, false},
 #endif
-    {"portable", portable::kKernels, portable::run_peak_f32, portable::run_peak_bf16, portable::run_peak_i8, always},
+    {"portable", portable::kKernels, portable::run_peak_f32, portable::run_peak_bf16, portable::run_peak_i8, always,
+     false},
 };
 
 }  // namespace
@@ -83,7 +83,6 @@ const Path& choose_path(const char* forced) {
 #if SANA_X86
   __builtin_cpu_init();
 #endif
-  if (!forced) forced = getenv("SANA_NATIVE_CPU_PATH");
   std::string choices;
   for (const Path& path : kPaths) {
     if (!path.supported()) continue;

@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { dtypeOfName, type ModelDtype } from '../lib/base/dtypes.ts';
 import { BUILT_IN_MODEL, modelFolder } from '../lib/checkpoint/built-in.ts';
 import { type Checkpoint, openCheckpoint } from '../lib/checkpoint/checkpoint.ts';
-import { type DeviceLease, openDevice, refusalOfMatrices } from '../lib/device/devices.ts';
+import { type DeviceLease, openDevice } from '../lib/device/devices.ts';
 import { Graph } from '../lib/graph/graph.ts';
 import { Arena, Program, read, write } from '../lib/graph/program.ts';
 import { reshape, Storage, type Tensor } from '../lib/graph/tensor.ts';
@@ -57,7 +57,7 @@ const narrow = (['bfloat16', 'int8', 'fp8'] as const).filter(isThere);
 
 function isThere(dtype: 'bfloat16' | 'int8' | 'fp8'): boolean {
   const lease = openDevice(device);
-  const there = dtype !== 'fp8' || refusalOfMatrices(lease.native, 'f8') === undefined;
+  const there = dtype !== 'fp8' || lease.native.info.refusals.f8 === undefined;
   lease.release();
   return there;
 }

@@ -4,7 +4,7 @@
  */
 
 import { SanaError } from '../base/errors.ts';
-import type { Call } from './call.ts';
+import { type Call, SCOPE_SEPARATOR } from './call.ts';
 import { most } from './limits.ts';
 import {
   type Activation,
@@ -303,7 +303,7 @@ export class Graph {
       for (const [name, other] of spec.sameDtype ?? []) checkDtypes(operands, name, other);
       for (const limit of spec.limits) checkLimit(limit, operands, attributes);
     });
-    this.#calls.push({ op, operands, attributes, scope: this.#scope.join(' / ') });
+    this.#calls.push({ op, operands, attributes, scope: this.#scope.join(SCOPE_SEPARATOR) });
   }
 
   /** Adds the operator's name and scope to an error from `body`. */
@@ -313,7 +313,7 @@ export class Graph {
     } catch (error) {
       if (!(error instanceof SanaError) || error.code !== 'ERR_SANA_SHAPE' || error.message.startsWith(`${op}:`))
         throw error;
-      const where = [this.name, ...this.#scope].join(' / ');
+      const where = [this.name, ...this.#scope].join(SCOPE_SEPARATOR);
       throw new SanaError('ERR_SANA_SHAPE', `${op}: ${error.message} (${where})`, { hint: error.hint });
     }
   }

@@ -50,8 +50,9 @@ export class Program {
       pitch: tensor.pitch,
     });
     const calls = plan.calls.map(
-      ({ op, operands, attributes }): CallDescription => ({
+      ({ op, operands, attributes, scope }): CallDescription => ({
         op,
+        scope: scope === '' ? plan.name : scope,
         operands: Object.fromEntries(Object.entries(operands).map(([name, tensor]) => [name, describe(tensor)])),
         attributes,
       }),

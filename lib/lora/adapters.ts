@@ -129,7 +129,7 @@ export class Adapters {
 
   #demandMemory(merges: readonly Merge[]): void {
     const { device } = this.#engine;
-    const inHostMemory = device.info.backend === 'cpu';
+    const inHostMemory = device.info.hostMemory;
     const bytes = this.#merger.scratchBytes(merges) * (inHostMemory ? 1 + HOST_COPIES : 1);
     this.#engine.demandMemory(bytes, 'Merging the LoRA adapters', 'Free memory, or unload the adapters.');
   }

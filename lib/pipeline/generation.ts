@@ -81,8 +81,8 @@ function demandMemory({ parts, request }: Job, { denoise, decode }: Stages): voi
   const plans = [denoiser.contextPlan, denoiser.stepPlan, ...decoding.map(({ plan }) => plan)];
   const arenaBytes = Math.max(...plans.map((plan) => plan.arenaBytes));
   const growth = Math.max(0, arenaBytes - engine.arena.bytes);
-  // The CPU computes in the memory that the pictures are handed over in.
-  const inHostMemory = engine.device.info.backend === 'cpu' && decode !== undefined;
+  // Where host and device memory are one, pictures take it twice.
+  const inHostMemory = engine.device.info.hostMemory && decode !== undefined;
   const pictureBytes = inHostMemory ? request.batch * request.width * request.height * 3 : 0;
   engine.demandMemory(
     growth + denoiser.unallocatedBytes + Math.max(0, ...decoding.map(({ stateBytes }) => stateBytes)) + pictureBytes,

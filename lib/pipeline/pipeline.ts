@@ -6,7 +6,7 @@ import { BUILT_IN_MODEL } from '../checkpoint/built-in.ts';
 import { openCheckpoint } from '../checkpoint/checkpoint.ts';
 import { wasTrainedInFp16 } from '../checkpoint/fp16.ts';
 import type { Vocabulary } from '../checkpoint/vocabulary.ts';
-import { defaultDtype, openDevice, refusalOfMatrices } from '../device/devices.ts';
+import { openDevice } from '../device/devices.ts';
 import { readImage } from '../image/input.ts';
 import { Engine } from '../models/engine.ts';
 import type { Transformer } from '../models/transformer.ts';
@@ -317,15 +317,16 @@ function either(one: AbortSignal, other: AbortSignal | undefined): AbortSignal {
 }
 
 function computeDtype(asked: CheckedLoadOptions['dtype'], { device, deviceId }: Engine): ModelDtype {
-  if (asked === 'auto') return defaultDtype(device.info);
+  const { defaultDtype, refusals } = device.info;
+  if (asked === 'auto') return defaultDtype;
   const dtype = dtypeOfName(asked);
-  const refusal = refusalOfMatrices(device, dtype);
+  const refusal = refusals[dtype];
   if (refusal === undefined) return dtype;
-  const others = (['f16', 'i8', 'f8'] as const).filter((other) => !refusalOfMatrices(device, other)).map(publicDtype);
+  const others = (['f16', 'i8', 'f8'] as const).filter((other) => refusals[other] === undefined).map(publicDtype);
   const able = ['auto', 'float32', 'bfloat16', ...others].map((name) => `'${name}'`);
   const last = able.pop();
   const expected = `${able.join(', ')} or ${last} on ${deviceId === 'cpu' ? 'the CPU' : deviceId}`;
-  const hint = refusal.code === 'ERR_SANA_DEVICE' ? `${refusal.message}.` : undefined;
+  const hint = refusal.code === 'ERR_SANA_DEVICE' ? `${refusal.reason}.` : undefined;
   throw argumentError('dtype', expected, asked, hint);
 }
 

@@ -29,7 +29,7 @@ describe('Graph', () => {
     assert.throws(
       () => g.scope('block 3', () => g.rmsNorm(x, vector, { epsilon: 1e-5 })),
       shapeError(
-        /^rmsNorm: `weight` must be \[64\]; given x f32 \[2, 10, 64\], weight f32 \[63\] \(model \/ block 3\)$/,
+        /^rmsNorm: `weight` must be \[64\]; given x f32 \[2, 10, 64\], weight f32 \[63\] \(model > block 3\)$/,
       ),
     );
     assert.throws(() => g.toRgb8(x), shapeError(/^toRgb8: x must have 3 channels/));

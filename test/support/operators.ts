@@ -10,6 +10,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bytesPerElement } from '../../lib/base/dtypes.ts';
+import { requestedPaths } from '../../lib/device/devices.ts';
 import {
   addon,
   type CallDescription,
@@ -81,7 +82,8 @@ function cudaMachines(): Machine[] {
         for (const device of variants.values()) device.dispose();
         variants.clear();
       }
-      const device = variants.get(variant) ?? addon().openDevice({ backend: 'cuda', index, threads: 0, path: variant });
+      const path = variant === '' ? (requestedPaths().cuda ?? '') : variant;
+      const device = variants.get(variant) ?? addon().openDevice({ backend: 'cuda', index, threads: 0, path });
       variants.set(variant, device);
       return device;
     };
@@ -115,14 +117,9 @@ export const machines: readonly Machine[] =
       }));
 
 /** The machines that have products with weights of f8. */
-export const machinesWithF8: readonly Machine[] = machines.filter((machine) => {
-  try {
-    return machine.open(1).tensorBytes('f8', 'linear', [1, 1]) > 0;
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ERR_SANA_DEVICE') return false;
-    throw error;
-  }
-});
+export const machinesWithF8: readonly Machine[] = machines.filter(
+  (machine) => machine.open(1).info.refusals.f8 === undefined,
+);
 
 // ---- examples --------------------------------------------------------------------------------------------------------
 
