@@ -2,7 +2,7 @@
 //
 //   npx tsx examples/image-to-image.mts
 //
-// Writes apple.png, apple-0.4.png and apple-0.8.png.
+// Writes apple.png, apple-0.1.png and apple-0.6.png.
 
 import { SanaPipeline } from 'sana-native';
 
@@ -13,7 +13,7 @@ if (apple === undefined) throw new Error('there is no picture');
 await apple.save('apple.png');
 
 // `image` may also be a path, the bytes of an image file, a sharp instance, or { width, height, data } in RGB.
-for (const strength of [0.4, 0.8]) {
+for (const strength of [0.1, 0.6]) {
   const result = await pipe.generate({
     prompt: 'a green apple on a blue background',
     image: apple,

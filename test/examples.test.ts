@@ -58,7 +58,7 @@ const CHECKS: Readonly<Record<string, (made: Made) => Promise<void> | void>> = {
   'image-to-image.mts': async ({ colour }) => {
     near(await colour('apple.png', corner), yellow, 'the first background');
     const [start = [], kept = [], left = []] = await Promise.all(
-      ['apple.png', 'apple-0.4.png', 'apple-0.8.png'].map((name) => colour(name, corner)),
+      ['apple.png', 'apple-0.1.png', 'apple-0.6.png'].map((name) => colour(name, corner)),
     );
     const distance = (to: number[]) => Math.hypot(...start.map((value, i) => value - (to[i] ?? 0)));
     assert(distance(left) > distance(kept) + 50, 'more strength leaves more of the picture behind');
