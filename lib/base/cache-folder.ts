@@ -2,8 +2,9 @@
 
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { environmentVariable } from './environment.ts';
 
 /** `~/.cache/sana-native` where XDG_CACHE_HOME says nothing else. */
 export function cacheFolder(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'sana-native');
+  return join(environmentVariable('XDG_CACHE_HOME') ?? join(homedir(), '.cache'), 'sana-native');
 }

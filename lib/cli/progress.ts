@@ -1,5 +1,6 @@
 /** A progress bar on standard error: on a terminal only. */
 
+import { environmentVariable } from '../base/environment.ts';
 import type { LoadProgress } from '../index.ts';
 
 const CELLS = 24;
@@ -17,7 +18,7 @@ export interface ProgressBar {
 
 export function progressBar(stream: NodeJS.WriteStream = process.stderr): ProgressBar {
   if (!stream.isTTY) return { show() {}, clear() {} };
-  const colour = process.env.NO_COLOR === undefined || process.env.NO_COLOR === '';
+  const colour = environmentVariable('NO_COLOR') === undefined;
   let label = '';
   let started = 0;
   let startFraction = 0;

@@ -1,6 +1,7 @@
 /** Devices: which there are, which one is taken, and what it can hold. */
 
 import { basename } from 'node:path';
+import { environmentVariable } from '../base/environment.ts';
 import { argumentError, SanaError } from '../base/errors.ts';
 import { addon, type DType, type NativeDevice, type NativeDeviceInfo, nativeLibraries } from './native.ts';
 
@@ -117,7 +118,7 @@ export function openDevice(device: string, threads?: number): DeviceLease {
     throw new SanaError('ERR_SANA_DEVICE', what, { hint: [others, ...whyNoGpu()].join(' ') });
   }
   const [backend = 'cpu', index = '0'] = found.id.split(':');
-  const path = backend === 'cpu' ? process.env.SANA_NATIVE_CPU_PATH : process.env.SANA_NATIVE_CUDA_PATH;
+  const path = environmentVariable(backend === 'cpu' ? 'SANA_NATIVE_CPU_PATH' : 'SANA_NATIVE_CUDA_PATH');
   const key = [found.id, threads ?? 0, path ?? ''].join(' ');
   let shared = open.get(key);
   if (shared === undefined) {

@@ -1,12 +1,13 @@
 /** A generated image: its pixels, and what it was made from. */
 
 import { extname } from 'node:path';
-import sharp, { type Sharp } from 'sharp';
+import type { Sharp } from 'sharp';
 import { argumentError, SanaError } from '../base/errors.ts';
 import { checkBoolean, checkChoice, checkInteger, checkKeys } from '../request/fields.ts';
 import type { GenerationParameters } from '../request/types.ts';
 import { writeWholeFile } from './file.ts';
 import { addPngMetadata, embeddedMetadata } from './metadata.ts';
+import { loadSharp } from './sharp.ts';
 
 export type EncodedFormat = 'png' | 'jpeg' | 'webp' | 'avif';
 
@@ -84,7 +85,7 @@ export class SanaImage {
 
   /** The pixels as a sharp instance, to go on with. */
   toSharp(): Sharp {
-    return sharp(this.data, { raw: { width: this.width, height: this.height, channels: 3 } });
+    return loadSharp()(this.data, { raw: { width: this.width, height: this.height, channels: 3 } });
   }
 
   /**

@@ -1,11 +1,12 @@
 /** A picture given by a caller, in any of the forms of `ImageInput`, as plain RGB. */
 
-import sharp, { type Sharp } from 'sharp';
+import type { Sharp } from 'sharp';
 import { argumentError, SanaError } from '../base/errors.ts';
 import type { ImageInput, RawImage } from '../request/types.ts';
 import { readWholeFile } from './file.ts';
 import { sniffFormat } from './format.ts';
 import { SanaImage } from './image.ts';
+import { loadSharp } from './sharp.ts';
 
 const MAX_FILE_BYTES = 512 * 1024 * 1024;
 /** Pixels of a picture given: twice the largest that is drawn. */
@@ -53,7 +54,7 @@ async function decodeFile(file: Uint8Array, what: string): Promise<RawImage> {
       hint: 'Pass a PNG, JPEG, WebP, AVIF, GIF or TIFF file.',
     });
   }
-  return decode(sharp(file, { limitInputPixels: MAX_PIXELS }).autoOrient(), what);
+  return decode(loadSharp()(file, { limitInputPixels: MAX_PIXELS }).autoOrient(), what);
 }
 
 async function decode(image: Sharp, what: string): Promise<RawImage> {

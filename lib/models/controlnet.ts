@@ -53,7 +53,7 @@ export class ControlNetPart {
     await this.model.weights.load(this.#component, { signal, ...(onProgress && { onProgress }) });
   }
 
-  dispose(): void {
+  release(): void {
     this.model.weights.dispose();
   }
 }

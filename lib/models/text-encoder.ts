@@ -76,9 +76,9 @@ export class TextEncoder {
     return this.#model.weights.storage.allocated;
   }
 
-  /** Bytes on the device now: the weights, and an instruction's keys and values. */
-  get heldBytes(): number {
-    return (this.loaded ? this.weightBytes : 0) + (this.#prefix?.storage.bytes ?? 0);
+  /** Bytes on the device now of an instruction's keys and values. */
+  get heldInstructionBytes(): number {
+    return this.#prefix?.storage.bytes ?? 0;
   }
 
   /** Throws ERR_SANA_MODEL when the checkpoint's tensors are not those of its configuration. */

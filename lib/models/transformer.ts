@@ -82,7 +82,7 @@ export class Transformer {
     this.#adapters.reset();
   }
 
-  dispose(): void {
+  release(): void {
     this.#model.weights.dispose();
     this.#adapters.reset();
   }

@@ -27,9 +27,9 @@ import type {
 import { Tokenizer } from '../text/tokenizer.ts';
 import { explain } from './explanation.ts';
 import { fingerprint } from './fingerprint.ts';
-import { checkLoraScale, Generation, shapeOf } from './generation.ts';
+import { checkLoraScale, generate } from './generation.ts';
 import { locateControlNet, locateModel } from './model-source.ts';
-import { commonParameters, nameOf, publicDtype } from './parameters.ts';
+import { commonParameters, publicDtype } from './parameters.ts';
 import { Parts } from './parts.ts';
 import { toTensor } from './picture-tensor.ts';
 import { padded, tokenize } from './prompts.ts';
@@ -298,7 +298,7 @@ export class SanaPipeline {
   async #generate(request: CheckedRequest<StepInfo>): Promise<GenerateResult> {
     this.#fingerprint ??= await fingerprint(this.#parts.checkpoint);
     const parameters = commonParameters(this.#parts, request, this.#fingerprint);
-    return await new Generation(this.#parts, this.#loadedTokenizer, request, parameters).run();
+    return await generate(this.#parts, this.#loadedTokenizer, request, parameters);
   }
 
   #tilingOptions({ tiling = 'auto', signal }: { tiling?: DecodeTiling; signal?: AbortSignal }) {
@@ -308,27 +308,7 @@ export class SanaPipeline {
   async #explain(request: CheckedRequest<StepInfo>): Promise<Explanation> {
     const parts = this.#parts;
     checkLoraScale(parts, request);
-    const { negative, positive } = await tokenize(this.#loadedTokenizer, request);
-    const perturbed = request.pagScale > 0 ? positive : [];
-    const tokens = [...perturbed, ...negative, ...positive].map(({ positions }) => positions.length);
-    return explain({
-      request,
-      positive,
-      negative,
-      offload: parts.offload,
-      textEncoder: parts.textEncoder,
-      denoiser: parts.transformer.denoiser(shapeOf(parts, request, tokens)),
-      loraMerge: parts.transformer.explainMerge(request.loraScale ?? 1),
-      denoisingBytes: parts.denoisingBytes,
-      autoencoder: parts.autoencoder,
-      tiling: parts.tiling(request.decodeTiling),
-      reachableBytes: parts.engine.spareBytes + parts.heldBytes(request),
-      workspaceBytes: parts.engine.workspaceBytes,
-      model: nameOf(parts.checkpoint),
-      device: parts.engine.deviceId,
-      devicePath: parts.engine.device.info.path,
-      dtype: publicDtype(parts.dtype),
-    });
+    return explain({ parts, request, tokens: await tokenize(this.#loadedTokenizer, request) });
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { arch, cpus, platform, release, totalmem } from 'node:os';
 import { Command } from 'commander';
+import { ownSettings } from '../../base/environment.ts';
 import { version } from '../../base/package.ts';
 import { findDriver } from '../../device/addon/driver.ts';
 import { addonFile } from '../../device/native.ts';
@@ -43,7 +44,7 @@ async function info({ json }: { json?: boolean }): Promise<void> {
     libraries,
     devices,
     used: devices.find(({ problem }) => problem === undefined)?.id ?? null,
-    settings: Object.fromEntries(Object.entries(process.env).filter(([name]) => name.startsWith('SANA_NATIVE_'))),
+    settings: ownSettings(),
     ...(error !== undefined && { error }),
   };
   if (json === true) await printJson(facts);

@@ -1,16 +1,17 @@
-/** What is made of a request's pictures before the first step. */
+/** The second stage, of requests that have pictures: pictures to latents. */
 
-import { SanaError } from '../base/errors.ts';
-import { resizeLanczos } from '../image/lanczos.ts';
-import type { Autoencoder } from '../models/autoencoder.ts';
-import { channelsLast, scaled } from '../models/channel-order.ts';
-import type { Control } from '../models/controlnet.ts';
-import type { CheckedRequest } from '../request/request.ts';
-import type { RawImage } from '../request/types.ts';
-import { latentMask } from './inpainting.ts';
-import type { Parts } from './parts.ts';
-import { toTensor } from './picture-tensor.ts';
-import { atDrawnSize, covering } from './source-image.ts';
+import { SanaError } from '../../base/errors.ts';
+import { resizeLanczos } from '../../image/lanczos.ts';
+import type { Autoencoder } from '../../models/autoencoder.ts';
+import { channelsLast, scaled } from '../../models/channel-order.ts';
+import type { Control } from '../../models/controlnet.ts';
+import type { CheckedRequest } from '../../request/request.ts';
+import type { RawImage } from '../../request/types.ts';
+import { latentMask } from '../inpainting.ts';
+import type { Parts } from '../parts.ts';
+import { toTensor } from '../picture-tensor.ts';
+import { atDrawnSize, covering } from '../source-image.ts';
+import type { Job, RunningJob, Stage, StageProgram } from './stage.ts';
 
 /** The picture that a generation starts from. */
 export interface Source {
@@ -20,21 +21,38 @@ export interface Source {
   readonly maskPicture?: RawImage; // of the size asked for
 }
 
-/** A request's pictures as the models take them. */
-export interface EncodedPictures {
-  readonly source: Source | undefined;
-  readonly control: Control | undefined;
-}
+export class PicturesStage implements Stage {
+  readonly name = 'pictures';
+  readonly models = ['encoder'] as const;
+  readonly largeArena = true;
+  readonly leaves = { lastingBytes: 0, generationBytes: 0 };
+  /** What `run` has made. */
+  source: Source | undefined;
+  control: Control | undefined;
+  readonly #job: Job;
 
-/** Encodes the pictures of a request; the encoder leaves with what `offload` does not keep. */
-export async function encodePictures(parts: Parts, request: CheckedRequest): Promise<EncodedPictures> {
-  if (request.image === undefined && request.control === undefined) return { source: undefined, control: undefined };
-  try {
-    return { source: await encodeSource(parts, request), control: await encodeControl(parts, request) };
-  } finally {
-    if (parts.offload !== 'none') parts.autoencoder.disposeEncoder();
-    if (parts.offload === 'sequential') parts.engine.arena.dispose(); // of many times the size that a step needs
+  constructor(job: Job) {
+    this.#job = job;
   }
+
+  programs(): readonly StageProgram[] {
+    const { parts, request } = this.#job;
+    const { image, control, drawnHeight: height, drawnWidth: width } = request;
+    const program = parts.autoencoder.planEncode({ height, width });
+    return [
+      ...(image === undefined ? [] : [program]),
+      ...(control === undefined
+        ? []
+        : [{ ...program, name: 'control_encode', runs: Math.max(1, control.images.length) }]),
+    ];
+  }
+
+  async run({ parts, request }: RunningJob): Promise<void> {
+    this.source = await encodeSource(parts, request);
+    this.control = await encodeControl(parts, request);
+  }
+
+  release(): void {}
 }
 
 /** The picture to start from, as latents, and its mask. */
