@@ -1,6 +1,6 @@
 /**
- * What a benchmark writes: one JSON object a line, with the machine, the case and the spread beside every time, so that
- * a figure can be traced and two runs compared. Statistics are in statistics.ts.
+ * What a benchmark writes: one JSON object per line, with the machine, the case and the spread of every time, so that a
+ * figure can be traced and two runs can be compared. Statistics are in statistics.ts.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -49,14 +49,16 @@ export interface BenchmarkCase {
   readonly shape?: Readonly<Record<string, number>>;
 }
 
-/** FLOPs and least bytes of one run, and what the machine's ceilings make of them (`floorMs` in roofline.ts). */
+/**
+ * FLOPs and minimum bytes of one run, and the floor they give with the machine's ceilings (`floorMs` in roofline.ts).
+ */
 export interface Work {
   readonly tflop: number;
   readonly gb: number;
   readonly floor_ms: number;
 }
 
-/** How far the timed result is from a reference on the same inputs. A time without it is void. */
+/** How far the timed result is from a reference with the same inputs. A time without this is meaningless. */
 export interface ResultError {
   readonly ref: string;
   readonly rel_l2: number;
@@ -75,7 +77,7 @@ export interface Pairing {
 export interface BenchmarkRecord {
   readonly schema: 1;
   readonly when: string; // ISO 8601
-  readonly commit: string; // with '+' when the tree has changes; of a release its version, v1.2.3
+  readonly commit: string; // with '+' if the tree has changes; for a release its version, v1.2.3
   readonly machine: Machine;
   readonly case: BenchmarkCase;
   readonly impl: Implementation;
@@ -90,7 +92,7 @@ export interface BenchmarkRecord {
   readonly pair?: Pairing;
 }
 
-/** What one series of runs gives; `makeRecord` adds where and when. */
+/** The results of one series of runs; `makeRecord` adds where and when. */
 export interface Measurement {
   readonly case: BenchmarkCase;
   readonly impl: Implementation;
@@ -140,18 +142,20 @@ export function writeRecords(path: string, records: readonly BenchmarkRecord[]):
   appendFileSync(path, records.map((record) => `${JSON.stringify(record)}\n`).join(''));
 }
 
-/** This machine, as far as Node can tell; a caller with a GPU or a torch peer adds what it knows. */
+/** This machine, as far as Node.js can tell; a caller with a GPU or a torch peer adds what it knows. */
 export function describeMachine(known: Partial<Machine> = {}): Machine {
   const list = cpus();
   return { cpu: list[0]?.model.trim() ?? 'unknown', cores: list.length, node: process.versions.node, ...known };
 }
 
-/** The short commit of the working tree, with '+' when files differ from it; outside it, the version: v1.2.3. */
+/**
+ * The short commit of the working tree, with '+' if files differ from it; outside a repository, the version: v1.2.3.
+ */
 export function describeCommit(): string {
   const git = (...args: string[]): string =>
     execFileSync('git', args, { encoding: 'utf8', stdio: 'pipe', cwd: packageRoot }).trim();
   try {
-    // An installed package may lie in the repository of whoever installed it.
+    // An installed package may be inside the repository of the user.
     if (realpathSync(git('rev-parse', '--show-toplevel')) !== realpathSync(packageRoot)) return `v${version}`;
     const commit = git('rev-parse', '--short=12', 'HEAD');
     return git('status', '--porcelain') === '' ? commit : `${commit}+`;

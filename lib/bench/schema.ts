@@ -1,4 +1,6 @@
-/** The JSON Schema of a benchmark's record, one line of what `sana-native bench --output` writes (record.ts types it). */
+/**
+ * The JSON Schema of a benchmark's record, one line of the output of `sana-native bench --output` (record.ts types it).
+ */
 
 import { dtypeOfName, publicDtypeNames } from '../base/dtypes.ts';
 import { IMPLEMENTATIONS } from './record.ts';
@@ -31,20 +33,20 @@ export const BENCHMARK_SCHEMA = {
     {
       schema: { const: 1 },
       when: { type: 'string', format: 'date-time' },
-      commit: described("of the working tree, with '+' when files differ; of a release its version, v1.2.3", text),
+      commit: described("of the working tree, with '+' if files differ; for a release its version, v1.2.3", text),
       machine: object(
         { cpu: text, cores: count, node: text },
         { gpu: text, smMhz: positive, driver: text, torch: text, diffusers: text },
       ),
       case: object(
         {
-          stage: described('a part of a generation, or op: and an operator', {
+          stage: described('a part of a generation, or op: followed by an operator', {
             type: 'string',
             pattern: '^(text_encode|denoise_step|decode|generate|op:\\w+)$',
           }),
           batch: described('with guidance, twice the images', count),
           dtype: { enum: publicDtypeNames.map(dtypeOfName) },
-          acc: described('what sums are kept in', { enum: ['f32', 'f16', 'i32'] }),
+          acc: described('dtype of the sums', { enum: ['f32', 'f16', 'i32'] }),
         },
         {
           model: text,
@@ -61,19 +63,23 @@ export const BENCHMARK_SCHEMA = {
       ),
       impl: { enum: IMPLEMENTATIONS },
       runs: count,
-      warmup: described('runs before, which are not timed', { type: 'integer', minimum: 0 }),
+      warmup: described('runs before the timed ones', { type: 'integer', minimum: 0 }),
       ms: object({ median: positive, min: positive, p90: positive }, {}, 'milliseconds of a run'),
     },
     {
       options: { type: 'object', additionalProperties: { type: ['boolean', 'number', 'string'] } },
-      peak_bytes: described('the most that was allocated on the device', { type: 'integer', minimum: 0 }),
-      work: object({ tflop: amount, gb: amount, floor_ms: amount }, {}, 'least work of a run, and its least time here'),
+      peak_bytes: described('peak memory allocated on the device', { type: 'integer', minimum: 0 }),
+      work: object(
+        { tflop: amount, gb: amount, floor_ms: amount },
+        {},
+        'minimum work of a run, and its minimum time on this machine',
+      ),
       achieved: object({ tflops: amount, gbps: amount, pct_floor: amount }),
       error: object({ ref: text, rel_l2: amount, max_abs: amount, cos: { type: 'number', minimum: -1, maximum: 1 } }),
       pair: object(
         { with: { enum: IMPLEMENTATIONS }, ratio: positive, ratio_p10: positive, ratio_p90: positive },
         {},
-        "the other's time over ours, of runs that alternated: above 1, ours is faster",
+        "the other's time over ours, from alternating runs: above 1, ours is faster",
       ),
     },
   ),

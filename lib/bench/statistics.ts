@@ -32,8 +32,8 @@ export function summarize(ms: readonly number[]): TimeSummary {
 }
 
 /**
- * Compares series of runs that alternated: ratio = median(a_i / b_i) with its spread. Each pair ran back to back, so
- * what slows the whole machine down cancels; dividing two medians would not do that.
+ * Compares series of runs that alternated: ratio = median(a_i / b_i), with its spread. Each pair ran back to back, so
+ * anything that slows down the whole machine cancels out; dividing two medians would not do that.
  */
 export function pairRatios(a: readonly number[], b: readonly number[]): RatioSummary {
   if (a.length !== b.length) throw argumentError('b', `as many runs as the other series, ${a.length}`, b);

@@ -1,6 +1,6 @@
 /**
- * Where the cache is, which hub is asked, and as whom: options first, then the environment that Python's
- * huggingface_hub reads (its `constants.py`), so that both find the same files.
+ * Where the cache is, which hub is used, and with which token: from the options first, then from the environment
+ * variables of Python's huggingface_hub (its `constants.py`), so that both find the same files.
  */
 
 import { readFile } from 'node:fs/promises';
@@ -12,11 +12,11 @@ import { SanaError } from '../base/errors.ts';
 export interface HubOptions {
   /** Default: `HF_HUB_CACHE`, or `hub` in `HF_HOME`, or `~/.cache/huggingface/hub`. */
   readonly cacheDir?: string | undefined;
-  /** Ask nothing of the network, as with `HF_HUB_OFFLINE=1`. */
+  /** Do not use the network, as with `HF_HUB_OFFLINE=1`. */
   readonly localFilesOnly?: boolean | undefined;
   /** Default: `HF_TOKEN`, or the file that `hf auth login` writes. */
   readonly token?: string | undefined;
-  /** What asks: 'sana-native/1.0.0'. */
+  /** The user agent: 'sana-native/1.0.0'. */
   readonly userAgent?: string | undefined;
 }
 
@@ -25,8 +25,8 @@ export interface HubSettings {
   readonly cacheDir: string;
   readonly token: string | undefined;
   readonly offline: boolean;
-  readonly symlinks: boolean; // where the file system has them
-  readonly idleMs: number; // how long a connection may say nothing
+  readonly symlinks: boolean; // if the file system supports them
+  readonly idleMs: number; // how long a connection may be silent
   readonly userAgent: string;
 }
 
@@ -57,7 +57,7 @@ function isTrue(value: string | undefined): boolean {
   return ['1', 'ON', 'YES', 'TRUE'].includes(value?.toUpperCase() ?? '');
 }
 
-/** With `~` and `$NAME` replaced, as Python does. */
+/** With `~` and `$NAME` replaced, as in Python. */
 function folderOf(path: string, env?: Environment): string {
   const expanded = path.replace(/^~(?=$|\/)/, homedir());
   return resolve(expandVariables(expanded, env));
@@ -79,13 +79,13 @@ async function tokenOf(home: string, env?: Environment): Promise<string | undefi
   if (isTrue(value('HF_HUB_DISABLE_IMPLICIT_TOKEN'))) return undefined;
   const token = value('HF_TOKEN') ?? value('HUGGING_FACE_HUB_TOKEN');
   if (token) return checkToken(token);
-  // Whoever may not read the file is not logged in: what is public still loads.
+  // A user who may not read the file is not logged in: public files can still be loaded.
   const path = value('HF_TOKEN_PATH');
   const file = path === undefined ? join(home, 'token') : folderOf(path, env);
   return checkToken(await readFile(file, 'utf8').catch(() => undefined));
 }
 
-/** A token as it goes into a header. It is a secret: no message shows it. */
+/** A token as it goes into a header. It is secret, and no message shows it. */
 function checkToken(token: string | undefined): string | undefined {
   const trimmed = token?.trim();
   if (!trimmed) return undefined;

@@ -1,4 +1,4 @@
-/** sharp, loaded when the first picture is read or written: a program that only draws need not wait for it. */
+/** sharp, loaded when the first picture is read or written: a program that only computes does not wait for it. */
 
 import { createRequire } from 'node:module';
 import type sharp from 'sharp';

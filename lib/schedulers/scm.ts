@@ -18,9 +18,9 @@ import { argumentError } from '../base/errors.ts';
 import { checkStep, checkSteps, linspace, type Schedule } from './schedule.ts';
 
 export interface ScmOptions {
-  /** Where the first step starts, in radians. A little more than pi / 2, as in the reference. Default: 1.5708. */
+  /** Where the first step starts, in radians. Slightly more than pi / 2, as in the reference. Default: 1.5708. */
   readonly maxTimesteps?: number | undefined;
-  /** Where the second of two steps starts; null: halfway. Default: 1.3 with two steps; only with two. */
+  /** Where the second of two steps starts; null: halfway. Default: 1.3 with two steps; not allowed otherwise. */
   readonly intermediateTimesteps?: number | null | undefined;
 }
 
@@ -31,7 +31,8 @@ const INTERMEDIATE_TIMESTEPS = 1.3;
 export function scm(steps: number, options: ScmOptions = {}): Schedule {
   checkSteps(steps);
   const { maxTimesteps = MAX_TIMESTEPS, intermediateTimesteps } = options;
-  // The reference's default of 1.3 makes every call but those with two steps fail: here it is for two steps only.
+  // The reference's default of 1.3 makes every call fail that does not have two steps: here it applies to two steps
+  // only.
   const intermediate =
     intermediateTimesteps === undefined && steps === 2 ? INTERMEDIATE_TIMESTEPS : intermediateTimesteps;
   if (typeof intermediate === 'number' && steps !== 2) {

@@ -24,11 +24,11 @@ export function benchCommand(): Command {
   const command = new Command('bench').description('time the stages of a generation against the floor of this machine');
   return addModelFlags(command)
     .option('--size <pixels>', "width and height (default: the model's native size)", integer(32, 8192))
-    .option('--steps <count>', 'denoising steps of each run; all but the first two are timed', integer(3, 500), 5)
-    .option('--runs <count>', 'timed runs, after one that is not', integer(1, 100), 3)
-    .option('--output <file>', 'append the results to a file, one JSON object a line')
+    .option('--steps <count>', 'denoising steps of each run; the first two are not timed', integer(3, 500), 5)
+    .option('--runs <count>', 'timed runs, after one warm-up run', integer(1, 100), 3)
+    .option('--output <file>', 'append the results to a file, one JSON object per line')
     .option('--json', 'print one JSON object on standard output')
-    .option('--schema', 'print the JSON Schema of a result, and do nothing else')
+    .option('--schema', 'print only the JSON Schema of a result')
     .action(bench);
 }
 
