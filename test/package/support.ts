@@ -21,7 +21,7 @@ import { fileURLToPath } from 'node:url';
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 
 const folder = mkdtempSync(join(tmpdir(), 'sana-package-'));
-after(() => rmSync(folder, { recursive: true, force: true })); // after the last test of the run
+process.once('exit', () => rmSync(folder, { recursive: true, force: true })); // of several files of tests
 
 /** A new folder, which goes away after the last test. */
 export function freshFolder(name: string): string {
