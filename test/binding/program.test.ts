@@ -360,6 +360,8 @@ describe('binding/program', () => {
     ['modulation', 'a partial row', shape('embedding', [2, 44]), /multiple of table's columns/],
     ['activation', 'another shape', shape('out', [7, 3]), /out must have the shape of x/],
     ['activation', 'half precision', set('x', { dtype: 'f16' }), /the CPU computes in f32 and bf16, not in f16/],
+    ['tanhClamp', 'a limit of 0', attribute('limit', 0), /`limit` must be from 1\.17.*e-38 to 1\.7.*e\+38, got 0/],
+    ['tanhClamp', 'another shape', shape('out', [3, 7]), /out must have the shape of x/],
     ['convert', 'a repeat of 0', attribute('repeat', 0), /`repeat` must be from 1/],
     ['convert', 'another repeat', attribute('repeat', 3), /first dimension times `repeat`/],
     [

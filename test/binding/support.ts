@@ -130,6 +130,7 @@ export const wellFormed: readonly CallDescription[] = [
   call('rotaryEmbedding', { x: [3, 20], cos: [3, 4], sin: [3, 4], out: [3, 20] }, { heads: 2 }),
   call('timestepEmbedding', { timestep: [3], out: [3, 8] }),
   call('modulation', { table: [12, 8], embedding: [2, 48], out: [12, 2, 8] }),
+  call('tanhClamp', { x: bf16([7, 3]), out: [7, 3] }, { limit: 30 }),
   call('activation', { x: [3, 7], out: bf16([3, 7]) }, { activation: 'silu' }),
   call('tanhClamp', { x: [3, 7], out: bf16([3, 7]) }, { limit: 3 }),
   call('convert', { x: [2, 3, 5], out: tensor([4, 3, 5], { pitch: 7 }) }, { scale: 2, repeat: 2 }),
