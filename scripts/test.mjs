@@ -30,7 +30,8 @@ const wanted = (part) => chosen.length === 0 || chosen.includes(part);
 
 const steps = new Steps();
 const npm = (name, script) => steps.run(name, 'npm', ['run', script]);
-const mocha = (name, ...args) => steps.run(name, join('node_modules', '.bin', 'mocha'), args);
+const mocha = (name, ...args) =>
+  steps.run(name, join('node_modules', '.bin', 'mocha'), args, { env: { SANA_TEST_DIST: '1' } });
 
 if (wanted('cpu') || wanted('package')) {
   const built = (await npm('build: native', 'build:native')) && (await npm('build: dist', 'build:ts'));
