@@ -79,12 +79,7 @@ describe('sana-native', () => {
       2,
       /takes one image/,
     ],
-    [
-      'a folder in the way',
-      ['generate', 'x', '--model', 'x', '-o', 'FOLDER/folder.png'],
-      1,
-      /it is a folder/,
-    ],
+    ['a folder in the way', ['generate', 'x', '--model', 'x', '-o', 'FOLDER/folder.png'], 1, /it is a folder/],
     [
       'a file for a folder',
       ['generate', 'x', '--model', 'x', '-o', 'FOLDER/text.png/x.png'],
