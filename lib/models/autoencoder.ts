@@ -27,13 +27,13 @@ export interface Size {
 interface Planned {
   readonly plan: Plan;
   readonly storage: Storage;
-  /** Of the storage and the intermediates. */
+  /** Bytes of the storage and the intermediates. */
   readonly bytes: number;
-  /** Rows of the picture that are made at a time; undefined: all of it. */
+  /** Rows of the picture that are decoded at a time; undefined: all of them. */
   readonly bandRows?: number | undefined;
 }
 
-/** From a channels-first tensor to another. */
+/** From one channels-first tensor to another. */
 interface TensorGraph extends Planned {
   readonly from: Tensor; // [B, C, h * w] f32
   readonly to: Tensor; // [B, C', h' * w'] f32
@@ -63,7 +63,7 @@ export class Autoencoder {
   readonly #decoder: AutoencoderDecoder;
   readonly #encoder: AutoencoderEncoder;
   readonly decoder: ComponentWeights;
-  /** Loaded when a picture is encoded for the first time, and not before. */
+  /** Loaded when a picture is first encoded. */
   readonly encoder: ComponentWeights;
 
   constructor(engine: Engine, component: Component<AutoencoderConfig>, dtype: ActivationDtype) {
@@ -84,7 +84,7 @@ export class Autoencoder {
     return this.#component.config;
   }
 
-  /** Pixels to a latent along each side: 32. */
+  /** Pixels per latent along each side: 32. */
   get compression(): number {
     return 2 ** (this.config.decoderBlockOutChannels.length - 1);
   }
@@ -97,7 +97,7 @@ export class Autoencoder {
   /**
    * z = latents / scalingFactor, [B, latentChannels, h, w] -> [B, 3, 32h, 32w], about [-1, 1], not clamped.
    *
-   * @param options.tiling in pixels: blend overlapping tiles as the reference does; without, nothing is cut
+   * @param options.tiling in pixels: blend overlapping tiles as the reference does; by default, nothing is cut
    */
   async decode(
     z: TensorLike,
@@ -140,13 +140,13 @@ export class Autoencoder {
   /**
    * Plans decoding one picture of h x w latents to `size`: nothing is allocated or run.
    *
-   * @param freeBytes what its state and intermediates may take: it is decoded in bands when all at once needs more
+   * @param freeBytes the limit of its state and intermediates: it is decoded in bands if decoding all at once needs more
    */
   planRgb(h: number, w: number, size: Size, freeBytes = Number.POSITIVE_INFINITY): PictureProgram {
     return programOf('decode', 1, this.#rgbThatFits(h, w, size, freeBytes));
   }
 
-  /** Plans decoding one picture, of tiles when `tiling` is given and it does not fit into one. */
+  /** Plans decoding one picture, in tiles if `tiling` is given and it does not fit into one. */
   planDecode(h: number, w: number, size: Size, freeBytes: number, tiling?: Tiling): PictureProgram[] {
     const tiles = tiling && this.#inLatents(tiling);
     if (tiles === undefined || !needsTiles(h, w, tiles)) return [this.planRgb(h, w, size, freeBytes)];
@@ -325,7 +325,7 @@ function programOf(name: string, runs: number, { plan, storage, bandRows }: Plan
   return { name, runs, plan, stateBytes: storage.bytes, bandRows };
 }
 
-/** The picture [1, H, W, 3] f32, resized and cropped to `size`, as bytes, and how many of its numbers are not finite. */
+/** The picture [1, H, W, 3] f32, resized and cropped to `size`, as bytes, and how many of its values are not finite. */
 function recordBytes(g: Graph, storage: Storage, image: Tensor, size: Size): Pick<RgbGraph, 'rgb' | 'nonFinite'> {
   const { height, width } = size;
   const rgb = storage.reserve('u8', [1, height, width, 3]);

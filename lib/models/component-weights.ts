@@ -11,8 +11,7 @@ export class ComponentWeights {
 
   /**
    * @param options.others tensors of the component that belong to another network
-   * @param options.demandMemory is called before memory is taken that nobody has counted on, and throws where there is
-   *   too little
+   * @param options.demandMemory is called before memory is allocated that was not planned for, and throws if there is too little
    */
   constructor(
     weights: Weights,
@@ -33,7 +32,7 @@ export class ComponentWeights {
     return this.#weights.storage.allocated;
   }
 
-  /** Throws ERR_SANA_MODEL when the checkpoint's tensors are not those of its configuration. */
+  /** Throws ERR_SANA_MODEL if the checkpoint's tensors do not match its configuration. */
   check(): void {
     this.#weights.check(this.#component, this.#others);
   }
