@@ -20,8 +20,9 @@ struct OperandSpec {
 inline constexpr double kUnlimited = __builtin_inf();
 
 struct AttributeSpec {
-  const char* name;
-  const char* kind;  // "integer", "number", "list" (of integers), or the choices, "none|silu|relu": passed as an index
+  const char* name = nullptr;
+  const char* kind =
+      nullptr;  // "integer", "number", "list" (of integers), or the choices, "none|silu|relu": passed as an index
   double least = -kUnlimited, most = kUnlimited;  // of a number, or of every entry of a list
 };
 
