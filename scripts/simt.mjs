@@ -38,7 +38,7 @@ const pictures = ['golden', 'cuda', 'int8', 'other-checkpoints', 'sprint'].map(
   (name) => `test/pipeline/${name}.test.ts`,
 );
 
-/** What a build runs: parts, and how long each takes beside the others, for the longest to begin first. */
+/** The parts that a build's tests fall into, each a process: the longest begin first. */
 const parts = {
   linear: { tests: operatorTests('linear') },
   convolutions: { tests: operatorTests('convolutions') },

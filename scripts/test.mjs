@@ -7,7 +7,7 @@
 //   package  the build, and the package as a release would be: packed, installed, run
 //
 // Files of tests run side by side, as many as there are processors; those that measure time or memory run alone, after
-// the others. Tests that are named replace all.
+// the others. Tests that are named, or chosen with -g, run in one process.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { processors, Steps } from './steps.mjs';
@@ -41,11 +41,13 @@ if (wanted('lint')) await npm('lint', 'lint');
 
 const file = (name) => join('test', `${name}.test.ts`);
 const inPackage = (name) => name.startsWith('package/');
-const files = readdirSync('test', { recursive: true, encoding: 'utf8' })
+const all = readdirSync('test', { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.test.ts'))
   .map((name) => name.slice(0, -'.test.ts'.length))
-  .filter((name) => wanted(inPackage(name) ? 'package' : 'cpu'))
   .sort();
+const unknown = [...longest, ...alone].filter((name) => !all.includes(name));
+if (unknown.length > 0) throw new Error(`there is no file of tests ${unknown.join(', ')}`);
+const files = all.filter((name) => wanted(inPackage(name) ? 'package' : 'cpu'));
 const place = (name) => (longest.includes(name) ? longest.indexOf(name) : longest.length);
 const together = files.filter((name) => !alone.includes(name)).sort((a, b) => place(a) - place(b));
 
