@@ -6,9 +6,9 @@
 
 #include "binding/backends.h"
 #include "binding/buffer.h"
-#include "binding/file.h"
-#include "binding/loading.h"
+#include "binding/file_object.h"
 #include "binding/program.h"
+#include "core/loading.h"
 #include "core/ops.h"
 #include "core/tensor.h"
 
