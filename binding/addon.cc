@@ -7,7 +7,7 @@
 
 #include "binding/backends.h"
 #include "binding/device_object.h"
-#include "binding/file.h"
+#include "binding/file_object.h"
 #include "binding/instance.h"
 #include "binding/javascript.h"
 #include "binding/program.h"

@@ -6,10 +6,10 @@
 
 #include "binding/backends.h"
 #include "binding/buffer.h"
-#include "binding/file.h"
-#include "binding/loading.h"
+#include "binding/file_object.h"
 #include "binding/program.h"
 #include "core/generated/operators.h"
+#include "core/loading.h"
 #include "core/tensor.h"
 
 namespace sana {

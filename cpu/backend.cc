@@ -2,7 +2,6 @@
 
 #include "cpu/backend.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,6 +10,7 @@
 #include <chrono>
 #include <iterator>
 #include <memory>
+#include <string>
 
 #include "core/attempt.h"
 #include "core/error.h"
@@ -18,19 +18,20 @@
 #include "core/program_steps.h"
 #include "core/support.h"
 #include "cpu/ceilings.h"
-#include "cpu/host.h"
 #include "cpu/pack.h"
-#include "cpu/pages.h"
 #include "cpu/paths.h"
 #include "cpu/thread_team.h"
+#include "platform/host.h"
+#include "platform/pages.h"
+#include "platform/threads.h"
 
 struct SanaDevice {
   SanaDevice(const sana::cpu::Path& chosen, int threads)
-      : path(chosen), team(threads), total_bytes(sana::cpu::host_memory().total_bytes) {}
+      : path(chosen), team(threads), total_bytes(sana::platform::host_memory().total_bytes) {}
 
   // The executor's thread is worker 0. It is known only once it calls.
   void enter() {
-    if (!entered) sana::cpu::yield_to_event_loop();
+    if (!entered) sana::platform::lower_thread_priority();
     entered = true;
   }
 
@@ -72,9 +73,9 @@ void check_index(uint32_t index) {
 }
 
 void describe(const Path& path, uint32_t threads, SanaDeviceInfo* info) {
-  const HostMemory memory = host_memory();
+  const platform::HostMemory memory = platform::host_memory();
   *info = {};
-  processor_name(info->name, sizeof info->name);
+  platform::processor_name(info->name, sizeof info->name);
   snprintf(info->path, sizeof info->path, "%s", path.name);
   info->total_bytes = memory.total_bytes;
   info->free_bytes = memory.free_bytes;
@@ -91,7 +92,7 @@ int device_count(uint32_t* count, SanaFailure*) {
 }
 
 uint32_t thread_count(const SanaDeviceOptions& options) {
-  return options.threads ? options.threads : usable_processors();
+  return options.threads ? options.threads : platform::usable_processors();
 }
 
 int device_info(uint32_t index, const SanaDeviceOptions* options, SanaDeviceInfo* info, SanaFailure* failure) {
@@ -135,19 +136,20 @@ int memory_allocate(SanaDevice* device, uint64_t bytes, SanaMemory** memory, San
       refuse(device->total_bytes - std::min(allocated, device->total_bytes), "more than this process may use");
     }
     if (bytes >= kCheckFreeFrom) {
-      const uint64_t free = host_memory().free_bytes;
+      const uint64_t free = platform::host_memory().free_bytes;
       if (bytes > free) refuse(free, "not enough left");
     }
     auto owner = std::make_unique<SanaMemory>(SanaMemory{nullptr, bytes});
-    owner->data = static_cast<char*>(map_pages(bytes));
-    if (!owner->data) refuse(host_memory().free_bytes, strerror(errno));
+    std::string problem;
+    owner->data = static_cast<char*>(platform::map_pages(bytes, problem));
+    if (!owner->data) refuse(platform::host_memory().free_bytes, problem.c_str());
     device->allocated_bytes += bytes;
     *memory = owner.release();
   });
 }
 
 void memory_free(SanaDevice* device, SanaMemory* memory) {
-  unmap_pages(memory->data, memory->bytes);
+  platform::unmap_pages(memory->data, memory->bytes);
   device->allocated_bytes -= memory->bytes;
   delete memory;
 }

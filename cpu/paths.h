@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cpu/kernel.h"
+#include "platform/processor.h"
 
 namespace sana::cpu {
 
@@ -12,7 +13,7 @@ struct Path {
   double (*run_peak_f32)(Workers&);
   double (*run_peak_bf16)(Workers&);
   double (*run_peak_i8)(Workers&);
-  bool (*supported)();
+  bool (*supported)(const platform::ProcessorFeatures&);
   bool fast_bf16;  // products of bf16 have instructions of their own
 };
 

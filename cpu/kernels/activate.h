@@ -3,7 +3,7 @@
 #pragma once
 
 #include "core/generated/operators.h"
-#include "cpu/simd.h"
+#include "cpu/simd/functions.h"
 
 namespace sana::cpu::SANA_ISA {
 

@@ -11,7 +11,7 @@
 
 #include "cpu/kernels/byte_lanes.h"
 #include "cpu/pack.h"
-#include "cpu/simd.h"
+#include "cpu/simd/lanes.h"
 
 namespace sana::cpu::SANA_ISA {
 

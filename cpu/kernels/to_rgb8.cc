@@ -4,6 +4,7 @@
 
 #include "cpu/kernels/kernels.h"
 #include "cpu/parallel.h"
+#include "cpu/simd/functions.h"
 
 namespace sana::cpu::SANA_ISA {
 

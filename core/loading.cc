@@ -1,7 +1,8 @@
-#include "binding/loading.h"
+#include "core/loading.h"
 
 #include <algorithm>
 
+#include "core/error.h"
 #include "core/tensor.h"
 
 namespace sana {

@@ -6,8 +6,8 @@
 #include <memory>
 #include <vector>
 
-#include "binding/executor.h"
 #include "core/byte_source.h"
+#include "core/cancel.h"
 #include "core/device.h"
 
 namespace sana {

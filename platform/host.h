@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-namespace sana::cpu {
+namespace sana::platform {
 
 uint32_t usable_processors();  // affinity mask and processor quota; at least 1
 
@@ -16,4 +16,4 @@ HostMemory host_memory();
 
 void processor_name(char* name, uint64_t size);
 
-}  // namespace sana::cpu
+}  // namespace sana::platform

@@ -1,4 +1,4 @@
-#include "cpu/host.h"
+#include "platform/host.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include <memory>
 #include <string>
 
-namespace sana::cpu {
+namespace sana::platform {
 namespace {
 
 constexpr uint64_t kUnlimited = UINT64_MAX;
@@ -141,4 +141,4 @@ void processor_name(char* name, uint64_t size) {
   }
 }
 
-}  // namespace sana::cpu
+}  // namespace sana::platform
