@@ -2,8 +2,8 @@
 
 import { Command } from 'commander';
 import { describeCommit, describeMachine, makeRecord, writeRecords } from '../../bench/record.ts';
-import { BENCHMARK_SCHEMA } from '../../bench/schema.ts';
-import { benchRequest, emptyTimes, measureCeilings, stageNames, timeGeneration, workOf } from '../../bench/stages.ts';
+import { BENCHMARK_SCHEMA, stageNames } from '../../bench/schema.ts';
+import { benchRequest, emptyTimes, measureCeilings, timeGeneration, workOf } from '../../bench/stages.ts';
 import { SanaPipeline } from '../../index.ts';
 import { addModelFlags, integer, type ModelFlags, modelOf } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
