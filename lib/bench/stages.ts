@@ -4,11 +4,8 @@ import { SanaError } from '../base/errors.ts';
 import { openDevice } from '../device/devices.ts';
 import type { SanaPipeline } from '../pipeline/pipeline.ts';
 import type { Explanation } from '../pipeline/results.ts';
-import type { Work } from './record.ts';
 import { type Ceilings, totalFloorMs } from './roofline.ts';
-
-export const stageNames = ['text_encode', 'denoise_step', 'decode', 'generate'] as const;
-export type StageName = (typeof stageNames)[number];
+import type { StageName, Work } from './schema.ts';
 
 /** Milliseconds of every run of each stage. */
 export type StageTimes = Record<StageName, number[]>;

@@ -16,23 +16,9 @@ import { freemem, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { publicDtype } from '../../lib/base/dtypes.ts';
-import {
-  type BenchmarkRecord,
-  describeCommit,
-  describeMachine,
-  makeRecord,
-  type ResultError,
-  writeRecords,
-} from '../../lib/bench/record.ts';
-import {
-  benchRequest,
-  emptyTimes,
-  measureCeilings,
-  type StageName,
-  stageNames,
-  timeGeneration,
-  workOf,
-} from '../../lib/bench/stages.ts';
+import { describeCommit, describeMachine, makeRecord, writeRecords } from '../../lib/bench/record.ts';
+import { type BenchmarkRecord, type ResultError, type StageName, stageNames } from '../../lib/bench/schema.ts';
+import { benchRequest, emptyTimes, measureCeilings, timeGeneration, workOf } from '../../lib/bench/stages.ts';
 import { pairRatios } from '../../lib/bench/statistics.ts';
 import { openCheckpoint } from '../../lib/checkpoint/checkpoint.ts';
 import { readTensor, writeSafetensors } from '../../lib/checkpoint/tensor-file.ts';

@@ -3,8 +3,8 @@
 import { Command } from 'commander';
 import { dtypeOfName } from '../../base/dtypes.ts';
 import { describeCommit, describeMachine, makeRecord, writeRecords } from '../../bench/record.ts';
-import { BENCHMARK_SCHEMA } from '../../bench/schema.ts';
-import { benchRequest, emptyTimes, measureCeilings, stageNames, timeGeneration, workOf } from '../../bench/stages.ts';
+import { BENCHMARK_SCHEMA, stageNames } from '../../bench/schema.ts';
+import { benchRequest, emptyTimes, measureCeilings, timeGeneration, workOf } from '../../bench/stages.ts';
 import { SanaPipeline } from '../../index.ts';
 import { addModelFlags, integer, type ModelFlags, modelOf } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
