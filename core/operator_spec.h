@@ -21,8 +21,8 @@ inline constexpr double kUnlimited = __builtin_inf();
 
 struct AttributeSpec {
   const char* name = nullptr;
-  const char* kind =
-      nullptr;  // "integer", "number", "list" (of integers), or the choices, "none|silu|relu": passed as an index
+  // "integer", "number", "list" (of integers), or the choices, "none|silu|relu", which are passed as an index.
+  const char* kind = nullptr;
   double least = -kUnlimited, most = kUnlimited;  // of a number, or of every entry of a list
 };
 
