@@ -163,13 +163,13 @@ void transpose_group(const uint32_t (*in)[kRun], int64_t lanes, int columns, uin
       memcpy(&b, in[j + 1] + k, 16);
       memcpy(&c, in[j + 2] + k, 16);
       memcpy(&d, in[j + 3] + k, 16);
-      const Four ab_low = __builtin_shuffle(a, b, Four{0, 4, 1, 5}),
-                 ab_high = __builtin_shuffle(a, b, Four{2, 6, 3, 7});
-      const Four cd_low = __builtin_shuffle(c, d, Four{0, 4, 1, 5}),
-                 cd_high = __builtin_shuffle(c, d, Four{2, 6, 3, 7});
+      const Four ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+                 ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+      const Four cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5),
+                 cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
       const Four lines[4] = {
-          __builtin_shuffle(ab_low, cd_low, Four{0, 1, 4, 5}), __builtin_shuffle(ab_low, cd_low, Four{2, 3, 6, 7}),
-          __builtin_shuffle(ab_high, cd_high, Four{0, 1, 4, 5}), __builtin_shuffle(ab_high, cd_high, Four{2, 3, 6, 7})};
+          __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5), __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
+          __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5), __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
       for (int64_t i = 0; i < left; ++i) memcpy(out + (k + i) * kPanelColumns + j, &lines[i], 16);
     }
   }
