@@ -8,7 +8,7 @@
  * Its readers go by lines, so a text with line breaks could pass for other fields: here a prompt is one line.
  */
 
-import { LIMITS } from '../request/request.ts';
+import { LIMITS } from '../request/limits.ts';
 import type { GenerationParameters, Lora } from '../request/types.ts';
 import { SCHEDULERS } from '../schedulers/index.ts';
 

@@ -153,7 +153,7 @@ export class Generation {
     const { shape } = denoiser;
     await transformer.prepare(request.loraScale ?? 1, signal);
     await controlnet?.load(signal);
-    const schedule = schedulerFor(checkpoint.scheduler, request.scheduler, request.timesteps)(numInferenceSteps);
+    const schedule = schedulerFor(checkpoint.scheduler, request.scheduler, request)(numInferenceSteps);
     const noise = this.#noise(shape);
     const start = request.latents === undefined ? await noise() : this.#lastLayout(request.latents, shape);
     const first =

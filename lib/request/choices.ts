@@ -1,0 +1,6 @@
+/** The words that options with a choice take. */
+
+export const DTYPES = ['float32', 'bfloat16', 'float16', 'int8', 'fp8'] as const;
+export const OFFLOADS = ['none', 'text-encoder', 'sequential'] as const;
+export const OUTPUT_TYPES = ['image', 'latent'] as const;
+export const DECODE_TILINGS = ['auto', 'blend'] as const;
