@@ -15,7 +15,8 @@ export { type ImageMetadata, readGenerationMetadata } from './image/metadata.ts'
 export { readLatents, writeLatents } from './pipeline/latents-file.ts';
 export { SanaPipeline } from './pipeline/pipeline.ts';
 export type * from './pipeline/results.ts';
-export { DECODE_TILINGS, LIMITS } from './request/request.ts';
+export { DECODE_TILINGS } from './request/choices.ts';
+export { LIMITS } from './request/limits.ts';
 export type * from './request/types.ts';
 export { SCHEDULERS } from './schedulers/index.ts';
 export { subjectsIn } from './text/subjects.ts';

@@ -211,6 +211,7 @@ function traitsOf({ model, size }: Release): ModelTraits {
   return {
     kind: scheduler.className === 'SCMScheduler' ? 'sprint' : 'sana',
     nativeSize: size,
+    compression: 32,
     latentChannels: transformer.inChannels,
     maxTextPositions: textEncoder.maxPositionEmbeddings,
     schedulers: kSamplers[scheduler.className],

@@ -1,11 +1,13 @@
 /** `--from image.png`: the request that made an image. */
 
 import { type GenerateRequest, type ImageMetadata, type Lora, readGenerationMetadata, SanaError } from '../index.ts';
-import { defined } from './flags.ts';
+import { digestsIn, RECORD, requestOfRecord } from '../request/record.ts';
 
 export interface Repeated {
   readonly made: ImageMetadata;
   readonly request: Partial<GenerateRequest>;
+  /** Fields of the request of which the record has digests alone. */
+  readonly needs: readonly string[];
 }
 
 export async function readRequest(path: string): Promise<Repeated> {
@@ -15,47 +17,16 @@ export async function readRequest(path: string): Promise<Repeated> {
       hint: 'Pass an image that sana-native saved, with its metadata.',
     });
   }
-  return { made, request: toRequest(made) };
-}
-
-function toRequest(made: ImageMetadata): Partial<GenerateRequest> {
-  return defined({
-    prompt: made.prompt,
-    negativePrompt: made.negativePrompt,
-    width: made.width,
-    height: made.height,
-    numInferenceSteps: made.numInferenceSteps,
-    guidanceScale: made.guidanceScale,
-    scheduler: made.scheduler,
-    pagScale: made.pagScale,
-    strength: made.strength,
-    maxTimesteps: made.maxTimesteps,
-    intermediateTimesteps: made.intermediateTimesteps,
-    seed: made.seed === undefined ? undefined : BigInt(made.seed),
-    complexHumanInstruction: made.complexHumanInstruction,
-    cleanCaption: made.cleanCaption,
-    maxSequenceLength: made.maxSequenceLength,
-    useResolutionBinning: made.useResolutionBinning,
-    controlnetConditioningScale: made.controlnetConditioningScale,
-    decodeTiling: made.decodeTiling,
-    loraScale: made.loraScale,
-  });
+  return { made, request: requestOfRecord(made), needs: digestsIn(made) };
 }
 
 /** Differences in how an image was made, because of which the same request may not give the same picture. */
 export function differences(made: ImageMetadata, now: ImageMetadata): string[] {
-  const names = {
-    modelFingerprint: 'model',
-    dtype: 'dtype',
-    devicePath: 'device',
-    version: 'version',
-    imageSha256: 'picture to start from',
-    maskSha256: 'mask',
-    controlImageSha256: 'control image',
-  } as const;
-  const others = Object.entries(names).flatMap(([field, name]) => {
-    const [then, current] = [made[field as keyof typeof names], now[field as keyof typeof names]];
-    return then === undefined || then === current ? [] : [`the ${name} differs: ${then} then, ${current} now`];
+  const [before, after]: readonly Readonly<Record<string, unknown>>[] = [{ ...made }, { ...now }];
+  const others = RECORD.flatMap(({ name, differs }) => {
+    const [then, current] = [before?.[name], after?.[name]];
+    if (differs === undefined || then === undefined || then === current) return [];
+    return [`the ${differs} differs: ${then} then, ${current} now`];
   });
   return made.source === 'a1111' ? others : [...others, ...adapterDifferences(made.loras, now.loras)];
 }

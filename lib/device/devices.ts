@@ -4,6 +4,7 @@ import { basename } from 'node:path';
 import { publicDtype } from '../base/dtypes.ts';
 import { environmentVariable } from '../base/environment.ts';
 import { argumentError, SanaError } from '../base/errors.ts';
+import { MAX_THREADS } from '../base/threads.ts';
 import { addon, type NativeDevice, type NativeDeviceInfo, nativeLibraries } from './native.ts';
 
 /** A device this machine has. */
@@ -111,8 +112,8 @@ export function openDevice(device: string, threads?: number): DeviceLease {
   if (!/^(auto|cpu|cuda(:\d+)?)$/.test(device)) {
     throw argumentError('device', "'auto', 'cpu', 'cuda' or 'cuda:<index>'", device);
   }
-  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {
-    throw argumentError('threads', 'an integer from 1 to 1024', threads);
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= MAX_THREADS)) {
+    throw argumentError('threads', `an integer from 1 to ${MAX_THREADS}`, threads);
   }
   const devices = listDevices();
   const wanted = device === 'cuda' ? 'cuda:0' : device;

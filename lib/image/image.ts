@@ -3,39 +3,22 @@
 import { extname } from 'node:path';
 import type { Sharp } from 'sharp';
 import { argumentError, SanaError } from '../base/errors.ts';
-import { checkBoolean, checkChoice, checkInteger, checkKeys } from '../request/fields.ts';
-import type { GenerationParameters } from '../request/types.ts';
+import { checkEncodeOptions, FORMATS } from '../request/encode-options.ts';
+import type { EncodedFormat } from '../request/encode-table.ts';
+import { checkChoice } from '../request/fields.ts';
+import type { EncodeOptions, GenerationParameters } from '../request/types.ts';
 import { writeWholeFile } from './file.ts';
 import { addPngMetadata, embeddedMetadata } from './metadata.ts';
 import { loadSharp } from './sharp.ts';
 
-export type EncodedFormat = 'png' | 'jpeg' | 'webp' | 'avif';
+export type { EncodedFormat, EncodeOptions };
 
-/** How an image is encoded. A field that does not apply to the format is rejected. */
-export interface EncodeOptions {
-  /** 1 to 100, for JPEG (default 90), WebP (90) and AVIF (60). */
-  readonly quality?: number;
-  /** For WebP and AVIF. Default: false. */
-  readonly lossless?: boolean;
-  /** 0 (fast) to 9 (small), for PNG. Default: 6. */
-  readonly compressionLevel?: number;
-  /** Whether the file records how the image was made. Default: true. */
-  readonly metadata?: boolean;
-}
-
-const FORMATS = ['png', 'jpeg', 'webp', 'avif'] as const satisfies readonly EncodedFormat[];
 const EXTENSIONS: Readonly<Record<string, EncodedFormat>> = {
   '.png': 'png',
   '.jpg': 'jpeg',
   '.jpeg': 'jpeg',
   '.webp': 'webp',
   '.avif': 'avif',
-};
-const OPTIONS: Readonly<Record<EncodedFormat, readonly (keyof EncodeOptions)[]>> = {
-  png: ['compressionLevel', 'metadata'],
-  jpeg: ['quality', 'metadata'],
-  webp: ['quality', 'lossless', 'metadata'],
-  avif: ['quality', 'lossless', 'metadata'],
 };
 
 /**
@@ -95,15 +78,15 @@ export class SanaImage {
    */
   async toBuffer(format: EncodedFormat = 'png', options: EncodeOptions = {}): Promise<Buffer> {
     checkChoice('format', format, FORMATS);
-    const { quality, lossless = false, compressionLevel = 6, metadata = true } = checkOptions(format, options);
+    const { quality, lossless, compressionLevel, metadata } = checkEncodeOptions(format, options);
     if (format === 'png') {
       const png = await this.toSharp().png({ compressionLevel }).toBuffer();
       return metadata ? addPngMetadata(png, this.parameters) : png;
     }
     let image = this.toSharp();
-    if (format === 'jpeg') image = image.jpeg({ quality: quality ?? 90 });
-    else if (format === 'webp') image = image.webp({ quality: quality ?? 90, lossless });
-    else image = image.avif({ quality: quality ?? 60, lossless });
+    if (format === 'jpeg') image = image.jpeg({ quality });
+    else if (format === 'webp') image = image.webp({ quality, lossless });
+    else image = image.avif({ quality, lossless });
     if (metadata) {
       const { exifComment, xmp } = embeddedMetadata(this.parameters, format);
       if (exifComment !== undefined) image = image.withExif({ IFD2: { UserComment: exifComment } });
@@ -125,18 +108,4 @@ export class SanaImage {
   toJSON(): { width: number; height: number; seed: string; parameters: GenerationParameters } {
     return { width: this.width, height: this.height, seed: this.parameters.seed, parameters: this.parameters };
   }
-}
-
-function checkOptions(format: EncodedFormat, options: EncodeOptions): EncodeOptions {
-  checkKeys('options', options, OPTIONS[format], {
-    quality: `${format} has no quality`,
-    lossless: `${format} has no choice of lossless`,
-    compressionLevel: `${format} has no compression level`,
-  });
-  const { quality, lossless, compressionLevel, metadata } = options;
-  if (quality !== undefined) checkInteger('quality', quality, 1, 100);
-  if (lossless !== undefined) checkBoolean('lossless', lossless);
-  if (compressionLevel !== undefined) checkInteger('compressionLevel', compressionLevel, 0, 9);
-  if (metadata !== undefined) checkBoolean('metadata', metadata);
-  return options;
 }

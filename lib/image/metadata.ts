@@ -1,12 +1,8 @@
 /** What an image was made from, in its file: written beside the pixels, read back without a model. */
 
-import { publicDtypeNames } from '../base/dtypes.ts';
 import { SanaError } from '../base/errors.ts';
-import { checkBoolean, checkChoice, checkFinite, checkInteger, checkList, checkText } from '../request/fields.ts';
-import { checkLoraName } from '../request/lora-options.ts';
-import { DECODE_TILINGS, LIMITS } from '../request/request.ts';
-import type { GenerationParameters, Lora } from '../request/types.ts';
-import { SCHEDULERS } from '../schedulers/index.ts';
+import { checkRecord } from '../request/record.ts';
+import type { GenerationParameters } from '../request/types.ts';
 import { readUserComment } from './exif.ts';
 import { readWholeFile } from './file.ts';
 import { sniffFormat } from './format.ts';
@@ -22,7 +18,6 @@ const JSON_FORMAT = 1;
 const XMP_NAMESPACE = 'urn:sana-native:parameters';
 /** A JPEG segment holds 65 533 bytes: longer texts are left out of EXIF and, in JPEG files, of XMP. */
 const MAX_SEGMENT_BYTES = 60_000;
-const MAX_LORAS = 1000;
 const MAX_FILE_BYTES = 512 * 1024 * 1024;
 
 /**
@@ -110,7 +105,7 @@ function writeParametersJson(parameters: GenerationParameters): string {
 function parseParametersJson(text: string): GenerationParameters | null {
   try {
     const record: unknown = JSON.parse(text);
-    return isRecord(record) && record.format === JSON_FORMAT ? checkParameters(record) : null;
+    return isRecord(record) && record.format === JSON_FORMAT ? checkRecord(record) : null;
   } catch {
     return null; // not JSON, or a field is not what it should be
   }
@@ -118,79 +113,4 @@ function parseParametersJson(text: string): GenerationParameters | null {
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function checkParameters(record: Readonly<Record<string, unknown>>): GenerationParameters {
-  const {
-    complexHumanInstruction,
-    decodeTiling,
-    latentsSha256,
-    maxTimesteps,
-    intermediateTimesteps,
-    pagScale,
-    strength,
-    imageSha256,
-    maskSha256,
-    controlnetConditioningScale,
-    controlImageSha256,
-    loras,
-    loraScale,
-  } = record;
-  return {
-    prompt: checkText('prompt', record.prompt),
-    negativePrompt: checkText('negativePrompt', record.negativePrompt),
-    width: checkInteger('width', record.width, 1, LIMITS.maxSize),
-    height: checkInteger('height', record.height, 1, LIMITS.maxSize),
-    numInferenceSteps: checkInteger('numInferenceSteps', record.numInferenceSteps, 1, LIMITS.maxSteps),
-    guidanceScale: checkFinite('guidanceScale', record.guidanceScale),
-    scheduler: checkChoice('scheduler', record.scheduler, SCHEDULERS),
-    seed: checkSeedText(record.seed),
-    ...(complexHumanInstruction !== undefined && {
-      complexHumanInstruction:
-        complexHumanInstruction === null
-          ? null
-          : checkList('complexHumanInstruction', complexHumanInstruction, 0, 1000).map((line) => checkText('', line)),
-    }),
-    cleanCaption: checkBoolean('cleanCaption', record.cleanCaption),
-    maxSequenceLength: checkInteger('maxSequenceLength', record.maxSequenceLength, 1, 2 ** 24),
-    useResolutionBinning: checkBoolean('useResolutionBinning', record.useResolutionBinning),
-    ...(decodeTiling !== undefined && { decodeTiling: checkChoice('decodeTiling', decodeTiling, DECODE_TILINGS) }),
-    ...(maxTimesteps !== undefined && { maxTimesteps: checkFinite('maxTimesteps', maxTimesteps) }),
-    ...(intermediateTimesteps !== undefined && {
-      intermediateTimesteps: intermediateTimesteps === null ? null : checkFinite('', intermediateTimesteps),
-    }),
-    ...(pagScale !== undefined && { pagScale: checkFinite('pagScale', pagScale) }),
-    ...(strength !== undefined && { strength: checkFinite('strength', strength) }),
-    ...(imageSha256 !== undefined && { imageSha256: checkWord(imageSha256) }),
-    ...(maskSha256 !== undefined && { maskSha256: checkWord(maskSha256) }),
-    ...(latentsSha256 !== undefined && { latentsSha256: checkWord(latentsSha256) }),
-    ...(controlnetConditioningScale !== undefined && {
-      controlnetConditioningScale: checkFinite('controlnetConditioningScale', controlnetConditioningScale),
-    }),
-    ...(controlImageSha256 !== undefined && { controlImageSha256: checkWord(controlImageSha256) }),
-    ...(loras !== undefined && { loras: checkList('loras', loras, 1, MAX_LORAS).map(checkLora) }),
-    ...(loraScale !== undefined && { loraScale: checkFinite('loraScale', loraScale) }),
-    model: checkWord(record.model),
-    modelFingerprint: checkWord(record.modelFingerprint),
-    dtype: checkChoice('dtype', record.dtype, publicDtypeNames),
-    devicePath: checkWord(record.devicePath),
-    version: checkWord(record.version),
-  };
-}
-
-function checkLora(lora: unknown): Lora {
-  if (!isRecord(lora) || typeof lora.sha256 !== 'string' || !/^[0-9a-f]{64}$/.test(lora.sha256))
-    throw new Error('lora');
-  return { name: checkLoraName(lora.name), scale: checkFinite('scale', lora.scale), sha256: lora.sha256 };
-}
-
-function checkSeedText(seed: unknown): string {
-  if (typeof seed !== 'string' || !/^\d{1,20}$/.test(seed) || BigInt(seed) >= 2n ** 64n) throw new Error('seed');
-  return seed;
-}
-
-function checkWord(word: unknown): string {
-  const text = checkText('', word);
-  if (text.length > 1000) throw new Error('too long');
-  return text;
 }

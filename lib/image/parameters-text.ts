@@ -9,7 +9,7 @@
  * here.
  */
 
-import { LIMITS } from '../request/request.ts';
+import { LIMITS } from '../request/limits.ts';
 import type { GenerationParameters, Lora } from '../request/types.ts';
 import { SCHEDULERS } from '../schedulers/index.ts';
 

@@ -131,6 +131,7 @@ export class Parts {
       kind: controlnet !== undefined ? 'controlnet' : className === 'SanaSprintPipeline' ? 'sprint' : 'sana',
       nativeSize: sampleSize * this.autoencoder.compression,
       latentChannels: transformer.config.inChannels,
+      compression: this.autoencoder.compression,
       maxTextPositions: textEncoder.config.maxPositionEmbeddings,
       defaults: this.checkpoint.generation,
       schedulers: SCHEDULERS_OF[scheduler.className],

@@ -10,11 +10,12 @@ import { openDevice } from '../device/devices.ts';
 import { readImage } from '../image/input.ts';
 import { Engine } from '../models/engine.ts';
 import type { Transformer } from '../models/transformer.ts';
+import { DECODE_TILINGS } from '../request/choices.ts';
 import { refuseControl } from '../request/control-image.ts';
 import { checkChoice } from '../request/fields.ts';
 import { type CheckedLoadOptions, checkLoadOptions } from '../request/load-options.ts';
 import { checkLoraOptions } from '../request/lora-options.ts';
-import { type CheckedRequest, checkRequest, DECODE_TILINGS } from '../request/request.ts';
+import { type CheckedRequest, checkRequest } from '../request/request.ts';
 import type {
   DecodeTiling,
   ImageInput,

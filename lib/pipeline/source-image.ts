@@ -7,12 +7,11 @@ import { readImage } from '../image/input.ts';
 import { resizeLanczos } from '../image/lanczos.ts';
 import { resizeCropPlan, type Size } from '../models/resolution.ts';
 import { checkList } from '../request/fields.ts';
+import { LIMITS } from '../request/limits.ts';
 import type { ImageInput, RawImage, ReadRequest } from '../request/types.ts';
 import type { GenerateRequest, StepInfo } from './results.ts';
 
 const PICTURES = ['image', 'maskImage', 'controlImage'] as const;
-/** Of a list, one for each prompt: as many as there may be images. */
-const MAX_PICTURES = 64;
 
 /** A request with pictures that are still to be read. */
 export function hasPictures(request: string | GenerateRequest): request is GenerateRequest {
@@ -36,7 +35,7 @@ async function readOneOrMore(
 ): Promise<RawImage | readonly RawImage[]> {
   if (!Array.isArray(given)) return await readImage(given as ImageInput, name);
   const images: RawImage[] = [];
-  for (const [i, image] of checkList(name, given, 1, MAX_PICTURES).entries()) {
+  for (const [i, image] of checkList(name, given, 1, LIMITS.maxImages).entries()) {
     images.push(await readImage(image as ImageInput, `${name}[${i}]`));
   }
   return images;

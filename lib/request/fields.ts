@@ -2,6 +2,7 @@
 
 import { editDistance } from '../base/edit-distance.ts';
 import { argumentError, SanaError } from '../base/errors.ts';
+import { LIMITS } from './limits.ts';
 
 /** What callers of other tools type, letters only, and the field it is here. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
@@ -18,7 +19,7 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
 
 /**
  * Throws when `value` is not a plain options object, or has a key that is neither in `known` nor undefined.
- * `unavailable` says of names that exist elsewhere what it is that is not done here.
+ * `unavailable` has keys that are options elsewhere but not here, with the reason.
  */
 export function checkKeys(
   what: string,
@@ -58,6 +59,18 @@ export function checkFinite(name: string, value: unknown): number {
   return value;
 }
 
+/** A number between bounds: `above` is not one of its values, the others are. */
+export function checkNumber(
+  name: string,
+  value: unknown,
+  expected: string,
+  { above, min, max }: { readonly above: number; readonly min: number; readonly max: number },
+): number {
+  const fits = typeof value === 'number' && value > above && value >= min && value <= max;
+  if (!fits || !Number.isFinite(Math.fround(value))) throw argumentError(name, expected, value);
+  return value;
+}
+
 export function checkBoolean(name: string, value: unknown): boolean {
   if (typeof value !== 'boolean') throw argumentError(name, 'true or false', value);
   return value;
@@ -71,7 +84,7 @@ export function checkChoice<T extends string>(name: string, value: unknown, choi
   return choice;
 }
 
-export function checkFunction<F>(name: string, value: F): F {
+export function checkFunction(name: string, value: unknown): unknown {
   if (typeof value !== 'function') throw argumentError(name, 'a function', value);
   return value;
 }
@@ -81,14 +94,11 @@ export function checkSignal(name: string, value: unknown): AbortSignal {
   return value;
 }
 
-/** The longest text taken, in UTF-16 units; the token limit cuts far below it. */
-export const MAX_TEXT_LENGTH = 100_000;
-
 /** A text that has an encoding: a string without halves of surrogate pairs, not absurdly long. */
 export function checkText(name: string, value: unknown): string {
   if (typeof value !== 'string') throw argumentError(name, 'a string', value);
-  if (value.length > MAX_TEXT_LENGTH) {
-    throw argumentError(name, `a string of at most ${MAX_TEXT_LENGTH} characters`, value, 'Shorten it.');
+  if (value.length > LIMITS.maxTextLength) {
+    throw argumentError(name, `a string of at most ${LIMITS.maxTextLength} characters`, value, 'Shorten it.');
   }
   // With the u flag, a surrogate that has its other half does not match.
   if (/\p{Surrogate}/u.test(value)) {
@@ -96,6 +106,12 @@ export function checkText(name: string, value: unknown): string {
       hint: 'The string was probably cut in the middle of a character: cut it between code points.',
     });
   }
+  return value;
+}
+
+/** A text that is not empty and has no NUL characters: a path or a name. */
+export function checkName(name: string, value: unknown, expected = 'a text'): string {
+  if (typeof value !== 'string' || value === '' || value.includes('\0')) throw argumentError(name, expected, value);
   return value;
 }
 

@@ -1,4 +1,4 @@
-import type { RequestDefaults, SchedulerName } from './types.ts';
+import type { RequestDefaults, SchedulerName } from './values.ts';
 
 /** What a model decides about a request. */
 export interface ModelTraits {
@@ -6,6 +6,8 @@ export interface ModelTraits {
   /** Pixels per side that the model was made for. */
   readonly nativeSize: number;
   readonly latentChannels: number;
+  /** Pixels per latent, in both directions. */
+  readonly compression: number;
   /** Positions of the text encoder. */
   readonly maxTextPositions: number;
   /** Those that can drive the model, its own first. */

@@ -1,178 +1,170 @@
-/** What a caller passes to a pipeline, and what a picture records of it: types of the public surface. */
+/**
+ * What a caller passes to a pipeline, and what a picture records of it: types of the public surface.
+ *
+ * `npm run generate` writes this file from the tables of this folder: change their rows.
+ */
 
-import type { Sharp } from 'sharp';
-import type { DTypeName } from '../base/dtypes.ts';
-import type { SchedulerName } from '../schedulers/index.ts';
+import type {
+  DecodeTiling,
+  DeviceName,
+  DTypeName,
+  ImageInput,
+  LoadProgress,
+  Lora,
+  RawImage,
+  SchedulerName,
+  TensorLike,
+} from './values.ts';
 
-export type { DTypeName, SchedulerName };
-
-export type DeviceName = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
-export type DecodeTiling = 'auto' | 'blend';
-
-/** Numbers with a shape, row-major. Latents and images of components are in NCHW order. */
-export interface TensorLike {
-  readonly data: Float32Array;
-  readonly shape: readonly number[];
-}
-
-/** Pixels as plain data: RGB, row-major, `width * height * 3` bytes. */
-export interface RawImage {
-  readonly width: number;
-  readonly height: number;
-  readonly data: Uint8Array; // [height, width, 3]
-}
-
-/** A picture given to the package: a path, an encoded file, raw RGB, which a `SanaImage` is, or a sharp instance. */
-export type ImageInput = string | Buffer | RawImage | Sharp;
+export type {
+  DecodeTiling,
+  DeviceName,
+  DTypeName,
+  ImageInput,
+  LoadedLora,
+  LoadProgress,
+  Lora,
+  RawImage,
+  RequestDefaults,
+  SchedulerName,
+  TensorLike,
+} from './values.ts';
 
 /** Options of `SanaPipeline.fromPretrained`. */
 export interface LoadOptions {
-  /** Where to compute. `auto` (the default): the first usable GPU, else the CPU. */
+  /** Where to compute. `auto`: the first usable GPU, else the CPU. Default: `'auto'`. */
   readonly device?: DeviceName;
   /**
-   * What to compute in. `auto` (the default): bfloat16 where the device computes it, else float32. `int8`: bfloat16, and
-   * the matrix products of the transformer's blocks in bytes. `fp8`: the same with floating-point numbers of 8 bits
-   * (e4m3), on GPUs of compute capability 8.9 and later.
+   * What to compute in. `auto`: bfloat16 on a GPU and on CPUs with AVX512-BF16, else float32. `float16`: on a GPU only.
+   * `int8`: the matrix products of the transformer's blocks in bytes, all else in bfloat16. `fp8`: the same in
+   * floating-point numbers of 8 bits (e4m3), on GPUs of compute capability 8.9 and later. Default: `'auto'`.
    */
   readonly dtype?: 'auto' | DTypeName;
-  /** The files to load where a folder holds several: `fp16` for `*.fp16.safetensors`. Default: the unsuffixed ones. */
+  /**
+   * Which weight files, where a folder holds several. `'fp16'` takes `*.fp16.safetensors`. Default: the files without
+   * suffix.
+   */
   readonly variant?: string;
-  /** Of a hub repository: a branch, tag or commit. Default: `main`. A commit always gives the same model. */
+  /** Which revision of a hub repository. A commit always gives the same model. Default: `main`. */
   readonly revision?: string;
-  /** Where repositories are kept. Default: Python's own cache: `HF_HUB_CACHE`, `HF_HOME`, `~/.cache/huggingface/hub`. */
+  /**
+   * Where repositories are kept. The default is Python's own cache. Default: `HF_HUB_CACHE`, else `hub` in `HF_HOME`,
+   * else `~/.cache/huggingface/hub`.
+   */
   readonly cacheDir?: string;
-  /** Take a repository from the cache, and ask nothing of the network. `HF_HUB_OFFLINE=1` does so, too. */
+  /** Take a repository from the cache, and ask nothing of the network. Default: `false`, or `HF_HUB_OFFLINE`. */
   readonly localFilesOnly?: boolean;
-  /** For repositories that are private or gated. Default: `HF_TOKEN`, or what `hf auth login` left. */
+  /** For gated and private repositories. Default: `HF_TOKEN`, else that of `hf auth login`. */
   readonly token?: string;
-  /** Threads of the CPU device. Default: one per core. */
+  /** Threads of the CPU device. Default: one per core that the process may use (affinity and container quota count). */
   readonly threads?: number;
   /**
-   * What is given back while it is not needed: nothing (the default), the text encoder once the prompt is encoded, or
-   * every model once it has done its part. What was given back is read again at the next call.
+   * What leaves memory while it is not needed. Nothing, the text encoder once the prompt is encoded, or every model
+   * once it has done its part; it is read again at the next call. Default: `'none'`.
    */
   readonly offload?: 'none' | 'text-encoder' | 'sequential';
   /**
-   * A ControlNet to draw with: its folder, or that of a checkpoint that has one in `controlnet/`, or a hub repository
-   * of either kind, of which only the ControlNet is downloaded. In the place of the checkpoint's own where it has one.
+   * A ControlNet to draw with. Its folder, or that of a checkpoint that has one in `controlnet/`, or a hub repository
+   * of either kind, of which only the ControlNet is downloaded. Not for Sprint models. Default: the checkpoint's own.
    */
   readonly controlnet?: string;
   /**
-   * Folder in which the keys and values of instructions are kept, so that each is computed once and not once a process;
-   * null: none. Default: `~/.cache/sana-native/instructions` (`XDG_CACHE_HOME`), 22 MB for a released model's in
-   * bfloat16, at most 512 MB in all; not for models whose text encoder is small.
+   * Where the computed keys and values of instructions are kept. Each is then computed once and not once a process: 22
+   * MB each in bfloat16, 512 MB at most. `null`: none is kept or read. Default: `~/.cache/sana-native/instructions`;
+   * none for a small text encoder.
    */
   readonly instructionCache?: string | null;
+  /** Called with `{ phase, loadedBytes, totalBytes, ... }`. */
   readonly onProgress?: (event: LoadProgress) => void;
+  /** Ends loading. It rejects with `signal.reason`. */
   readonly signal?: AbortSignal;
-}
-
-/** How far loading is. */
-export interface LoadProgress {
-  /**
-   * `download`: files of a repository are fetched, none if all are there; `open`: configurations and headers are read;
-   * `load`: weights are read and packed; `ready`: the last event.
-   */
-  readonly phase: 'download' | 'open' | 'load' | 'ready';
-  /** The part of the checkpoint at hand: `text_encoder`, `transformer`, `vae`, `controlnet`. */
-  readonly component?: string;
-  /** Bytes so far: of weights, of all components; of a download, of all files, what was there before included. */
-  readonly loadedBytes: number;
-  /** Bytes in all; 0 while it is not known. */
-  readonly totalBytes: number;
-  /** Of a download: over the last seconds; 0 while it is not known. */
-  readonly bytesPerSecond?: number;
-  /** Of a download: the time that is left, once there is a speed. */
-  readonly etaMs?: number;
-  /** Of a download: the file that the last bytes were of, `transformer/config.json`. */
-  readonly file?: string;
 }
 
 /** One call of `generate`. Everything but `prompt` has a default. `Step` is what `onStep` is called with. */
 export interface RequestFields<Step = never> {
-  /** What to draw: one text, or a list of texts that are drawn as one batch. Cut to the model's token limit. */
+  /** What to draw. A list is drawn as one batch. Cut to `maxSequenceLength` tokens. */
   readonly prompt: string | readonly string[];
-  /** What to keep away from, for all prompts or one for each. Default: ''. Not for Sprint models. */
+  /** What to keep away from. It has an effect with guidance only. Default: `''`. Not for Sprint. */
   readonly negativePrompt?: string | readonly string[];
-  /** Pixels. Default: the model's native size, with a control image too. Any size with resolution binning, multiples of 32 without. */
-  readonly width?: number;
-  readonly height?: number;
-  /** Denoising steps. Default: what the checkpoint's `generation_config.json` says, else 20; 2 for Sprint models. */
-  readonly numInferenceSteps?: number;
-  /** Strength of the prompt; 1 and less is without guidance (half the work). Default: the checkpoint's, else 4.5. */
-  readonly guidanceScale?: number;
   /**
-   * Perturbed-attention guidance: how far to move away from what the model draws when the tokens of one block see only
-   * themselves. 0: without it (the default); it makes a step half as long again. The official demo uses 2.
-   */
-  readonly pagScale?: number;
-  /** Default: the one of the model's scheduler configuration. */
-  readonly scheduler?: SchedulerName;
-  /** Of Sprint models: where the first step starts, an angle of at most 1.5708, which is the default. */
-  readonly maxTimesteps?: number;
-  /** Of Sprint models with two steps: where the second one starts; `null`: halfway. Default: 1.3. */
-  readonly intermediateTimesteps?: number | null;
-  /** Image to image: what to start from. The size drawn is the picture's own where none is given. */
-  readonly image?: ImageInput;
-  /**
-   * How far `image` is left behind, above 0 and up to 1: the share of the steps that are done, from its latents noised
-   * to the level where they begin. Default: 0.6; with a mask 1.
-   */
-  readonly strength?: number;
-  /**
-   * Inpainting: white is drawn anew, black stays as it is in `image`, to the pixel; grey is a mixture, so a soft edge
-   * makes a soft transition.
-   */
-  readonly maskImage?: ImageInput;
-  /** Images of each prompt. Default: 1. */
-  readonly numImagesPerPrompt?: number;
-  /**
-   * Where the noise comes from, 0 to 2^64 - 1. Image i of the call has the seed `seed + i` of its own, with which it
-   * can be made alone; a list gives each image's seed. Default: a random one, reported in `seeds`.
+   * Where the noise comes from. Image *i* of a call has the seed `seed + i` of its own, with which it can be made
+   * alone; a list has one for each image. As in torch, the noise depends on the low 32 bits alone. Default: random,
+   * reported in `seeds`.
    */
   readonly seed?: number | bigint | readonly (number | bigint)[];
-  /** Start from these instead of noise, with `image` too: [B, 32, height / 32, width / 32] of the size that the model draws at. */
-  readonly latents?: TensorLike;
+  /** Width of the pictures. Default: the model's native size; with `image`, the picture's. */
+  readonly width?: number;
+  /** Height of the pictures. Default: the model's native size; with `image`, the picture's. */
+  readonly height?: number;
+  /** Denoising steps. Default: the checkpoint's `generation_config.json`, else 20; Sprint 2. */
+  readonly numInferenceSteps?: number;
   /**
-   * Of models with a ControlNet, which need it: the picture to draw by, an edge or scribble map. One for all prompts, or a
-   * list of one for each. It is stretched to the size that the model draws at, which it does not decide.
+   * Strength of the prompt. 1 or less: without guidance, half the work. Sprint embeds it: no extra work. Default: the
+   * checkpoint's, else 4.5.
    */
-  readonly controlImage?: ImageInput | readonly ImageInput[];
-  /** How much the ControlNet adds; 0: nothing. Default: 1. */
-  readonly controlnetConditioningScale?: number;
-  /**
-   * The text put before the prompt, in lines; `null`: none. Default: the checkpoint's, else the one that the released
-   * models were trained with.
-   */
+  readonly guidanceScale?: number;
+  /** The sampler. Default: the model's own. */
+  readonly scheduler?: SchedulerName;
+  /** The text put before the prompt. Default: the checkpoint's, else that of the released models. */
   readonly complexHumanInstruction?: readonly string[] | null;
-  /** Strip links, tags and file names from prompts. Default: false. */
+  /** Strip links, tags and file names from prompts. Default: `false`. */
   readonly cleanCaption?: boolean;
-  /** Tokens of the prompt that are used. Default: 300. */
+  /** How much of the prompt is used. Default: 300, or the positions where there are fewer. */
   readonly maxSequenceLength?: number;
-  /**
-   * Draw at the nearest size of those the model was trained on, then resize and crop to the size asked for. Default:
-   * true where the model has such a list of sizes.
-   */
+  /** Draw at the nearest size that the model was trained on, then resize and crop. Default: `true` for these. */
   readonly useResolutionBinning?: boolean;
   /**
-   * Multiplies the scales of all LoRA adapters, for this call: the weights are merged anew where it differs from the
-   * call before. Default: 1. Only where an adapter is loaded.
-   */
-  readonly loraScale?: number;
-  /** `latent`: stop before decoding; `images` is then empty and `latents` is set. Default: `image`. */
-  readonly outputType?: 'image' | 'latent';
-  /**
-   * How latents become pixels. `auto` (the default): exactly, in bands where it is high or does not fit into memory.
-   * `blend`: as the reference does with tiling enabled, for comparisons: overlapping tiles of 512 pixels (1024 for
-   * models of 4096 pixels) that know nothing of each other, blended at their edges. Its seams show.
+   * How latents become pixels. `auto`: exactly, in bands where the picture is high or does not fit into memory.
+   * `blend`: as diffusers does with tiling enabled, for comparisons: overlapping tiles of 512 pixels (1024 for models
+   * of 4096 pixels), each decoded without the others and blended at the edges; the seams show. Default: `'auto'`.
    */
   readonly decodeTiling?: DecodeTiling;
+  /** Where the first step starts. Default: 1.5708. Sprint only. */
+  readonly maxTimesteps?: number;
+  /** Where the second of two steps starts. With two steps only. Default: 1.3 with two steps. Sprint only. */
+  readonly intermediateTimesteps?: number | null;
   /**
-   * Called after each step; a promise it returns is awaited before the next one, an error it throws ends the call. Do
+   * Strength of perturbed-attention guidance. How far to move away from what the model draws when the tokens of one
+   * block see only themselves. 0: without it; it makes a step half as long again. The official demo uses 2. Default: 0.
+   * Not for Sprint.
+   */
+  readonly pagScale?: number;
+  /**
+   * How far to leave the picture to start from behind. The share of the steps that are done, from the latents of
+   * `image` noised to the level where they begin. It needs `image`. Default: 0.6; with `maskImage` 1.
+   */
+  readonly strength?: number;
+  /** Picture to start from instead of noise. The size drawn is its own where none is given. */
+  readonly image?: ImageInput;
+  /**
+   * Draw only where this picture is white. Black stays as it is in `image`, to the pixel; grey is a mixture, so a soft
+   * edge makes a soft transition. It needs `image`.
+   */
+  readonly maskImage?: ImageInput;
+  /** Latents to start from instead of noise. Of the size that the model draws at. Default: noise from `seed`. */
+  readonly latents?: TensorLike;
+  /** How much the ControlNet adds. 0: nothing. Default: 1. Models with a ControlNet only. */
+  readonly controlnetConditioningScale?: number;
+  /**
+   * The picture to draw by: an edge or scribble map. It is stretched to the size that the model draws at, which it does
+   * not decide. Default: none; a model with a ControlNet requires it. Models with a ControlNet only.
+   */
+  readonly controlImage?: ImageInput | readonly ImageInput[];
+  /**
+   * Multiplies the scales of all adapters. For this call: the weights are merged anew where it differs from the call
+   * before. An error without an adapter. Default: 1.
+   */
+  readonly loraScale?: number;
+  /** Images of each prompt. Default: 1. */
+  readonly numImagesPerPrompt?: number;
+  /** `'latent'` stops before decoding. `images` is then empty, and `latents` is set. Default: `'image'`. */
+  readonly outputType?: 'image' | 'latent';
+  /**
+   * Called after each step. A promise it returns is awaited before the next one, an error it throws ends the call. Do
    * not await another call or `dispose` of the same pipeline in it: they wait for this call to end.
    */
   readonly onStep?: (step: Step) => void | Promise<void>;
-  /** Aborts the call: it rejects with `signal.reason`, at the latest after the operator that is running. */
+  /** Ends the call. It rejects with `signal.reason`, at the latest after the operator that is running. */
   readonly signal?: AbortSignal;
 }
 
@@ -183,85 +175,78 @@ export type ReadRequest<Step = never> = Omit<RequestFields<Step>, 'image' | 'mas
   readonly controlImage?: RawImage | readonly RawImage[];
 };
 
-/** Defaults that a checkpoint sets. A field that is absent is left to the kind of model. */
-export interface RequestDefaults {
-  readonly numInferenceSteps?: number;
-  readonly guidanceScale?: number;
-  /** null: nothing is put before the prompt. */
-  readonly complexHumanInstruction?: readonly string[] | null;
-}
-
 /** Options of `SanaPipeline.loadLora`. */
 export interface LoraOptions {
-  /** Strength of the adapter, times that of its file; negative ones turn it around. Default: 1. */
+  /** Strength of the adapter, times that of its file. Negative ones turn the adapter around. Default: 1. */
   readonly scale?: number;
-  /** What to call it, for `unloadLora` and in images' metadata. Default: the name of the file, or of its folder. */
+  /** What to call it, for `unloadLora` and the metadata of pictures. Default: the file's name, or its folder's. */
   readonly name?: string;
+  /** Ends the merge. It rejects with `signal.reason`. */
   readonly signal?: AbortSignal;
 }
 
-/** A LoRA adapter of a pipeline. */
-export interface Lora {
-  readonly name: string;
-  readonly scale: number;
-  /** Of the whole file, hexadecimal. */
-  readonly sha256: string;
-}
-
-/** What `SanaPipeline.loadLora` has loaded. */
-export interface LoadedLora extends Lora {
-  /** How many matrices of the transformer it changes. */
-  readonly matrices: number;
-  /** What was in the file and is not used. */
-  readonly warnings: readonly string[];
+/** How an image is encoded. A field that does not apply to the format is rejected. */
+export interface EncodeOptions {
+  /** The higher, the larger the file. Default: JPEG and WebP 90, AVIF 60. */
+  readonly quality?: number;
+  /** Keep every pixel as it is. Default: `false`. */
+  readonly lossless?: boolean;
+  /** 0 is fast, 9 makes small files. Default: 6. */
+  readonly compressionLevel?: number;
+  /** Whether the file says what the image was made from. Default: `true`. */
+  readonly metadata?: boolean;
 }
 
 /**
- * Everything that is enough to make one image again, as plain JSON: what was asked for, under the names that
- * `generate` takes it by, and what it was made on.
+ * Everything that is enough to make one image again, as plain JSON: what was asked for, under the names that `generate`
+ * takes it by, and what it was made on.
  */
 export interface GenerationParameters {
-  readonly prompt: string;
-  readonly negativePrompt: string;
   readonly width: number;
   readonly height: number;
   readonly numInferenceSteps: number;
   readonly guidanceScale: number;
   readonly scheduler: SchedulerName;
-  /** Decimal: seeds go up to 2^64 - 1, which a JSON number cannot hold. */
-  readonly seed: string;
   /** Only when it was not the default one; `null`: none. */
   readonly complexHumanInstruction?: readonly string[] | null;
   readonly cleanCaption: boolean;
   readonly maxSequenceLength: number;
   readonly useResolutionBinning: boolean;
-  /** Only when it was not 'auto'. */
+  /** Only when it was not `auto`. */
   readonly decodeTiling?: DecodeTiling;
-  /** Only of a Sprint model's request that had them. */
+  /** Only when it was given. */
   readonly maxTimesteps?: number;
+  /** Only when it was given. */
   readonly intermediateTimesteps?: number | null;
   /** Only with perturbed-attention guidance. */
   readonly pagScale?: number;
-  /** Only of image to image, with the SHA-256 of the pixels of `image` and `maskImage`, hexadecimal. */
+  /** Only of image to image. */
   readonly strength?: number;
+  /** Only of image to image: SHA-256 of the RGB bytes of `image`, hexadecimal. */
   readonly imageSha256?: string;
+  /** Only of inpainting: SHA-256 of the RGB bytes of `maskImage`, hexadecimal. */
   readonly maskSha256?: string;
   /** Only when the image did not start from the seed's noise: SHA-256 of its start latents' bytes, hexadecimal. */
   readonly latentsSha256?: string;
   /** Of models with a ControlNet. */
   readonly controlnetConditioningScale?: number;
-  /** Only with a control image: SHA-256 of its RGB bytes, hexadecimal. */
-  readonly controlImageSha256?: string;
   /** Only when there were LoRA adapters, in the order they were loaded. */
   readonly loras?: readonly Lora[];
   /** Only when it was not 1. */
   readonly loraScale?: number;
-  /** The model's name (never a path) and a fingerprint of its weights. */
+  /** The model's name, never a path. */
   readonly model: string;
+  /** A fingerprint of its weights. */
   readonly modelFingerprint: string;
   readonly dtype: DTypeName;
   /** Instruction path of the device: 'avx512-bf16', 'avx2', 'sm_90', ... The same path gives the same bytes. */
   readonly devicePath: string;
   /** Version of this package. */
   readonly version: string;
+  readonly prompt: string;
+  readonly negativePrompt: string;
+  /** Decimal: a JSON number cannot hold all seeds. */
+  readonly seed: string;
+  /** Only with a control image: SHA-256 of its RGB bytes, hexadecimal. */
+  readonly controlImageSha256?: string;
 }

@@ -25,7 +25,7 @@ export interface ScmOptions {
 }
 
 export const MAX_TIMESTEPS = 1.5708;
-const INTERMEDIATE_TIMESTEPS = 1.3;
+export const INTERMEDIATE_TIMESTEPS = 1.3;
 
 /** The schedule of an `SCMScheduler`. */
 export function scm(steps: number, options: ScmOptions = {}): Schedule {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
+import { Command } from 'commander';
 import { explanationLines } from '../../lib/cli/commands/explain.ts';
 import { imagePaths } from '../../lib/cli/destination.ts';
 import { exitCodeOf } from '../../lib/cli/exit-codes.ts';
-import { loras, requestOf } from '../../lib/cli/flags.ts';
+import { addFlags, loras, requestFlags, requestOf } from '../../lib/cli/flags.ts';
 import { printable, printableJson } from '../../lib/cli/output.ts';
 import { duration, progressBar } from '../../lib/cli/progress.ts';
 import { differences } from '../../lib/cli/repeat.ts';
@@ -75,19 +76,24 @@ describe('the names of the images', () => {
 });
 
 describe('flags', () => {
+  const requestFrom = (...args: string[]) => {
+    const command = addFlags(new Command(), requestFlags()).exitOverride().parse(args, { from: 'user' });
+    return requestOf(command.opts());
+  };
+
   it('become the fields of a request, those that were given', () => {
-    assert.deepEqual(requestOf({}), {});
-    assert.deepEqual(requestOf({ steps: 3, seed: [7n], complexHumanInstruction: false, useResolutionBinning: false }), {
-      numInferenceSteps: 3,
-      seed: 7n,
-      complexHumanInstruction: null,
-      useResolutionBinning: false,
-    });
-    assert.deepEqual(requestOf({ decodeTiling: 'blend' }), { decodeTiling: 'blend' });
-    assert.deepEqual(requestOf({ seed: [7n, 9n], complexHumanInstruction: 'a\nb' }), {
+    assert.deepEqual(requestFrom(), {});
+    assert.deepEqual(
+      requestFrom('--steps', '3', '--seed', '7', '--no-complex-human-instruction', '--no-use-resolution-binning'),
+      { numInferenceSteps: 3, seed: 7n, complexHumanInstruction: null, useResolutionBinning: false },
+    );
+    assert.deepEqual(requestFrom('--decode-tiling', 'blend'), { decodeTiling: 'blend' });
+    assert.deepEqual(requestFrom('--seed', '7,9', '--complex-human-instruction', 'a\nb'), {
       seed: [7n, 9n],
       complexHumanInstruction: ['a', 'b'],
     });
+    assert.deepEqual(requestFrom('--intermediate-timesteps', 'none'), { intermediateTimesteps: null });
+    assert.deepEqual(requestFrom('--latents', 'start.safetensors'), {});
   });
 });
 

@@ -8,6 +8,7 @@ const SANA: ModelTraits = {
   kind: 'sana',
   nativeSize: 512,
   latentChannels: 32,
+  compression: 32,
   maxTextPositions: 8192,
   schedulers: ['flow-dpm-solver', 'flow-euler'],
 };
@@ -43,7 +44,8 @@ describe('a request', () => {
       guided: true,
       pagScale: 0,
       scheduler: 'flow-dpm-solver',
-      timesteps: { maxTimesteps: undefined, intermediateTimesteps: undefined },
+      maxTimesteps: undefined,
+      intermediateTimesteps: undefined,
       numImagesPerPrompt: 1,
       batch: 1,
       latents: undefined,

@@ -6,7 +6,7 @@ import { describeCommit, describeMachine, makeRecord, writeRecords } from '../..
 import { BENCHMARK_SCHEMA, stageNames } from '../../bench/schema.ts';
 import { benchRequest, emptyTimes, measureCeilings, timeGeneration, workOf } from '../../bench/stages.ts';
 import { SanaPipeline } from '../../index.ts';
-import { addModelFlags, integer, type ModelFlags, modelOf } from '../flags.ts';
+import { addFlags, integer, type ModelFlags, modelFlags, modelOf } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { printJson, printLines } from '../output.ts';
 import { progressBar, showLoading } from '../progress.ts';
@@ -22,7 +22,7 @@ type Flags = ModelFlags & {
 
 export function benchCommand(): Command {
   const command = new Command('bench').description('time the stages of a generation against the floor of this machine');
-  return addModelFlags(command)
+  return addFlags(command, modelFlags())
     .option('--size <pixels>', "width and height (default: the model's native size)", integer(32, 8192))
     .option('--steps <count>', 'denoising steps of each run; the first two are not timed', integer(3, 500), 5)
     .option('--runs <count>', 'timed runs, after one warm-up run', integer(1, 100), 3)

@@ -16,15 +16,16 @@ import {
   SanaPipeline,
 } from '../../index.ts';
 import {
-  addLoraFlags,
-  addModelFlags,
-  addRequestFlags,
+  addFlags,
   type LoraFlag,
   type LoraFlags,
+  loraFlags,
   lorasOf,
   type ModelFlags,
+  modelFlags,
   modelOf,
   type RequestFlags,
+  requestFlags,
   requestOf,
 } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
@@ -42,9 +43,7 @@ export function explainCommand(): Command {
   const command = new Command('explain')
     .description('print what a generation would run: operators, FLOPs, bytes and memory')
     .argument('[prompt]', 'only its length matters', 'a red fox in snow');
-  addModelFlags(command);
-  addLoraFlags(command);
-  return addRequestFlags(command)
+  return addFlags(command, [...modelFlags(), ...loraFlags(), ...requestFlags('outputType')])
     .option('--floor', 'measure the peak rates of the device, and add the minimum time of every operator')
     .option('--profile', 'run it, and add the time of every operator and its share of the floor')
     .option('--json', 'print one JSON object on standard output')

@@ -14,15 +14,18 @@ import {
 } from '../../index.ts';
 import { checkDestination, imagePaths } from '../destination.ts';
 import {
-  addLoraFlags,
-  addModelFlags,
-  addRequestFlags,
+  addFlags,
+  heading,
+  kebabCase,
   type LoraFlag,
   type LoraFlags,
+  loraFlags,
   lorasOf,
   type ModelFlags,
+  modelFlags,
   modelOf,
   type RequestFlags,
+  requestFlags,
   requestOf,
 } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
@@ -53,17 +56,18 @@ export function generateCommand(): Command {
   const command = new Command('generate')
     .description('draw images of a prompt')
     .argument('[prompt]', "what to draw; '-' reads it from standard input");
-  addModelFlags(command);
-  addLoraFlags(addRequestFlags(command))
-    .addOption(
-      new Option('--output-type <type>', "'latent' writes latents to a .safetensors file").choices(['image', 'latent']),
-    )
-    .option('-o, --output <file>', ".png, .jpg, .webp or .avif; '-' is standard output (default: sana-SEED.png)")
-    .option('--from <image>', 'repeat what an image was made from; other flags change it')
-    .option('--no-metadata', 'do not write into the image what it was made from')
-    .option('--json', 'print one JSON object on standard output')
-    .addHelpText('after', EXAMPLES);
-  return command.action(generate);
+  return addFlags(command, [...modelFlags(), ...loraFlags(), ...requestFlags(), ...outputFlags()])
+    .addHelpText('after', EXAMPLES)
+    .action(generate);
+}
+
+function outputFlags(): Option[] {
+  return [
+    new Option('-o, --output <file>', ".png, .jpg, .webp or .avif; '-' is standard output (default: sana-SEED.png)"),
+    new Option('--from <image>', 'repeat what an image was made from; other flags change it'),
+    new Option('--no-metadata', 'do not write into the image what it was made from'),
+    new Option('--json', 'print one JSON object on standard output'),
+  ].map((option) => option.helpGroup(heading('Output')));
 }
 
 async function generate(promptArgument: string | undefined, flags: Flags): Promise<void> {
@@ -73,16 +77,13 @@ async function generate(promptArgument: string | undefined, flags: Flags): Promi
   if (prompt === undefined) {
     throw usageError('No prompt was given', 'Pass what to draw: sana-native generate "a red fox in snow".');
   }
-  if (repeated?.made.latentsSha256 !== undefined && flags.latents === undefined) {
-    throw usageError('The image was not made from a seed, but from given latents', 'Pass them with --latents FILE.');
-  }
-  for (const [made, given, name] of [
-    [repeated?.made.imageSha256, flags.image, 'image'],
-    [repeated?.made.maskSha256, flags.maskImage, 'mask-image'],
-    [repeated?.made.controlImageSha256, flags.controlImage, 'control-image'],
-  ] as const) {
-    if (made === undefined || given !== undefined) continue;
-    throw usageError(`The image was made with another picture, its --${name}`, `Pass it again with --${name} FILE.`);
+  for (const name of repeated?.needs ?? []) {
+    if (flags[name] !== undefined) continue;
+    const flag = `--${kebabCase(name)}`;
+    if (name === 'latents') {
+      throw usageError('The image was not made from a seed, but from given latents', `Pass them with ${flag} FILE.`);
+    }
+    throw usageError(`The image was made with another picture, its ${flag}`, `Pass it again with ${flag} FILE.`);
   }
   const lora = lorasOf(flags);
   const { loraScale, ...before } = repeated?.request ?? {};
@@ -99,12 +100,11 @@ async function generate(promptArgument: string | undefined, flags: Flags): Promi
   }
   await checkDestination(flags.output, numImagesPerPrompt, outputType, flags.json === true);
 
-  // The same dtype as then, unless told otherwise: another one gives a slightly different picture.
-  const dtype = flags.dtype ?? repeated?.made.dtype;
   const progress = progressBar();
   await interruptible(async (signal) => {
     try {
-      const loading = { ...options, ...(dtype !== undefined && { dtype }) };
+      // The same dtype as then, unless told otherwise: another one gives a slightly different picture.
+      const loading = { ...(repeated?.made.dtype && { dtype: repeated.made.dtype }), ...options };
       const { result, warnings } = await draw(model, loading, lora, request, progress, signal);
       const remarks =
         repeated === undefined || result.images[0] === undefined

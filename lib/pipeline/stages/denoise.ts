@@ -84,7 +84,7 @@ export class DenoiseStage implements Stage {
     const order = inLatentOrder(shape, transformer.config.inChannels);
     await transformer.prepare(request.loraScale ?? 1, signal);
     await controlnet?.load(signal);
-    const schedule = schedulerFor(checkpoint.scheduler, request.scheduler, request.timesteps)(numInferenceSteps);
+    const schedule = schedulerFor(checkpoint.scheduler, request.scheduler, request)(numInferenceSteps);
     const noise = this.#noise();
     const start = request.latents === undefined ? await noise() : order.channelsLast(request.latents);
     const first =

@@ -1,0 +1,339 @@
+/**
+ * The fields of a request to `SanaPipeline.generate`. Public types, checks, flags, `--from`, the records in pictures,
+ * docs/options.md and the JSON Schema all come from these rows: `npm run generate` writes those that are files.
+ *
+ * Records have their fields in the order of the rows, so rows keep their places: a new one goes where its group is.
+ */
+
+import { SCHEDULERS } from '../schedulers/index.ts';
+import { INTERMEDIATE_TIMESTEPS, MAX_TIMESTEPS } from '../schedulers/scm.ts';
+import { DECODE_TILINGS, OUTPUT_TYPES } from './choices.ts';
+import { always, CONTROLNET_ONLY, notSprint, ofModel, required, SPRINT_ONLY, type Table, unset } from './field.ts';
+import { LIMITS } from './limits.ts';
+import {
+  boolean,
+  callback,
+  choice,
+  integer,
+  latents,
+  lines,
+  number,
+  orNull,
+  picture,
+  pictures,
+  seeds,
+  seedText,
+  signal,
+  text,
+  texts,
+} from './value-types.ts';
+
+/** More than any text encoder has; a model's own number is the bound. */
+const MOST_POSITIONS = 2 ** 24;
+
+export const DEFAULT_STRENGTH = 0.6;
+
+/** null or no lines: none. */
+const instruction = orNull(lines(1000), '`null`: none');
+
+const size = integer(LIMITS.minSize, LIMITS.maxSize, 'pixels');
+
+export const REQUEST = {
+  prompt: {
+    type: texts,
+    default: required,
+    summary: 'what to draw',
+    details: 'A list is drawn as one batch. Cut to `maxSequenceLength` tokens.',
+    see: 'The first argument of the command line.',
+    group: 'Prompt',
+    recorded: { type: text, perImage: true },
+  },
+  negativePrompt: {
+    type: texts,
+    range: 'string, or a list with one for each prompt',
+    default: unset("`''`"),
+    summary: 'what to keep away from',
+    details: 'It has an effect with guidance only.',
+    group: 'Prompt',
+    models: notSprint('a Sprint model takes none', (value) => [value].flat().every((each) => each === '')),
+    flag: { value: '<text>' },
+    recorded: { type: text, perImage: true },
+  },
+  seed: {
+    type: seeds,
+    default: unset('random, reported in `seeds`'),
+    summary: 'where the noise comes from',
+    details:
+      'Image *i* of a call has the seed `seed + i` of its own, with which it can be made alone; a list has one for each image. As in torch, the noise depends on the low 32 bits alone.',
+    see: '`--seed 1,2,3` is a list.',
+    group: 'Sampling',
+    flag: { value: '<seed>', help: 'image i has seed + i; a list 1,2,3 has one for each' },
+    recorded: { type: seedText, perImage: true, when: 'Decimal: a JSON number cannot hold all seeds.' },
+  },
+  width: {
+    type: size,
+    range: `${size.range}; multiples of 32 without \`useResolutionBinning\``,
+    default: unset("the model's native size; with `image`, the picture's"),
+    summary: 'width of the pictures',
+    group: 'Size',
+    flag: { value: '<pixels>', short: '-W' },
+    recorded: {},
+    byRule: true,
+  },
+  height: {
+    type: size,
+    range: 'as `width`',
+    default: unset("the model's native size; with `image`, the picture's"),
+    summary: 'height of the pictures',
+    group: 'Size',
+    flag: { value: '<pixels>', short: '-H' },
+    recorded: {},
+    byRule: true,
+  },
+  numInferenceSteps: {
+    type: integer(1, LIMITS.maxSteps),
+    default: ofModel(
+      "the checkpoint's `generation_config.json`, else 20; Sprint 2",
+      ({ kind, defaults }) => defaults?.numInferenceSteps ?? (kind === 'sprint' ? 2 : 20),
+    ),
+    summary: 'denoising steps',
+    group: 'Sampling',
+    flag: { value: '<count>', alias: 'steps' },
+    recorded: {},
+  },
+  guidanceScale: {
+    type: number(),
+    default: ofModel("the checkpoint's, else 4.5", ({ defaults }) => defaults?.guidanceScale ?? 4.5),
+    summary: 'strength of the prompt',
+    details: '1 or less: without guidance, half the work. Sprint embeds it: no extra work.',
+    group: 'Guidance',
+    flag: { value: '<number>', help: '1: without guidance' },
+    recorded: {},
+  },
+  scheduler: {
+    type: choice(SCHEDULERS, 'SchedulerName'),
+    narrow: ({ schedulers }) => choice(schedulers),
+    range: "`'flow-dpm-solver'`, `'flow-euler'`; Sprint `'scm'` only",
+    default: ofModel("the model's own", ({ schedulers }) => schedulers[0]),
+    summary: 'the sampler',
+    group: 'Sampling',
+    flag: { value: '<name>' },
+    recorded: {},
+  },
+  complexHumanInstruction: {
+    type: { ...instruction, check: (field, value) => (value === null ? [] : (instruction.check(field, value) ?? [])) },
+    default: ofModel("the checkpoint's, else that of the released models", ({ defaults }) => {
+      return defaults?.complexHumanInstruction;
+    }),
+    summary: 'the text put before the prompt',
+    group: 'Prompt',
+    flag: { value: '<text>', no: 'put nothing before the prompt' },
+    recorded: {
+      when: 'Only when it was not the default one; `null`: none.',
+      type: instruction,
+      value: (lines: readonly string[]) => (lines.length === 0 ? null : lines),
+    },
+  },
+  cleanCaption: {
+    type: boolean,
+    default: always(false),
+    summary: 'strip links, tags and file names from prompts',
+    group: 'Prompt',
+    flag: {},
+    recorded: {},
+  },
+  maxSequenceLength: {
+    // With an instruction, its first token and the last `maxSequenceLength - 1` are used: one alone means nothing.
+    type: integer(2, MOST_POSITIONS, 'tokens'),
+    narrow: ({ maxTextPositions }) => integer(2, maxTextPositions, 'tokens'),
+    range: "tokens, integer, 2 to the text encoder's positions (Gemma-2: 8192)",
+    default: ofModel('300, or the positions where there are fewer', ({ maxTextPositions }) =>
+      Math.min(300, maxTextPositions),
+    ),
+    summary: 'how much of the prompt is used',
+    group: 'Prompt',
+    flag: { value: '<tokens>' },
+    recorded: {},
+  },
+  useResolutionBinning: {
+    type: boolean,
+    range: 'boolean; `true` only for models of 512, 1024, 2048 and 4096 pixels',
+    default: ofModel('`true` for these', ({ bin }) => bin !== undefined),
+    summary: 'draw at the nearest size that the model was trained on, then resize and crop',
+    group: 'Size',
+    flag: { no: 'draw at the size given, a multiple of 32' },
+    recorded: {},
+  },
+  decodeTiling: {
+    type: choice(DECODE_TILINGS, 'DecodeTiling'),
+    default: always('auto'),
+    summary: 'how latents become pixels',
+    details:
+      '`auto`: exactly, in bands where the picture is high or does not fit into memory. `blend`: as diffusers does with tiling enabled, for comparisons: overlapping tiles of 512 pixels (1024 for models of 4096 pixels), each decoded without the others and blended at the edges; the seams show.',
+    see: 'See [decoding](memory.md#decoding).',
+    group: 'Output',
+    flag: { value: '<how>' },
+    recorded: { when: 'Only when it was not `auto`.', except: 'auto' },
+  },
+  maxTimesteps: {
+    type: number({ above: 0, max: MAX_TIMESTEPS, noun: 'an angle', unit: 'radians' }),
+    default: unset(`${MAX_TIMESTEPS}`),
+    summary: 'where the first step starts',
+    group: 'Sampling',
+    models: SPRINT_ONLY,
+    flag: { value: '<angle>' },
+    recorded: { when: 'Only when it was given.' },
+  },
+  intermediateTimesteps: {
+    type: orNull(number({ above: 0, max: MAX_TIMESTEPS, noun: 'an angle' }), '`null`: halfway', 'none'),
+    range: 'angle, above 0, up to `maxTimesteps`; `null`: halfway',
+    default: unset(`${INTERMEDIATE_TIMESTEPS} with two steps`),
+    summary: 'where the second of two steps starts',
+    details: 'With two steps only.',
+    see: '`--intermediate-timesteps none` is `null`.',
+    group: 'Sampling',
+    models: SPRINT_ONLY,
+    flag: { value: '<angle>', help: "'none': halfway" },
+    recorded: { when: 'Only when it was given.' },
+  },
+  pagScale: {
+    type: number({ min: 0, max: 1000 }),
+    default: always(0),
+    summary: 'strength of perturbed-attention guidance',
+    details:
+      'How far to move away from what the model draws when the tokens of one block see only themselves. 0: without it; it makes a step half as long again. The official demo uses 2.',
+    see: 'See [perturbed-attention guidance](models.md#perturbed-attention-guidance).',
+    group: 'Guidance',
+    models: notSprint('a Sprint model embeds its guidance', (value) => value === 0),
+    flag: { value: '<number>' },
+    recorded: { when: 'Only with perturbed-attention guidance.', except: 0 },
+  },
+  strength: {
+    type: number({ above: 0, max: 1 }),
+    default: unset(`${DEFAULT_STRENGTH}; with \`maskImage\` 1`),
+    summary: 'how far to leave the picture to start from behind',
+    details:
+      'The share of the steps that are done, from the latents of `image` noised to the level where they begin. It needs `image`.',
+    group: 'Image to image',
+    flag: { value: '<number>' },
+    recorded: { when: 'Only of image to image.' },
+  },
+  image: {
+    type: picture,
+    default: unset('none'),
+    summary: 'picture to start from instead of noise',
+    details: 'The size drawn is its own where none is given.',
+    see: 'See [image to image](models.md#image-to-image).',
+    group: 'Image to image',
+    flag: { value: '<file>' },
+    recorded: {
+      digest: 'imageSha256',
+      digestDoc: 'Only of image to image: SHA-256 of the RGB bytes of `image`, hexadecimal.',
+      digestOf: 'picture to start from',
+    },
+    byRule: true,
+  },
+  maskImage: {
+    type: picture,
+    range: 'as `image`',
+    default: unset('none'),
+    summary: 'draw only where this picture is white',
+    details:
+      'Black stays as it is in `image`, to the pixel; grey is a mixture, so a soft edge makes a soft transition. It needs `image`.',
+    see: 'See [inpainting](models.md#inpainting).',
+    group: 'Image to image',
+    flag: { value: '<file>' },
+    recorded: {
+      digest: 'maskSha256',
+      digestDoc: 'Only of inpainting: SHA-256 of the RGB bytes of `maskImage`, hexadecimal.',
+      digestOf: 'mask',
+    },
+    byRule: true,
+  },
+  latents: {
+    type: latents,
+    default: unset('noise from `seed`'),
+    summary: 'latents to start from instead of noise',
+    details: 'Of the size that the model draws at.',
+    see: '`--latents FILE.safetensors`.',
+    group: 'Sampling',
+    flag: { value: '<file>', help: 'a .safetensors file' },
+    recorded: {
+      digest: 'latentsSha256',
+      digestDoc:
+        "Only when the image did not start from the seed's noise: SHA-256 of its start latents' bytes, hexadecimal.",
+    },
+    byRule: true,
+  },
+  controlnetConditioningScale: {
+    type: number(),
+    default: unset('1'),
+    summary: 'how much the ControlNet adds',
+    details: '0: nothing.',
+    group: 'ControlNet',
+    models: CONTROLNET_ONLY,
+    flag: { value: '<number>' },
+    recorded: { when: 'Of models with a ControlNet.' },
+  },
+  controlImage: {
+    type: pictures,
+    default: unset('none; a model with a ControlNet requires it'),
+    summary: 'the picture to draw by: an edge or scribble map',
+    details: 'It is stretched to the size that the model draws at, which it does not decide.',
+    group: 'ControlNet',
+    models: CONTROLNET_ONLY,
+    flag: { value: '<file>' },
+    recorded: {
+      digest: 'controlImageSha256',
+      digestDoc: 'Only with a control image: SHA-256 of its RGB bytes, hexadecimal.',
+      digestOf: 'control image',
+      perImage: true,
+    },
+    byRule: true,
+  },
+  loraScale: {
+    type: number(),
+    default: unset('1'),
+    summary: 'multiplies the scales of all adapters',
+    details:
+      'For this call: the weights are merged anew where it differs from the call before. An error without an adapter.',
+    see: 'See [LoRA](lora.md).',
+    group: 'LoRA',
+    flag: { value: '<number>' },
+    recorded: { when: 'Only when it was not 1.', except: 1 },
+  },
+  numImagesPerPrompt: {
+    type: integer(1, LIMITS.maxImages),
+    range: `integer, 1 to ${LIMITS.maxImages}; prompts x images at most ${LIMITS.maxImages}`,
+    default: always(1),
+    summary: 'images of each prompt',
+    group: 'Output',
+    flag: { value: '<count>', short: '-n' },
+  },
+  outputType: {
+    type: choice(OUTPUT_TYPES),
+    default: always('image'),
+    summary: "`'latent'` stops before decoding",
+    details: '`images` is then empty, and `latents` is set.',
+    group: 'Output',
+    flag: { value: '<type>', help: 'and writes a .safetensors file' },
+  },
+  onStep: {
+    type: callback<(step: never) => void | Promise<void>>(
+      '(step: Step) => void | Promise<void>',
+      'function, may return a promise',
+    ),
+    default: unset('none'),
+    summary: 'called after each step',
+    details:
+      'A promise it returns is awaited before the next one, an error it throws ends the call. Do not await another call or `dispose` of the same pipeline in it: they wait for this call to end.',
+    group: 'Call',
+  },
+  signal: {
+    type: signal,
+    default: unset('none'),
+    summary: 'ends the call',
+    details: 'It rejects with `signal.reason`, at the latest after the operator that is running.',
+    group: 'Call',
+  },
+} as const satisfies Table;
