@@ -1,5 +1,5 @@
 /**
- * Samplers as plain arithmetic: which noise levels to visit, and the coefficients of each update.
+ * Samplers as plain arithmetic: the noise levels of the steps, and the coefficients of each update.
  *
  * @module sana-native/schedulers
  *
@@ -23,11 +23,11 @@ export { flowEuler } from './flow-euler.ts';
 export { MAX_STEPS, type Schedule, type StepCoefficients } from './schedule.ts';
 export { MAX_TIMESTEPS, type ScmOptions, scm } from './scm.ts';
 
-/** The samplers by the names that a caller may pass. */
+/** The names of the samplers in requests. */
 export const SCHEDULERS = ['flow-dpm-solver', 'flow-euler', 'scm'] as const;
 export type SchedulerName = (typeof SCHEDULERS)[number];
 
-/** The samplers that can drive a model, by the class of its own sampler, which comes first. */
+/** The samplers that work with a model, by the class of its own sampler, which comes first. */
 export const SCHEDULERS_OF = {
   DPMSolverMultistepScheduler: ['flow-dpm-solver', 'flow-euler'],
   FlowMatchEulerDiscreteScheduler: ['flow-euler', 'flow-dpm-solver'],
@@ -35,9 +35,9 @@ export const SCHEDULERS_OF = {
 } as const satisfies Record<SchedulerConfig['className'], readonly SchedulerName[]>;
 
 /**
- * The sampler of a checkpoint, as a function of the number of steps; or the one named by `override`, with the
- * checkpoint's shift, which belongs to the resolution and not to the sampler. A distilled model has its own sampler,
- * 'scm', which no other model can use.
+ * The sampler of a checkpoint, as a function of the number of steps, or the sampler named by `override` with the
+ * checkpoint's shift, which depends on the resolution and not on the sampler. Distilled models need the sampler 'scm',
+ * which no other model can use.
  */
 export function schedulerFor(
   config: SchedulerConfig,
@@ -61,7 +61,7 @@ export function schedulerFor(
 function overridden(config: SchedulerConfig, name: SchedulerName): SchedulerConfig {
   const { numTrainTimesteps } = config;
   if ((name === 'scm') !== (config.className === 'SCMScheduler')) {
-    throw argumentError('scheduler', config.className === 'SCMScheduler' ? "'scm'" : 'another one than scm', name);
+    throw argumentError('scheduler', config.className === 'SCMScheduler' ? "'scm'" : 'a sampler other than scm', name);
   }
   switch (config.className) {
     case 'SCMScheduler':
