@@ -175,6 +175,7 @@ describe('an explanation', () => {
     stages: [
       {
         name: 'step',
+        stage: 'denoise',
         runs: 20,
         operators: [linear, { ...linear, scope: 'block.1' }, { ...linear, op: 'rmsNorm', flops: 0 }],
         flops: 256e6,

@@ -47,7 +47,7 @@ async function bench(flags: Flags): Promise<void> {
       const request = size === undefined ? {} : { width: size, height: size, useResolutionBinning: false };
       const explanation = await pipe.explain({ ...benchRequest(), ...request, numInferenceSteps: steps });
       const work = workOf(explanation, await measureCeilings(explanation.device, options.threads));
-      const controlled = explanation.stages.some(({ name }) => name === 'control_encode');
+      const controlled = explanation.stages.some(({ stage }) => stage === 'pictures');
       await timeGeneration(pipe, emptyTimes(), { steps: 1, size, controlled, signal });
       const times = emptyTimes();
       let peakBytes = 0;

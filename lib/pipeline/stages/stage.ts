@@ -6,7 +6,7 @@ import type { ModelName } from '../offload.ts';
 import type { CommonParameters } from '../parameters.ts';
 import type { Parts } from '../parts.ts';
 import type { TokenizedPrompts } from '../prompts.ts';
-import type { StepInfo } from '../results.ts';
+import type { GenerationStage, StepInfo } from '../results.ts';
 
 /** A request on its way, with what is known before its first stage. */
 export interface Job {
@@ -34,10 +34,8 @@ export interface StageProgram {
   readonly bandRows?: number | undefined;
 }
 
-export type StageName = 'text' | 'pictures' | 'denoise' | 'decode';
-
 export interface Stage {
-  readonly name: StageName;
+  readonly name: GenerationStage;
   /** The models that it computes with. */
   readonly models: readonly ModelName[];
   /** Whether its intermediates are many times the size of those of the stages after it. */
