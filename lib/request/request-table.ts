@@ -36,6 +36,7 @@ const MOST_POSITIONS = 2 ** 24;
 const MOST_TRAINING_STEPS = 1000;
 
 export const DEFAULT_STRENGTH = 0.6;
+export const DEFAULT_CONDITIONING_SCALE = 1;
 
 /** null or no lines: none. */
 const instruction = orNull(lines(1000), '`null`: none');
@@ -293,7 +294,7 @@ export const REQUEST = {
   },
   controlnetConditioningScale: {
     type: number(),
-    default: unset('1'),
+    default: unset(`${DEFAULT_CONDITIONING_SCALE}`),
     summary: 'how much the ControlNet adds',
     details: '0: nothing.',
     group: 'ControlNet',
