@@ -7,26 +7,32 @@
 
 #include "binding/backends.h"
 #include "binding/device_object.h"
-#include "binding/file.h"
+#include "binding/file_object.h"
 #include "binding/instance.h"
 #include "binding/javascript.h"
 #include "binding/program.h"
+#include "core/generated/operators.h"
 #include "core/libraries.h"
-#include "core/ops.h"
 
 namespace sana {
 namespace {
 
+// The code path that each backend is to describe its devices with, by the backend's name: {cpu: "avx2"}.
 Napi::Value list_devices(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
+    const bool any = !info[0].IsUndefined();
+    const Napi::Object paths = any ? read_object(info[0], "paths") : Napi::Object::New(info.Env());
     Napi::Array devices = Napi::Array::New(info.Env());
     for (const SanaBackend* backend : backends()) {
+      const Napi::Value given = paths.Get(backend->name);
+      const std::string path = given.IsUndefined() ? "" : read_text(given, "path");
+      const SanaDeviceOptions options = {0, path.c_str()};
       uint32_t count = 0;
       SanaFailure failure;
       check(backend->device_count(&count, &failure), failure);
       for (uint32_t i = 0; i < count; ++i) {
         SanaDeviceInfo device;
-        check(backend->device_info(i, &device, &failure), failure);
+        check(backend->device_info(i, &options, &device, &failure), failure);
         devices.Set(devices.Length(), device_info(info.Env(), *backend, i, device));
       }
     }
@@ -83,14 +89,9 @@ Napi::Array split(Napi::Env env, const char* names) {
 }
 
 Napi::Array dtype_names(Napi::Env env, uint32_t mask) {
-  constexpr struct {
-    uint32_t bit;
-    SanaDType dtype;
-  } kNames[] = {{kDTypeF32, kSanaF32}, {kDTypeBF16, kSanaBF16}, {kDTypeF16, kSanaF16}, {kDTypeI32, kSanaI32},
-                {kDTypeU8, kSanaU8},   {kDTypeI8, kSanaI8},     {kDTypeF8, kSanaF8}};
   Napi::Array list = Napi::Array::New(env);
-  for (const auto& [bit, dtype] : kNames) {
-    if (mask & bit) list.Set(list.Length(), kDTypeNames[dtype]);
+  for (uint32_t dtype = 0; dtype < std::size(kDTypeNames); ++dtype) {
+    if (mask >> dtype & 1) list.Set(list.Length(), kDTypeNames[dtype]);
   }
   return list;
 }
@@ -111,6 +112,8 @@ Napi::Array operator_table(Napi::Env env) {
       Napi::Object attribute = Napi::Object::New(env);
       attribute.Set("name", spec.attributes[i].name);
       attribute.Set("kind", spec.attributes[i].kind);
+      if (spec.attributes[i].least > -kUnlimited) attribute.Set("least", spec.attributes[i].least);
+      if (spec.attributes[i].most < kUnlimited) attribute.Set("most", spec.attributes[i].most);
       attributes.Set(attributes.Length(), attribute);
     }
     Napi::Object entry = Napi::Object::New(env);

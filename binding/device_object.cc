@@ -6,9 +6,10 @@
 
 #include "binding/backends.h"
 #include "binding/buffer.h"
-#include "binding/file.h"
-#include "binding/loading.h"
+#include "binding/file_object.h"
 #include "binding/program.h"
+#include "core/generated/operators.h"
+#include "core/loading.h"
 #include "core/tensor.h"
 
 namespace sana {
@@ -19,7 +20,7 @@ constexpr int64_t kMostThreads = 1024;
 
 uint32_t read_row_dtype(Napi::Value value, const char* name) {
   const uint32_t dtype = read_dtype(value, name);
-  if (dtype > kSanaF16) throw Error("ERR_SANA_ARGUMENT", "Expected `%s` to be f32, bf16 or f16", name);
+  if (!is_activation(dtype)) throw Error("ERR_SANA_ARGUMENT", "Expected `%s` to be f32, bf16 or f16", name);
   return dtype;
 }
 
@@ -73,6 +74,18 @@ Napi::Object device_info(Napi::Env env, const SanaBackend& backend, uint32_t ind
   object.Set("freeBytes", double(info.free_bytes));
   object.Set("units", info.units);
   object.Set("problem", info.problem);
+  object.Set("defaultDtype", kDTypeNames[info.default_dtype]);
+  object.Set("hostMemory", info.host_memory != 0);
+  Napi::Object refusals = Napi::Object::New(env);
+  for (uint32_t dtype = 0; dtype < kSanaDTypeCount; ++dtype) {
+    const SanaRefusal& refusal = info.refusals[dtype];
+    if (!refusal.code) continue;
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("code", refusal.code);
+    entry.Set("reason", refusal.reason);
+    refusals.Set(kDTypeNames[dtype], entry);
+  }
+  object.Set("refusals", refusals);
   return object;
 }
 
@@ -234,12 +247,8 @@ Napi::Value DeviceObject::run(const Napi::CallbackInfo& info) {
   auto milliseconds = std::make_shared<std::vector<double>>(profile ? prepared.call_count : 0);
 
   auto job = std::make_unique<Job>();
-  job->work = [device, prepared = std::move(prepared), profile, milliseconds](const CancelFlag& cancel) {
-    SanaFailure failure;
-    check(device->backend().program_run(device->handle(), prepared.program->handle(),
-                                        prepared.arena ? prepared.arena->handle() : nullptr, cancel.address(),
-                                        profile ? milliseconds->data() : nullptr, &failure),
-          failure);
+  job->work = [prepared = std::move(prepared), profile, milliseconds](const CancelFlag& cancel) {
+    prepared.program->run(prepared.arena.get(), cancel.address(), profile ? milliseconds->data() : nullptr);
   };
   if (profile) {
     job->result = [milliseconds](napi_env env) {

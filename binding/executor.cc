@@ -1,12 +1,11 @@
 #include "binding/executor.h"
 
-#include <pthread.h>
-
 #include <cstring>
 #include <exception>
 #include <new>
 
 #include "binding/javascript.h"
+#include "platform/threads.h"
 
 namespace sana {
 
@@ -123,7 +122,7 @@ void Executor::wake() {
 }
 
 void Executor::run() {
-  pthread_setname_np(pthread_self(), thread_name_);
+  platform::name_thread(thread_name_);
   std::unique_lock lock(mutex_);
   for (;;) {
     while (!finishing_ && queue_.empty()) {

@@ -13,20 +13,10 @@
 #include <optional>
 #include <thread>
 
+#include "core/cancel.h"
 #include "core/error.h"
 
 namespace sana {
-
-// Raised on one thread, read on another, also by backends.
-class CancelFlag {
- public:
-  void raise() { __atomic_store_n(&value_, 1, __ATOMIC_RELAXED); }
-  bool raised() const { return __atomic_load_n(&value_, __ATOMIC_RELAXED) != 0; }
-  const volatile int32_t* address() const { return &value_; }
-
- private:
-  int32_t value_ = 0;
-};
 
 struct Job {
   std::function<void(const CancelFlag&)> work;  // on the executor's thread; no JavaScript value may be touched

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "binding/instance.h"
-#include "core/ops.h"
+#include "core/dtypes.h"
 
 namespace sana {
 namespace {
@@ -120,13 +120,11 @@ uint32_t read_choice(Napi::Value value, const char* name, const char* names) {
 }
 
 SanaDType read_dtype(Napi::Value value, const char* name) {
-  static_assert(sizeof kDTypeNames / sizeof *kDTypeNames == 7);
-  return static_cast<SanaDType>(read_choice(value, name, "f32|bf16|f16|i32|u8|i8|f8"));
+  return static_cast<SanaDType>(read_choice(value, name, kDTypeChoices));
 }
 
 SanaLayout read_layout(Napi::Value value, const char* name) {
-  static_assert(sizeof kLayoutNames / sizeof *kLayoutNames == 6);
-  return static_cast<SanaLayout>(read_choice(value, name, "dense|linear|gatedLinear|conv2d|upsampleConv2d|depthwise"));
+  return static_cast<SanaLayout>(read_choice(value, name, kLayoutChoices));
 }
 
 uint32_t read_shape(Napi::Value value, const char* name, int64_t (&shape)[kSanaMaxRank]) {

@@ -4,8 +4,7 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "core/ops.h"
-#include "core/validate.h"
+#include "core/generated/operators.h"
 
 namespace sana {
 namespace {
@@ -15,9 +14,10 @@ constexpr uint32_t kMostBuffers = 1 << 16;
 
 struct Description {
   std::vector<SanaCall> calls;
+  std::vector<std::string> scopes;                // of the calls
   std::vector<std::unique_ptr<int64_t[]>> lists;  // what the calls' lists point to
   std::vector<std::shared_ptr<Buffer>> buffers;
-  std::vector<uint64_t> buffer_bytes;  // the arena's first
+  uint64_t arena_bytes;
 };
 
 uint32_t read_operator(Napi::Value value) {
@@ -103,13 +103,12 @@ SanaCall read_call(Napi::Object object, Description& description) {
 
 Description read_description(Napi::Object object, const Device& device) {
   Description description;
-  description.buffer_bytes.push_back(read_bytes(object.Get("arenaBytes"), "arenaBytes"));
+  description.arena_bytes = read_bytes(object.Get("arenaBytes"), "arenaBytes");
   const Napi::Array buffers = read_array(object.Get("buffers"), "buffers", kMostBuffers);
   for (uint32_t i = 0; i < buffers.Length(); ++i) {
     const std::shared_ptr<Buffer>& buffer = BufferObject::read(buffers.Get(i), "buffers").buffer();
     buffer->memory_on(device);
     description.buffers.push_back(buffer);
-    description.buffer_bytes.push_back(buffer->bytes());
   }
   // A buffer under two indices would hide that two operands overlap.
   auto sorted = description.buffers;
@@ -122,7 +121,10 @@ Description read_description(Napi::Object object, const Device& device) {
   for (uint32_t i = 0; i < calls.Length(); ++i) {
     Napi::HandleScope scope(object.Env());
     try {
-      description.calls.push_back(read_call(read_object(calls.Get(i), "calls"), description));
+      const Napi::Object call = read_object(calls.Get(i), "calls");
+      const Napi::Value scope = call.Get("scope");
+      description.scopes.push_back(scope.IsUndefined() ? "" : read_text(scope, "scope"));
+      description.calls.push_back(read_call(call, description));
     } catch (const Error& error) {
       throw Error(error.code(), "calls[%u] %s", i, error.what());
     }
@@ -134,14 +136,14 @@ Description read_description(Napi::Object object, const Device& device) {
 
 Program::Program(std::shared_ptr<Device> device, Napi::Object object) : Resource(device) {
   Description description = read_description(object, *device);
-  validate(*device, description.calls, description.buffer_bytes);
   // Reading the description ran the caller's getters: only now is it certain what has not been disposed.
   std::vector<std::shared_ptr<Memory>> memories;
   for (const auto& buffer : description.buffers) memories.push_back(buffer->memory());
   if (!on(*device)) throw Error("ERR_SANA_DISPOSED", "the device has been disposed");
-  compiled_ = std::make_shared<CompiledProgram>(device, description.calls, memories);
+  compiled_ = std::make_shared<CompiledProgram>(device, description.calls, description.scopes, memories,
+                                                description.arena_bytes);
   buffers_ = std::move(description.buffers);
-  arena_bytes_ = description.buffer_bytes[0];
+  arena_bytes_ = description.arena_bytes;
   call_count_ = description.calls.size();
 }
 

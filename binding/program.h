@@ -8,6 +8,7 @@
 #include "binding/buffer.h"
 #include "binding/native_object.h"
 #include "core/device.h"
+#include "core/program.h"
 
 namespace sana {
 

@@ -6,10 +6,9 @@
 #include <stdint.h>
 
 #include "core/backend.h"
+#include "core/dtypes.h"
 
 namespace sana {
-
-enum class DType : uint32_t { kF32, kBF16, kF16, kI32, kU8, kI8, kF8 };
 
 // An operand with its address. Absent operands have no data. Every translation unit compiles the members with its own
 // instruction set, so they must never be shared by the linker: always inlined.
@@ -34,12 +33,20 @@ struct View {
   }
 };
 
-// One call of an operator: operands and attributes in the order of its entry in core/ops.h, all contracts checked.
+// One call of an operator, all contracts checked. Operands and attributes are named: `operands[op::Linear::kWeight]`,
+// `number(op::Linear::kClip)` (core/generated/operators.h).
 struct Arguments {
   View operands[kSanaMaxOperands];
   double attributes[kSanaMaxAttributes];
-  const int64_t* list;
+  const int64_t* list;  // of the attribute whose kind is "list"
   int64_t list_length;
+
+  [[gnu::always_inline]] float number(int attribute) const { return static_cast<float>(attributes[attribute]); }
+  [[gnu::always_inline]] int64_t integer(int attribute) const { return static_cast<int64_t>(attributes[attribute]); }
+  template <class Choice>
+  [[gnu::always_inline]] Choice choice(int attribute) const {
+    return static_cast<Choice>(static_cast<int>(attributes[attribute]));
+  }
 };
 
 [[gnu::always_inline]] inline View view(const SanaTensor& tensor, void* data) {

@@ -13,11 +13,14 @@ namespace sana {
 
 template <class Body>
 int attempt(SanaFailure* failure, Body&& body) noexcept {
+  failure->first_call = failure->last_call = -1;
   try {
     body();
     return 0;
   } catch (const Error& error) {
     failure->code = error.code();
+    failure->first_call = error.first_call();
+    failure->last_call = error.last_call();
     std::snprintf(failure->message, sizeof failure->message, "%s", error.what());
   } catch (const std::bad_alloc&) {
     failure->code = "ERR_SANA_MEMORY";

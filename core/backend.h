@@ -11,25 +11,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/generated/types.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-enum { kSanaBackendVersion = 3 };
+enum { kSanaBackendVersion = 4 };
 enum { kSanaMaxOperands = 8, kSanaMaxAttributes = 8, kSanaMaxRank = 4, kSanaMaxList = 4096 };
 
-typedef enum SanaDType { kSanaF32, kSanaBF16, kSanaF16, kSanaI32, kSanaU8, kSanaI8, kSanaF8 } SanaDType;
+#define SANA_ENUMERATOR(name, ...) kSana##name,
+typedef enum SanaDType { SANA_DTYPES(SANA_ENUMERATOR) kSanaDTypeCount } SanaDType;
 
 // How the elements of a tensor lie in memory. `dense` is row-major; the others are weights that a backend has packed
-// into whatever order its kernels want (see sana::kLayouts in ops.h for the logical shape of each).
-typedef enum SanaLayout {
-  kSanaDense,
-  kSanaLinear,          // [N, K]
-  kSanaGatedLinear,     // [N, K], rows 0..N/2-1 are the gate, the rest what it multiplies
-  kSanaConv2d,          // [O, kh, kw, I]
-  kSanaUpsampleConv2d,  // [O, 3, 3, I], folded to four 2x2 kernels
-  kSanaDepthwise,       // [C, kh, kw]
-} SanaLayout;
+// into whatever order its kernels want.
+typedef enum SanaLayout { SANA_LAYOUTS(SANA_ENUMERATOR) } SanaLayout;
+#undef SANA_ENUMERATOR
 
 // An operand: where it is and what it holds. A dense tensor may be a rectangle of columns of a wider one: `pitch` is
 // the distance in elements between successive rows of the last dimension (equal to it when the tensor is contiguous).
@@ -43,7 +40,7 @@ typedef struct SanaTensor {
   uint64_t offset;  // bytes into the buffer
 } SanaTensor;
 
-// One operator of a program. Operands and attributes stand in the order of the operator's entry in ops.h.
+// One operator of a program. Operands and attributes stand in the order of the operator's row in the table.
 typedef struct SanaCall {
   uint32_t op;           // index into sana::kOperators
   uint32_t list_length;  // entries of `list`
@@ -55,7 +52,16 @@ typedef struct SanaCall {
 typedef struct SanaFailure {
   const char* code;  // a string literal, ERR_SANA_*
   char message[1024];
+  // The calls of the program that it is about: one, or, where a device that works asynchronously reports a fault late,
+  // the range that holds the one at fault. Both -1: it is about no call.
+  int32_t first_call, last_call;
 } SanaFailure;
+
+// Why a device has no kernels for a dtype. `code` is null where it has them.
+typedef struct SanaRefusal {
+  const char* code;  // of the failure of `tensor_bytes` and `supports`, a string literal
+  char reason[120];
+} SanaRefusal;
 
 typedef struct SanaDeviceInfo {
   char name[128];
@@ -65,6 +71,9 @@ typedef struct SanaDeviceInfo {
   uint32_t units;            // threads or multiprocessors in use
   uint64_t workspace_bytes;  // what an open device holds for itself, beside its buffers
   char problem[256];         // empty, or why the device cannot be used
+  uint32_t default_dtype;  // of activations and weights where nothing else is asked for: f32, or bf16 where it is fast
+  uint32_t host_memory;    // 1: the device computes in the host's memory, 0: it has memory of its own
+  SanaRefusal refusals[kSanaDTypeCount];  // by dtype; the operator table has the dtypes of each operand
 } SanaDeviceInfo;
 
 // What the device can do at most, measured: the floor under any time is flops or bytes divided by these.
@@ -77,7 +86,7 @@ typedef struct SanaCeilings {
 
 typedef struct SanaDeviceOptions {
   uint32_t threads;  // CPU only; 0 lets the backend choose
-  const char* path;  // forces a code path by name, null lets the backend choose
+  const char* path;  // forces a code path by name; null or empty lets the backend choose
 } SanaDeviceOptions;
 
 typedef struct SanaDevice SanaDevice;
@@ -90,7 +99,8 @@ typedef struct SanaBackend {
   uint32_t toolkit;  // the CUDA version it was built with, 1000 * major + 10 * minor; 0: none
 
   int (*device_count)(uint32_t* count, SanaFailure*);
-  int (*device_info)(uint32_t index, SanaDeviceInfo*, SanaFailure*);
+  // A device as it would be when opened with these options.
+  int (*device_info)(uint32_t index, const SanaDeviceOptions*, SanaDeviceInfo*, SanaFailure*);
   int (*device_open)(uint32_t index, const SanaDeviceOptions*, SanaDevice**, SanaFailure*);
   int (*device_describe)(SanaDevice*, SanaDeviceInfo*, SanaFailure*);
   int (*device_ceilings)(SanaDevice*, SanaCeilings*, SanaFailure*);
@@ -101,8 +111,8 @@ typedef struct SanaBackend {
   int (*memory_write)(SanaDevice*, SanaMemory*, uint64_t offset, const void* source, uint64_t bytes, SanaFailure*);
   int (*memory_read)(SanaDevice*, SanaMemory*, uint64_t offset, void* target, uint64_t bytes, SanaFailure*);
 
-  // Bytes that a tensor of this dtype, layout and logical shape takes on the device. Thread-safe. Fails for what the
-  // device cannot hold or compute with: every tensor of a program, and every target of `pack`, has passed here.
+  // Bytes that a weight of this dtype, layout and logical shape takes on the device: of a packed layout, with dtype and
+  // shape that check_shape (core/tensor.h) has passed. Thread-safe. Fails for dtypes that the device refuses.
   int (*tensor_bytes)(SanaDevice*, uint32_t dtype, uint32_t layout, uint32_t rank, const int64_t* shape,
                       uint64_t* bytes, SanaFailure*);
   // Converts `rows` rows of a checkpoint tensor (row-major, `source_dtype`, in host memory, in the checkpoint's own
@@ -111,7 +121,10 @@ typedef struct SanaBackend {
   int (*pack)(SanaDevice*, SanaMemory*, const SanaTensor* target, int64_t first_row, int64_t rows, const void* source,
               uint32_t source_dtype, uint64_t* non_finite, SanaFailure*);
 
-  // The calls have been validated against ops.h and the buffers' sizes. The arena (buffer 0) is given at each run.
+  // Whether the device has a kernel for a call, which has been validated against the operator table and the buffers.
+  // Thread-safe.
+  int (*supports)(SanaDevice*, const SanaCall*, SanaFailure*);
+  // The calls have been validated and are supported. The arena (buffer 0) is given at each run.
   int (*program_create)(SanaDevice*, const SanaCall* calls, uint32_t call_count, SanaMemory* const* buffers,
                         uint32_t buffer_count, SanaProgram**, SanaFailure*);
   // `cancel` is polled between operators, or between groups of them where they are queued ahead: non-zero stops with

@@ -10,15 +10,6 @@
 namespace sana {
 namespace {
 
-// Limits that kernels rely on: their workspaces hold a row of channels, a head, or the scores of one query.
-constexpr int64_t kMostChannels = 16384;
-constexpr int64_t kMostHeadDim = 256;
-constexpr int64_t kMostKeys = 8192;  // of one sequence, and of a prefix
-constexpr int64_t kMostSide = 16384;
-constexpr int64_t kMostLinearSize = 1 << 20;
-constexpr int64_t kMostQuantizedInputs = 1 << 17;  // as many products of two i8 as an i32 holds; f8 needs no more
-constexpr int64_t kMostKernelSize = 15;
-
 // An operand by name. Absent ones are false.
 struct Operand {
   const char* name;
@@ -36,29 +27,30 @@ class Contract {
  public:
   Contract(const OperatorSpec& spec, const SanaCall& call) : spec_(spec), call_(call) {}
 
-  Operand operator()(const char* name) const {
-    for (int i = 0; spec_.operands[i].name; ++i) {
-      if (std::strcmp(spec_.operands[i].name, name) == 0) return {name, &call_.operands[i]};
-    }
-    throw Error("ERR_SANA_PROGRAM", "%s has no operand %s", spec_.name, name);
-  }
+  Operand operator[](int operand) const { return {spec_.operands[operand].name, &call_.operands[operand]}; }
+  // An attribute; its range has been checked.
+  int64_t integer(int attribute) const { return static_cast<int64_t>(call_.attributes[attribute]); }
 
-  double number(const char* name) const {
+  // Every attribute lies in the range that its row gives.
+  void ranges() const {
     for (int i = 0; spec_.attributes[i].name; ++i) {
-      if (std::strcmp(spec_.attributes[i].name, name) == 0) return call_.attributes[i];
+      const AttributeSpec& attribute = spec_.attributes[i];
+      const double value = call_.attributes[i];
+      if (std::strcmp(attribute.kind, "list") == 0) {
+        for (uint32_t j = 0; j < call_.list_length; ++j) {
+          SANA_CHECK(double(call_.list[j]) >= attribute.least && double(call_.list[j]) <= attribute.most,
+                     "attribute `%s` must hold %.17g to %.17g tokens each, got %lld", attribute.name, attribute.least,
+                     attribute.most, static_cast<long long>(call_.list[j]));
+        }
+      } else if (attribute.most < kUnlimited) {
+        SANA_CHECK(value >= attribute.least && value <= attribute.most,
+                   "attribute `%s` must be from %.17g to %.17g, got %.17g", attribute.name, attribute.least,
+                   attribute.most, value);
+      } else {
+        SANA_CHECK(value >= attribute.least, "attribute `%s` must be at least %g, got %g", attribute.name,
+                   attribute.least, value);
+      }
     }
-    throw Error("ERR_SANA_PROGRAM", "%s has no attribute %s", spec_.name, name);
-  }
-  double number_from(const char* name, double least) const {
-    const double value = number(name);
-    SANA_CHECK(value >= least, "attribute `%s` must be at least %g, got %g", name, least, value);
-    return value;
-  }
-  int64_t integer(const char* name, int64_t least, int64_t most) const {
-    const double value = number(name);
-    SANA_CHECK(value >= double(least) && value <= double(most), "attribute `%s` must be from %lld to %lld, got %.17g",
-               name, static_cast<long long>(least), static_cast<long long>(most), value);
-    return static_cast<int64_t>(value);
   }
 
   // Fails with every operand's shape when `condition` does not hold.
@@ -115,12 +107,7 @@ class Contract {
     SANA_CHECK(sequences == 0 || call_.list_length == sequences, "attribute `lengths` must have %lld entries, got %u",
                static_cast<long long>(sequences), call_.list_length);
     int64_t sum = 0;
-    for (uint32_t i = 0; i < call_.list_length; ++i) {
-      const int64_t length = call_.list[i];
-      SANA_CHECK(length >= 1 && length <= kMostKeys, "attribute `lengths` must hold 1 to %lld tokens each, got %lld",
-                 static_cast<long long>(kMostKeys), static_cast<long long>(length));
-      sum += length;
-    }
+    for (uint32_t i = 0; i < call_.list_length; ++i) sum += call_.list[i];
     SANA_CHECK(sum == tokens, "attribute `lengths` must sum to %lld tokens, got %lld", static_cast<long long>(tokens),
                static_cast<long long>(sum));
   }
@@ -134,12 +121,12 @@ bool divides(int64_t divisor, int64_t number) {
   return divisor > 0 && number % divisor == 0;
 }
 
-// -- one function per operator, in the order of ops.h -----------------------------------------------------------------
+// -- one function per operator ----------------------------------------------------------------------------------------
 
 // x [..., K], weight [N, K], bias [N], gate [B, N], residual and out [..., N or N/2]
 void linear(const Contract& c) {
-  const Operand x = c("x"), weight = c("weight"), bias = c("bias"), gate = c("gate"), residual = c("residual"),
-                out = c("out");
+  const Operand x = c[op::Linear::kX], weight = c[op::Linear::kWeight], bias = c[op::Linear::kBias],
+                gate = c[op::Linear::kGate], residual = c[op::Linear::kResidual], out = c[op::Linear::kOut];
   const bool gated = weight.tensor->layout == kSanaGatedLinear;
   const int64_t n = weight[0];
   c.demand(!gated || (!bias && !gate && !residual), "a gatedLinear weight takes neither bias, gate nor residual");
@@ -165,13 +152,12 @@ void linear(const Contract& c) {
     c.demand(gate.rank() == 2 && gate[1] == n && divides(gate[0], x.rows()),
              "gate must be [B, N], N the weight's rows and B dividing the rows of x");
   }
-  c.number_from("clip", 0);
 }
 
 // x [B, H, W, I], weight [O, kh, kw, I], bias [O], residual and out [B, ceil(H / stride), ceil(W / stride), O]
 void conv2d(const Contract& c) {
-  const Operand x = c("x"), weight = c("weight"), out = c("out");
-  const int64_t stride = c.integer("stride", 1, 2);
+  const Operand x = c[op::Conv2d::kX], weight = c[op::Conv2d::kWeight], out = c[op::Conv2d::kOut];
+  const int64_t stride = c.integer(op::Conv2d::kStride);
   c.image(x);
   c.most(weight, weight[0], kMostChannels, "output channels");
   c.most(weight, weight[1], kMostKernelSize, "rows of a kernel");
@@ -179,103 +165,102 @@ void conv2d(const Contract& c) {
   c.demand(weight[1] % 2 == 1 && weight[2] % 2 == 1, "weight must have odd kernels");
   c.demand(weight[3] == x[3], "weight must take the channels of x");
   c.same_dtype(x, weight);
-  c.shape(c("bias"), {weight[0]});
+  c.shape(c[op::Conv2d::kBias], {weight[0]});
   c.shape(out, {x[0], (x[1] + stride - 1) / stride, (x[2] + stride - 1) / stride, weight[0]});
-  c.same_shape(c("residual"), out);
-  c.same_dtype(c("residual"), out);
+  c.same_shape(c[op::Conv2d::kResidual], out);
+  c.same_dtype(c[op::Conv2d::kResidual], out);
 }
 
 // x [B, H, W, I], weight [O, 3, 3, I], bias [O], residual and out [B, 2H, 2W, O]
 void upsample_conv2d(const Contract& c) {
-  const Operand x = c("x"), weight = c("weight"), out = c("out");
+  const Operand x = c[op::UpsampleConv2d::kX], weight = c[op::UpsampleConv2d::kWeight],
+                out = c[op::UpsampleConv2d::kOut];
   c.image(x);
   c.image(out);
   c.demand(weight[3] == x[3], "weight must take the channels of x");
   c.same_dtype(x, weight);
-  c.shape(c("bias"), {weight[0]});
+  c.shape(c[op::UpsampleConv2d::kBias], {weight[0]});
   c.shape(out, {x[0], 2 * x[1], 2 * x[2], weight[0]});
-  c.same_shape(c("residual"), out);
-  c.same_dtype(c("residual"), out);
+  c.same_shape(c[op::UpsampleConv2d::kResidual], out);
+  c.same_dtype(c[op::UpsampleConv2d::kResidual], out);
 }
 
 // x [B, H, W, 2F], weight [2F, 3, 3], bias [2F], out [B, H, W, F]
 void depthwise_conv_glu(const Contract& c) {
-  const Operand x = c("x");
+  const Operand x = c[op::DepthwiseConvGlu::kX];
   c.image(x);
   c.demand(x[3] % 2 == 0, "x must have an even number of channels");
-  c.shape(c("weight"), {x[3], 3, 3});
-  c.shape(c("bias"), {x[3]});
-  c.shape(c("out"), {x[0], x[1], x[2], x[3] / 2});
+  c.shape(c[op::DepthwiseConvGlu::kWeight], {x[3], 3, 3});
+  c.shape(c[op::DepthwiseConvGlu::kBias], {x[3]});
+  c.shape(c[op::DepthwiseConvGlu::kOut], {x[0], x[1], x[2], x[3] / 2});
 }
 
 // x and out [B, H, W, C], depthwise [C, 5, 5], pointwise [C, D]
 void multi_scale_project(const Contract& c) {
-  const Operand x = c("x"), pointwise = c("pointwise");
+  const Operand x = c[op::MultiScaleProject::kX], pointwise = c[op::MultiScaleProject::kPointwise];
   c.image(x);
-  c.shape(c("depthwise"), {x[3], 5, 5});
+  c.shape(c[op::MultiScaleProject::kDepthwise], {x[3], 5, 5});
   c.demand(pointwise.rank() == 2 && pointwise[0] == x[3] && divides(pointwise[1], x[3]),
            "pointwise must be [C, D], D dividing the C channels of x");
   c.most(pointwise, pointwise[1], kMostHeadDim, "columns");
-  c.same_shape(c("out"), x);
+  c.same_shape(c[op::MultiScaleProject::kOut], x);
 }
 
 // x and out [B, N, C], shift and scale [B, C]
 void layer_norm_modulate(const Contract& c) {
-  const Operand x = c("x");
+  const Operand x = c[op::LayerNormModulate::kX];
   c.rank(x, 3, "[B, N, C]");
   c.most(x, x[2], kMostChannels, "channels");
-  c.shape(c("shift"), {x[0], x[2]});
-  c.shape(c("scale"), {x[0], x[2]});
-  c.same_shape(c("out"), x);
-  c.number_from("epsilon", 0);
+  c.shape(c[op::LayerNormModulate::kShift], {x[0], x[2]});
+  c.shape(c[op::LayerNormModulate::kScale], {x[0], x[2]});
+  c.same_shape(c[op::LayerNormModulate::kOut], x);
 }
 
 // x, residual and out [..., C], weight and bias [C]
 void rms_norm(const Contract& c) {
-  const Operand x = c("x"), out = c("out");
+  const Operand x = c[op::RmsNorm::kX], out = c[op::RmsNorm::kOut];
   c.most(x, x.columns(), kMostChannels, "channels");
-  c.shape(c("weight"), {x.columns()});
-  c.shape(c("bias"), {x.columns()});
+  c.shape(c[op::RmsNorm::kWeight], {x.columns()});
+  c.shape(c[op::RmsNorm::kBias], {x.columns()});
   c.same_shape(out, x);
-  c.same_shape(c("residual"), x);
-  c.same_dtype(c("residual"), out);
-  c.number_from("epsilon", 0);
+  c.same_shape(c[op::RmsNorm::kResidual], x);
+  c.same_dtype(c[op::RmsNorm::kResidual], out);
 }
 
 // qkv [B, N, 3C], out [B, N, C]
 void linear_attention(const Contract& c) {
-  const Operand qkv = c("qkv");
+  const Operand qkv = c[op::LinearAttention::kQkv];
   c.rank(qkv, 3, "[B, N, 3C]");
   c.demand(qkv[2] % 3 == 0, "qkv must have three times the channels of out");
   const int64_t channels = qkv[2] / 3;
   c.most(qkv, channels, kMostChannels, "channels of each third");
-  c.demand(divides(c.integer("headDim", 1, kMostHeadDim), channels), "headDim must divide a third of qkv's channels");
-  c.shape(c("out"), {qkv[0], qkv[1], channels});
-  c.number_from("epsilon", 0);
+  c.demand(divides(c.integer(op::LinearAttention::kHeadDim), channels),
+           "headDim must divide a third of qkv's channels");
+  c.shape(c[op::LinearAttention::kOut], {qkv[0], qkv[1], channels});
 }
 
 // q and out [B, N, C], k and v [T, C]
 void cross_attention(const Contract& c) {
-  const Operand q = c("q"), k = c("k"), v = c("v");
+  const Operand q = c[op::CrossAttention::kQ], k = c[op::CrossAttention::kK], v = c[op::CrossAttention::kV];
   c.rank(q, 3, "[B, N, C]");
   c.rank(k, 2, "[T, C]");
   c.most(q, q[2], kMostChannels, "channels");
-  const int64_t heads = c.integer("heads", 1, kMostChannels);
+  const int64_t heads = c.integer(op::CrossAttention::kHeads);
   c.demand(divides(heads, q[2]), "heads must divide the channels of q");
   c.most(q, q[2] / heads, kMostHeadDim, "channels of a head");
   c.shape(k, {k[0], q[2]});
   c.shape(v, {k[0], q[2]});
   c.same_dtype(k, q);
   c.same_dtype(v, q);
-  c.same_shape(c("out"), q);
+  c.same_shape(c[op::CrossAttention::kOut], q);
   c.lengths(q[0], k[0]);
 }
 
 // qkv [T, (heads + 2 kvHeads) D], prefix [P, 2 kvHeads D], out [T, heads D]
 void causal_attention(const Contract& c) {
-  const Operand qkv = c("qkv"), prefix = c("prefix");
+  const Operand qkv = c[op::CausalAttention::kQkv], prefix = c[op::CausalAttention::kPrefix];
   c.rank(qkv, 2, "[T, (heads + 2 kvHeads) D]");
-  const int64_t heads = c.integer("heads", 1, kMostChannels), kv_heads = c.integer("kvHeads", 1, kMostChannels);
+  const int64_t heads = c.integer(op::CausalAttention::kHeads), kv_heads = c.integer(op::CausalAttention::kKvHeads);
   c.demand(divides(kv_heads, heads), "kvHeads must divide heads");
   c.demand(divides(heads + 2 * kv_heads, qkv[1]), "heads + 2 kvHeads must divide the columns of qkv");
   const int64_t head_dim = qkv[1] / (heads + 2 * kv_heads);
@@ -287,29 +272,27 @@ void causal_attention(const Contract& c) {
     c.shape(prefix, {prefix[0], 2 * kv_heads * head_dim});
   }
   c.same_dtype(prefix, qkv);
-  c.shape(c("out"), {qkv[0], heads * head_dim});
-  c.number_from("softcap", 0);
-  c.integer("window", 0, INT32_MAX);
+  c.shape(c[op::CausalAttention::kOut], {qkv[0], heads * head_dim});
   c.lengths(0, qkv[0]);
 }
 
 // x and out [T, C], cos and sin [T, D/2]
 void rotary_embedding(const Contract& c) {
-  const Operand x = c("x"), cos = c("cos");
+  const Operand x = c[op::RotaryEmbedding::kX], cos = c[op::RotaryEmbedding::kCos];
   c.rank(x, 2, "[T, C]");
   c.rank(cos, 2, "[T, D/2]");
   c.most(x, x[1], kMostLinearSize, "channels");
-  c.most(cos, cos[1], kMostHeadDim / 2, "columns");
+  c.most(cos, 2 * cos[1], kMostHeadDim, "channels of a head");
   c.shape(cos, {x[0], cos[1]});
-  c.shape(c("sin"), {x[0], cos[1]});
-  c.demand(c.integer("heads", 1, kMostChannels) * 2 * cos[1] <= x[1],
+  c.shape(c[op::RotaryEmbedding::kSin], {x[0], cos[1]});
+  c.demand(c.integer(op::RotaryEmbedding::kHeads) * 2 * cos[1] <= x[1],
            "x must have room for `heads` heads of D channels");
-  c.same_shape(c("out"), x);
+  c.same_shape(c[op::RotaryEmbedding::kOut], x);
 }
 
 // timestep [B], out [B, C]
 void timestep_embedding(const Contract& c) {
-  const Operand timestep = c("timestep"), out = c("out");
+  const Operand timestep = c[op::TimestepEmbedding::kTimestep], out = c[op::TimestepEmbedding::kOut];
   c.rank(timestep, 1, "[B]");
   c.rank(out, 2, "[B, C]");
   c.shape(out, {timestep[0], out[1]});
@@ -319,21 +302,25 @@ void timestep_embedding(const Contract& c) {
 
 // table [R, C], embedding [B, rows * C], out [R, B, C]
 void modulation(const Contract& c) {
-  const Operand table = c("table"), embedding = c("embedding");
+  const Operand table = c[op::Modulation::kTable], embedding = c[op::Modulation::kEmbedding];
   c.rank(table, 2, "[R, C]");
   c.rank(embedding, 2, "[B, rows C]");
   c.demand(divides(table[1], embedding[1]), "embedding must have a multiple of table's columns");
-  c.shape(c("out"), {table[0], embedding[0], table[1]});
+  c.shape(c[op::Modulation::kOut], {table[0], embedding[0], table[1]});
 }
 
 void activation(const Contract& c) {
-  c.same_shape(c("out"), c("x"));
+  c.same_shape(c[op::Activation::kOut], c[op::Activation::kX]);
+}
+
+void tanh_clamp(const Contract& c) {
+  c.same_shape(c[op::TanhClamp::kOut], c[op::TanhClamp::kX]);
 }
 
 // x [A, ..., C], out [repeat * A, ..., C]
 void convert(const Contract& c) {
-  const Operand x = c("x"), out = c("out");
-  const int64_t repeat = c.integer("repeat", 1, 65536);
+  const Operand x = c[op::Convert::kX], out = c[op::Convert::kOut];
+  const int64_t repeat = c.integer(op::Convert::kRepeat);
   c.demand(out.rank() == x.rank(), "out must have as many dimensions as x");
   c.demand(x.rank() > 1 || repeat == 1, "x must have rows to repeat");
   bool equal = out[0] == repeat * x[0];
@@ -343,40 +330,40 @@ void convert(const Contract& c) {
 
 // x [B, R, C], out [B, C, R]
 void transpose(const Contract& c) {
-  const Operand x = c("x");
+  const Operand x = c[op::Transpose::kX];
   c.rank(x, 3, "[B, R, C]");
-  c.shape(c("out"), {x[0], x[2], x[1]});
+  c.shape(c[op::Transpose::kOut], {x[0], x[2], x[1]});
 }
 
 // x [B, H, W, I], residual and out [B, f H, f W, O], f f O a multiple of I
 void pixel_shuffle(const Contract& c) {
-  const Operand x = c("x"), out = c("out");
-  const int64_t f = c.integer("factor", 1, 2);
+  const Operand x = c[op::PixelShuffle::kX], out = c[op::PixelShuffle::kOut];
+  const int64_t f = c.integer(op::PixelShuffle::kFactor);
   c.image(x);
   c.image(out);
   c.shape(out, {x[0], f * x[1], f * x[2], out[3]});
   c.demand(divides(x[3], f * f * out[3]), "factor^2 times out's channels must be a multiple of x's");
-  c.same_shape(c("residual"), out);
-  c.same_dtype(c("residual"), out);
+  c.same_shape(c[op::PixelShuffle::kResidual], out);
+  c.same_dtype(c[op::PixelShuffle::kResidual], out);
 }
 
 // x [B, f H, f W, I], residual and out [B, H, W, O], f f I a multiple of O
 void pixel_unshuffle(const Contract& c) {
-  const Operand x = c("x"), out = c("out");
-  const int64_t f = c.integer("factor", 1, 2);
+  const Operand x = c[op::PixelUnshuffle::kX], out = c[op::PixelUnshuffle::kOut];
+  const int64_t f = c.integer(op::PixelUnshuffle::kFactor);
   c.image(x);
   c.image(out);
   c.shape(x, {out[0], f * out[1], f * out[2], x[3]});
   c.demand(divides(out[3], f * f * x[3]), "factor^2 times x's channels must be a multiple of out's");
-  c.same_shape(c("residual"), out);
-  c.same_dtype(c("residual"), out);
+  c.same_shape(c[op::PixelUnshuffle::kResidual], out);
+  c.same_dtype(c[op::PixelUnshuffle::kResidual], out);
 }
 
-// velocity [B or 2B, ...], latents and previous [B, ...], coefficients [6]
+// velocity [B, 2B or 3B, ...], latents and previous [B, ...], coefficients [7]
 void solver_step(const Contract& c) {
-  const Operand velocity = c("velocity"), latents = c("latents");
-  c.shape(c("coefficients"), {7});
-  c.same_shape(c("previous"), latents);
+  const Operand velocity = c[op::SolverStep::kVelocity], latents = c[op::SolverStep::kLatents];
+  c.shape(c[op::SolverStep::kCoefficients], {7});
+  c.same_shape(c[op::SolverStep::kPrevious], latents);
   bool equal = velocity.rank() == latents.rank() && velocity[0] % latents[0] == 0 && velocity[0] / latents[0] <= 3;
   for (uint32_t i = 1; equal && i < latents.rank(); ++i) equal = velocity[i] == latents[i];
   c.demand(equal, "velocity must have the shape of latents, or twice or three times its batch");
@@ -384,38 +371,36 @@ void solver_step(const Contract& c) {
 
 // x [B, h, w, C], out [B, H, W, C]
 void resize_crop(const Contract& c) {
-  const Operand x = c("x"), out = c("out");
+  const Operand x = c[op::ResizeCrop::kX], out = c[op::ResizeCrop::kOut];
   c.image(x);
   c.image(out);
   c.shape(out, {x[0], out[1], out[2], x[3]});
-  c.demand(out[1] <= c.integer("resizedHeight", 1, kMostSide) && out[2] <= c.integer("resizedWidth", 1, kMostSide),
+  c.demand(out[1] <= c.integer(op::ResizeCrop::kResizedHeight) && out[2] <= c.integer(op::ResizeCrop::kResizedWidth),
            "out must not be larger than the resized image it is cut from");
 }
 
 // x and out [B, H, W, 3]
 void to_rgb8(const Contract& c) {
-  const Operand x = c("x");
+  const Operand x = c[op::ToRgb8::kX];
   c.image(x);
   c.demand(x[3] == 3, "x must have 3 channels");
-  c.same_shape(c("out"), x);
+  c.same_shape(c[op::ToRgb8::kOut], x);
 }
 
 void count_non_finite(const Contract& c) {
-  c.shape(c("out"), {1});
+  c.shape(c[op::CountNonFinite::kOut], {1});
 }
 
-constexpr void (*kContracts[])(const Contract&) = {
-    linear,      conv2d,           upsample_conv2d, depthwise_conv_glu, multi_scale_project, layer_norm_modulate,
-    rms_norm,    linear_attention, cross_attention, causal_attention,   rotary_embedding,    timestep_embedding,
-    modulation,  activation,       convert,         transpose,          pixel_shuffle,       pixel_unshuffle,
-    solver_step, resize_crop,      to_rgb8,         count_non_finite,
-};
-static_assert(sizeof kContracts / sizeof *kContracts == kOperatorCount, "one contract per operator of ops.h");
+#define SANA_CONTRACT(name, function) function,
+constexpr void (*kContracts[])(const Contract&) = {SANA_OPERATORS(SANA_CONTRACT)};
+#undef SANA_CONTRACT
 
 }  // namespace
 
 void check_contract(const OperatorSpec& spec, const SanaCall& call) {
-  kContracts[call.op](Contract(spec, call));
+  const Contract contract(spec, call);
+  contract.ranges();
+  kContracts[call.op](contract);
 }
 
 }  // namespace sana

@@ -4,7 +4,7 @@
 
 namespace sana {
 void check(int status, const SanaFailure& failure) {
-  if (status != 0) throw Error(failure.code, "%s", failure.message);
+  if (status != 0) throw Error(failure.code, "%s", failure.message).in_calls(failure.first_call, failure.last_call);
 }
 
 Device::Device(const SanaBackend& backend, uint32_t index, const SanaDeviceOptions& options)
@@ -30,6 +30,11 @@ SanaDeviceInfo Device::describe() const {
   return info;
 }
 
+void Device::check_support(const SanaCall& call) const {
+  SanaFailure failure;
+  check(backend_.supports(handle_, &call, &failure), failure);
+}
+
 void Device::enter(uint64_t bytes) {
   const uint64_t now = bytes_ += bytes;
   for (uint64_t peak = peak_bytes_; peak < now && !peak_bytes_.compare_exchange_weak(peak, now);) continue;
@@ -44,21 +49,6 @@ Memory::Memory(std::shared_ptr<Device> device, uint64_t bytes) : device_(std::mo
 Memory::~Memory() {
   device_->backend().memory_free(device_->handle(), handle_);
   device_->leave(bytes_);
-}
-
-CompiledProgram::CompiledProgram(std::shared_ptr<Device> device, std::span<const SanaCall> calls,
-                                 std::span<const std::shared_ptr<Memory>> memories)
-    : device_(std::move(device)) {
-  std::vector<SanaMemory*> buffers{nullptr};  // the arena comes with each run
-  for (const auto& memory : memories) buffers.push_back(memory->handle());
-  SanaFailure failure;
-  check(device_->backend().program_create(device_->handle(), calls.data(), static_cast<uint32_t>(calls.size()),
-                                          buffers.data(), static_cast<uint32_t>(buffers.size()), &handle_, &failure),
-        failure);
-}
-
-CompiledProgram::~CompiledProgram() {
-  device_->backend().program_destroy(device_->handle(), handle_);
 }
 
 // Still holding the device here means that a constructor threw.

@@ -1,13 +1,12 @@
-// What the native side knows of a device, without JavaScript: the open device, its memory, its programs. All are owned
-// through shared pointers, so that queued work keeps what it uses and the last user frees it, on whatever thread.
+// What the native side knows of a device, without JavaScript: the open device and its memory (its programs are in
+// program.h). All are owned through shared pointers, so that queued work keeps what it uses and the last user frees it,
+// on whatever thread.
 
 #pragma once
 
 #include <atomic>
 #include <memory>
 #include <set>
-#include <span>
-#include <vector>
 
 #include "core/backend.h"
 
@@ -29,6 +28,7 @@ class Device {
   SanaDevice* handle() const { return handle_; }
   uint32_t index() const { return index_; }
   SanaDeviceInfo describe() const;
+  void check_support(const SanaCall&) const;  // throws the device's refusal of a validated call
 
   // The ledger: what the device holds for itself and every memory alive on it.
   uint64_t bytes() const { return bytes_; }
@@ -62,21 +62,6 @@ class Memory {
   const std::shared_ptr<Device> device_;
   const uint64_t bytes_;
   SanaMemory* handle_ = nullptr;
-};
-
-class CompiledProgram {
- public:
-  // The calls have been validated. `memories` are buffers 1.. of the program.
-  CompiledProgram(std::shared_ptr<Device>, std::span<const SanaCall> calls, std::span<const std::shared_ptr<Memory>>);
-  ~CompiledProgram();
-  CompiledProgram(const CompiledProgram&) = delete;
-  CompiledProgram& operator=(const CompiledProgram&) = delete;
-
-  SanaProgram* handle() const { return handle_; }
-
- private:
-  const std::shared_ptr<Device> device_;
-  SanaProgram* handle_ = nullptr;
 };
 
 // Something that JavaScript holds on a device: it lets go of the device when it is disposed, at the latest with it. For

@@ -1,9 +1,10 @@
 // The one exception type of the native side, and the macros that throw it. It never crosses N-API or the backend
-// table: the addon's wrapper turns it into a JavaScript error, a backend's into a SanaStatus.
+// table: the addon's wrapper turns it into a JavaScript error, a backend's into a SanaFailure.
 
 #pragma once
 
 #include <cstdarg>
+#include <cstdint>
 #include <cstdio>
 #include <exception>
 
@@ -22,9 +23,22 @@ class Error : public std::exception {
   const char* what() const noexcept override { return message_; }
   const char* code() const noexcept { return code_; }
 
+  // The same error, about calls `first` to `last` of a program.
+  Error in_calls(int64_t first, int64_t last) const {
+    Error error = *this;
+    error.first_call_ = static_cast<int32_t>(first);
+    error.last_call_ = static_cast<int32_t>(last);
+    return error;
+  }
+  Error in_call(int64_t call) const { return in_calls(call, call); }
+  // -1: it is about no call.
+  int32_t first_call() const noexcept { return first_call_; }
+  int32_t last_call() const noexcept { return last_call_; }
+
  private:
   const char* code_;
   char message_[1024];
+  int32_t first_call_ = -1, last_call_ = -1;
 };
 
 }  // namespace sana

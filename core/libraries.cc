@@ -1,9 +1,8 @@
 #include "core/libraries.h"
 
-#include <dlfcn.h>
-#include <unistd.h>
-
 #include <atomic>
+
+#include "platform/libraries.h"
 
 namespace sana {
 namespace {
@@ -11,17 +10,9 @@ namespace {
 // The backend of a library, or null and why.
 const SanaBackend* open(BackendLibrary& candidate) {
   auto& [file, problem, toolkit] = candidate;
-  if (access(file.c_str(), F_OK) != 0) {
-    problem = "it is not there";
-    return nullptr;
-  }
-  void* const library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!library) {
-    const char* reason = dlerror();
-    problem = reason ? reason : "it cannot be opened";
-    return nullptr;
-  }
-  const auto entry = reinterpret_cast<const SanaBackend* (*)()>(dlsym(library, "sana_backend"));
+  void* const library = platform::open_library(file, problem);
+  if (!library) return nullptr;
+  const auto entry = reinterpret_cast<const SanaBackend* (*)()>(platform::find_symbol(library, "sana_backend"));
   const SanaBackend* const backend = entry ? entry() : nullptr;
   if (!backend) {
     problem = "it is no backend of sana-native";
@@ -40,7 +31,7 @@ const SanaBackend* open(BackendLibrary& candidate) {
       return backend;
     }
   }
-  dlclose(library);
+  platform::close_library(library);
   return nullptr;
 }
 

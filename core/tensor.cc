@@ -1,44 +1,36 @@
 #include "core/tensor.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "core/device.h"
 #include "core/error.h"
-#include "core/ops.h"
 
 namespace sana {
 namespace {
 
 constexpr uint64_t kPackedAlignment = 64;
 
-uint32_t rank_of_layout(uint32_t layout) {
-  switch (layout) {
-    case kSanaLinear:
-    case kSanaGatedLinear:
-      return 2;
-    case kSanaConv2d:
-    case kSanaUpsampleConv2d:
-      return 4;
-    case kSanaDepthwise:
-      return 3;
-    default:
-      return 0;
+static_assert(kMostRank == kSanaMaxRank && kMostListLength == kSanaMaxList);
+
+// "f32, bf16 or f16"
+std::string names_of(uint32_t dtypes) {
+  std::string text;
+  for (uint32_t dtype = 0; dtype < std::size(kDTypeNames); ++dtype) {
+    if ((dtypes >> dtype & 1) == 0) continue;
+    const bool last = dtypes >> dtype == 1;
+    text += (text.empty() ? "" : last ? " or " : ", ") + std::string(kDTypeNames[dtype]);
   }
+  return text;
 }
 
 void check_layout(const SanaTensor& tensor) {
   const std::string text = to_text(tensor);
   const int64_t* shape = tensor.shape;
   if (tensor.layout == kSanaDense) return;
-  SANA_CHECK(tensor.rank == rank_of_layout(tensor.layout), "%s must have %u dimensions", text.c_str(),
-             rank_of_layout(tensor.layout));
-  const bool vector_weight = tensor.layout == kSanaDepthwise, matrix = tensor.layout == kSanaLinear;
-  const bool narrow = tensor.dtype == kSanaBF16 || tensor.dtype == kSanaF16;
-  SANA_CHECK(tensor.dtype == kSanaF32 || (narrow && !vector_weight) || (is_quantized(tensor.dtype) && matrix),
-             "%s must be %s", text.c_str(),
-             vector_weight ? "f32"
-             : matrix      ? "f32, bf16, f16, i8 or f8"
-                           : "f32, bf16 or f16");
+  const uint32_t rank = layout_rank(tensor.layout), dtypes = layout_dtypes(tensor.layout);
+  SANA_CHECK(tensor.rank == rank, "%s must have %u dimensions", text.c_str(), rank);
+  SANA_CHECK(dtypes >> tensor.dtype & 1, "%s must be %s", text.c_str(), names_of(dtypes).c_str());
   if (tensor.layout == kSanaGatedLinear) {
     SANA_CHECK(shape[0] % 2 == 0, "%s must have an even number of rows", text.c_str());
   }
@@ -70,24 +62,6 @@ std::string to_text(const SanaTensor& tensor) {
   text += "]";
   if (tensor.layout == kSanaDense && tensor.pitch != columns(tensor)) text += " pitch " + std::to_string(tensor.pitch);
   return text;
-}
-
-uint64_t element_bytes(uint32_t dtype) {
-  switch (dtype) {
-    case kSanaF32:
-    case kSanaI32:
-      return 4;
-    case kSanaU8:
-    case kSanaI8:
-    case kSanaF8:
-      return 1;
-    default:
-      return 2;
-  }
-}
-
-bool is_quantized(uint32_t dtype) {
-  return dtype == kSanaI8 || dtype == kSanaF8;
 }
 
 int64_t columns(const SanaTensor& tensor) {

@@ -6,18 +6,15 @@
 #include <string>
 
 #include "core/backend.h"
+#include "core/dtypes.h"
+#include "core/generated/operators.h"
 
 namespace sana {
 
 class Device;
 
-// Every count of elements and bytes stays below this, so that sums and products of a few fit 64 bits.
-constexpr int64_t kMostElements = int64_t(1) << 40;
-
 std::string to_text(const SanaTensor&);  // "bf16 [2, 1024, 1152]"
 
-uint64_t element_bytes(uint32_t dtype);
-bool is_quantized(uint32_t dtype);  // rows with a scale each, which only weights are
 int64_t elements(const SanaTensor&);
 int64_t columns(const SanaTensor&);
 int64_t rows(const SanaTensor&);  // of the last dimension

@@ -4,8 +4,9 @@
 #include <string>
 
 #include "core/contracts.h"
+#include "core/device.h"
 #include "core/error.h"
-#include "core/ops.h"
+#include "core/generated/operators.h"
 #include "core/tensor.h"
 
 namespace sana {
@@ -19,27 +20,6 @@ bool lists(const char* list, const char* name) {
     if (entry_length == length && std::strncmp(entry, name, length) == 0) return true;
     if (entry[entry_length] == 0) return false;
     entry += entry_length + 1;
-  }
-}
-
-uint32_t dtype_mask(uint32_t dtype) {
-  switch (dtype) {
-    case kSanaF32:
-      return kDTypeF32;
-    case kSanaBF16:
-      return kDTypeBF16;
-    case kSanaF16:
-      return kDTypeF16;
-    case kSanaI32:
-      return kDTypeI32;
-    case kSanaU8:
-      return kDTypeU8;
-    case kSanaI8:
-      return kDTypeI8;
-    case kSanaF8:
-      return kDTypeF8;
-    default:
-      return 0;
   }
 }
 
@@ -57,7 +37,7 @@ void check_operand(const Device& device, const OperandSpec& spec, const SanaTens
              static_cast<long long>(tensor.buffer) - 1, buffer_bytes.size() - 1);
   check_tensor(device, tensor, buffer_bytes[tensor.buffer]);
   const std::string text = to_text(tensor);
-  SANA_CHECK(spec.dtypes & dtype_mask(tensor.dtype), "%s is not a dtype it takes", text.c_str());
+  SANA_CHECK(spec.dtypes >> tensor.dtype & 1, "%s is not a dtype it takes", text.c_str());
   const bool pitched = std::strcmp(spec.layout, "pitched") == 0;
   SANA_CHECK(lists(pitched ? "dense" : spec.layout, kLayoutNames[tensor.layout]), "%s must be laid out as %s",
              text.c_str(), pitched ? "dense" : spec.layout);
@@ -95,9 +75,10 @@ void validate(const Device& device, std::span<const SanaCall> calls, std::span<c
       operand = nullptr;
       check_contract(spec, call);
       check_overlaps(device, spec, call);
+      device.check_support(call);
     } catch (const Error& error) {
-      if (operand) throw Error(error.code(), "calls[%zu] %s: operand `%s`: %s", i, spec.name, operand, error.what());
-      throw Error(error.code(), "calls[%zu] %s: %s", i, spec.name, error.what());
+      if (operand) throw Error(error.code(), "operand `%s`: %s", operand, error.what()).in_call(int64_t(i));
+      throw error.in_call(int64_t(i));
     }
   }
 }

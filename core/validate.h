@@ -11,8 +11,8 @@ namespace sana {
 
 class Device;
 
-// `buffer_bytes[0]` is the arena's size. Buffers are distinct memory. Throws ERR_SANA_PROGRAM, or what the device has
-// against a tensor, naming the call.
+// `buffer_bytes[0]` is the arena's size. Buffers are distinct memory. Throws ERR_SANA_PROGRAM, or the device's refusal
+// of a tensor or a call, as an error in that call.
 void validate(const Device&, std::span<const SanaCall>, std::span<const uint64_t> buffer_bytes);
 
 }  // namespace sana

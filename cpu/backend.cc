@@ -2,35 +2,36 @@
 
 #include "cpu/backend.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <exception>
+#include <iterator>
 #include <memory>
-#include <new>
-#include <vector>
+#include <string>
 
 #include "core/attempt.h"
 #include "core/error.h"
-#include "core/ops.h"
+#include "core/generated/operators.h"
+#include "core/program_steps.h"
+#include "core/support.h"
 #include "cpu/ceilings.h"
-#include "cpu/host.h"
 #include "cpu/pack.h"
-#include "cpu/pages.h"
 #include "cpu/paths.h"
 #include "cpu/thread_team.h"
+#include "platform/host.h"
+#include "platform/pages.h"
+#include "platform/threads.h"
 
 struct SanaDevice {
   SanaDevice(const sana::cpu::Path& chosen, int threads)
-      : path(chosen), team(threads), total_bytes(sana::cpu::host_memory().total_bytes) {}
+      : path(chosen), team(threads), total_bytes(sana::platform::host_memory().total_bytes) {}
 
   // The executor's thread is worker 0. It is known only once it calls.
   void enter() {
-    if (!entered) sana::cpu::yield_to_event_loop();
+    if (!entered) sana::platform::lower_thread_priority();
     entered = true;
   }
 
@@ -47,14 +48,7 @@ struct SanaMemory {
 };
 
 struct SanaProgram {
-  struct Step {
-    sana::cpu::Kernel kernel;
-    sana::Arguments arguments;
-    bool in_arena[kSanaMaxOperands];
-    uint64_t arena_offset[kSanaMaxOperands];
-  };
-  std::vector<Step> steps;
-  std::vector<int64_t> lists;
+  sana::ProgramSteps<sana::Arguments> steps;
 };
 
 namespace sana::cpu {
@@ -62,19 +56,34 @@ namespace {
 
 constexpr uint64_t kCheckFreeFrom = 16 << 20;  // asking the system takes longer than allocating less than this
 
+// By dtype, the same on every path.
+constexpr SanaRefusal kRefusals[kSanaDTypeCount] = {
+    {},
+    {},
+    {"ERR_SANA_PROGRAM", "the CPU computes in f32 and bf16, not in f16"},
+    {},
+    {},
+    {},
+    {"ERR_SANA_DEVICE", "fp8 needs a GPU of compute capability 8.9 or later; use 'int8'"},
+};
+static_assert(kSanaF16 == 2 && kSanaF8 == 6);
+
 void check_index(uint32_t index) {
   if (index != 0) throw Error("ERR_SANA_DEVICE", "there is one CPU device, index 0; got index %u", index);
 }
 
 void describe(const Path& path, uint32_t threads, SanaDeviceInfo* info) {
-  const HostMemory memory = host_memory();
+  const platform::HostMemory memory = platform::host_memory();
   *info = {};
-  processor_name(info->name, sizeof info->name);
+  platform::processor_name(info->name, sizeof info->name);
   snprintf(info->path, sizeof info->path, "%s", path.name);
   info->total_bytes = memory.total_bytes;
   info->free_bytes = memory.free_bytes;
   info->units = threads;
   info->workspace_bytes = uint64_t(threads) * Workers::kWorkspaceBytes;
+  info->default_dtype = path.fast_bf16 ? kSanaBF16 : kSanaF32;
+  info->host_memory = 1;
+  std::copy(std::begin(kRefusals), std::end(kRefusals), info->refusals);
 }
 
 int device_count(uint32_t* count, SanaFailure*) {
@@ -82,18 +91,21 @@ int device_count(uint32_t* count, SanaFailure*) {
   return 0;
 }
 
-int device_info(uint32_t index, SanaDeviceInfo* info, SanaFailure* failure) {
+uint32_t thread_count(const SanaDeviceOptions& options) {
+  return options.threads ? options.threads : platform::usable_processors();
+}
+
+int device_info(uint32_t index, const SanaDeviceOptions* options, SanaDeviceInfo* info, SanaFailure* failure) {
   return attempt(failure, [&] {
     check_index(index);
-    describe(choose_path(nullptr), usable_processors(), info);
+    describe(choose_path(options->path), thread_count(*options), info);
   });
 }
 
 int device_open(uint32_t index, const SanaDeviceOptions* options, SanaDevice** device, SanaFailure* failure) {
   return attempt(failure, [&] {
     check_index(index);
-    const uint32_t threads = options->threads ? options->threads : usable_processors();
-    *device = new SanaDevice(choose_path(options->path), static_cast<int>(threads));
+    *device = new SanaDevice(choose_path(options->path), static_cast<int>(thread_count(*options)));
   });
 }
 
@@ -124,19 +136,20 @@ int memory_allocate(SanaDevice* device, uint64_t bytes, SanaMemory** memory, San
       refuse(device->total_bytes - std::min(allocated, device->total_bytes), "more than this process may use");
     }
     if (bytes >= kCheckFreeFrom) {
-      const uint64_t free = host_memory().free_bytes;
+      const uint64_t free = platform::host_memory().free_bytes;
       if (bytes > free) refuse(free, "not enough left");
     }
     auto owner = std::make_unique<SanaMemory>(SanaMemory{nullptr, bytes});
-    owner->data = static_cast<char*>(map_pages(bytes));
-    if (!owner->data) refuse(host_memory().free_bytes, strerror(errno));
+    std::string problem;
+    owner->data = static_cast<char*>(platform::map_pages(bytes, problem));
+    if (!owner->data) refuse(platform::host_memory().free_bytes, problem.c_str());
     device->allocated_bytes += bytes;
     *memory = owner.release();
   });
 }
 
 void memory_free(SanaDevice* device, SanaMemory* memory) {
-  unmap_pages(memory->data, memory->bytes);
+  platform::unmap_pages(memory->data, memory->bytes);
   device->allocated_bytes -= memory->bytes;
   delete memory;
 }
@@ -153,7 +166,10 @@ int memory_read(SanaDevice*, SanaMemory* memory, uint64_t offset, void* target, 
 
 int tensor_bytes(SanaDevice*, uint32_t dtype, uint32_t layout, uint32_t rank, const int64_t* shape, uint64_t* bytes,
                  SanaFailure* failure) {
-  return attempt(failure, [&] { *bytes = cpu::tensor_bytes(static_cast<DType>(dtype), layout, rank, shape); });
+  return attempt(failure, [&] {
+    check_dtype(kRefusals, dtype);
+    *bytes = cpu::tensor_bytes(static_cast<DType>(dtype), layout, rank, shape);
+  });
 }
 
 int pack(SanaDevice* device, SanaMemory* memory, const SanaTensor* target, int64_t first_row, int64_t rows,
@@ -165,36 +181,14 @@ int pack(SanaDevice* device, SanaMemory* memory, const SanaTensor* target, int64
   });
 }
 
-int program_create(SanaDevice* device, const SanaCall* calls, uint32_t call_count, SanaMemory* const* buffers, uint32_t,
+int supports(SanaDevice*, const SanaCall* call, SanaFailure* failure) {
+  return attempt(failure, [&] { check_dtypes(kRefusals, *call); });
+}
+
+int program_create(SanaDevice*, const SanaCall* calls, uint32_t call_count, SanaMemory* const* buffers, uint32_t,
                    SanaProgram** program, SanaFailure* failure) {
   return attempt(failure, [&] {
-    auto created = std::make_unique<SanaProgram>();
-    uint64_t list_entries = 0;
-    for (uint32_t i = 0; i < call_count; ++i) list_entries += calls[i].list_length;
-    created->lists.reserve(list_entries);  // the steps point into it
-    created->steps.reserve(call_count);
-    for (uint32_t i = 0; i < call_count; ++i) {
-      const SanaCall& call = calls[i];
-      SanaProgram::Step step{};
-      step.kernel = device->path.kernels[call.op];
-      for (int operand = 0; operand < kSanaMaxOperands; ++operand) {
-        const SanaTensor& tensor = call.operands[operand];
-        if (tensor.rank == 0) continue;
-        if (tensor.dtype == kSanaF16) {
-          throw Error("ERR_SANA_PROGRAM", "%s: the CPU computes in f32 and bf16, not in f16", kOperators[call.op].name);
-        }
-        step.in_arena[operand] = tensor.buffer == 0;
-        step.arena_offset[operand] = tensor.offset;
-        step.arguments.operands[operand] =
-            view(tensor, step.in_arena[operand] ? nullptr : buffers[tensor.buffer]->data + tensor.offset);
-      }
-      memcpy(step.arguments.attributes, call.attributes, sizeof call.attributes);
-      step.arguments.list = created->lists.data() + created->lists.size();
-      step.arguments.list_length = call.list_length;
-      created->lists.insert(created->lists.end(), call.list, call.list + call.list_length);
-      created->steps.push_back(step);
-    }
-    *program = created.release();
+    *program = new SanaProgram{{calls, call_count, [&](uint32_t buffer) { return buffers[buffer]->data; }}};
   });
 }
 
@@ -206,12 +200,10 @@ int program_run(SanaDevice* device, SanaProgram* program, SanaMemory* arena, con
     device->team.set_cancel(cancel);
     bool cancelled = __atomic_load_n(cancel, __ATOMIC_RELAXED) != 0;
     for (size_t i = 0; i < program->steps.size() && !cancelled; ++i) {
-      SanaProgram::Step& step = program->steps[i];
-      for (int operand = 0; operand < kSanaMaxOperands; ++operand) {
-        if (step.in_arena[operand]) step.arguments.operands[operand].data = arena->data + step.arena_offset[operand];
-      }
+      Step<Arguments>& step = program->steps[i];
+      if (arena) step.place(arena->data);
       const Clock::time_point start = Clock::now();
-      step.kernel(step.arguments, device->team);
+      device->path.kernels[step.op](step.call, device->team);
       if (milliseconds) milliseconds[i] = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
       cancelled = __atomic_load_n(cancel, __ATOMIC_RELAXED) != 0;
     }
@@ -227,12 +219,25 @@ void program_destroy(SanaDevice*, SanaProgram* program) {
 }  // namespace
 
 const SanaBackend kBackend = {
-    kSanaBackendVersion, "cpu",           0,
-    device_count,        device_info,     device_open,
-    device_describe,     device_ceilings, device_close,
-    memory_allocate,     memory_free,     memory_write,
-    memory_read,         tensor_bytes,    pack,
-    program_create,      program_run,     program_destroy,
+    kSanaBackendVersion,
+    "cpu",
+    0,
+    device_count,
+    device_info,
+    device_open,
+    device_describe,
+    device_ceilings,
+    device_close,
+    memory_allocate,
+    memory_free,
+    memory_write,
+    memory_read,
+    tensor_bytes,
+    pack,
+    supports,
+    program_create,
+    program_run,
+    program_destroy,
 };
 
 }  // namespace sana::cpu

@@ -47,19 +47,6 @@ float from_f16(uint16_t half) {
   return from_bits(sign | (magnitude < 0x400 ? subnormal : normal));
 }
 
-int64_t element_bytes(DType dtype) {
-  switch (dtype) {
-    case DType::kF32:
-    case DType::kI32:
-      return 4;
-    case DType::kBF16:
-    case DType::kF16:
-      return 2;
-    default:
-      return 1;
-  }
-}
-
 // Converts `count` elements from `first` of the checkpoint tensor to f32; returns how many are NaN or infinite.
 uint64_t read_elements(const void* source, DType dtype, int64_t first, int64_t count, float* out) {
   uint32_t bad = 0;
@@ -176,13 +163,13 @@ void transpose_group(const uint32_t (*in)[kRun], int64_t lanes, int columns, uin
       memcpy(&b, in[j + 1] + k, 16);
       memcpy(&c, in[j + 2] + k, 16);
       memcpy(&d, in[j + 3] + k, 16);
-      const Four ab_low = __builtin_shuffle(a, b, Four{0, 4, 1, 5}),
-                 ab_high = __builtin_shuffle(a, b, Four{2, 6, 3, 7});
-      const Four cd_low = __builtin_shuffle(c, d, Four{0, 4, 1, 5}),
-                 cd_high = __builtin_shuffle(c, d, Four{2, 6, 3, 7});
+      const Four ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+                 ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+      const Four cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5),
+                 cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
       const Four lines[4] = {
-          __builtin_shuffle(ab_low, cd_low, Four{0, 1, 4, 5}), __builtin_shuffle(ab_low, cd_low, Four{2, 3, 6, 7}),
-          __builtin_shuffle(ab_high, cd_high, Four{0, 1, 4, 5}), __builtin_shuffle(ab_high, cd_high, Four{2, 3, 6, 7})};
+          __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5), __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
+          __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5), __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
       for (int64_t i = 0; i < left; ++i) memcpy(out + (k + i) * kPanelColumns + j, &lines[i], 16);
     }
   }
@@ -404,52 +391,17 @@ uint64_t pack_lines(const View& target, int64_t first_row, int64_t rows, const v
   return task.non_finite;
 }
 
-uint64_t product(const uint64_t* factors, int count) {
-  uint64_t bytes = 1;
-  for (int i = 0; i < count; ++i) {
-    SANA_CHECK(!__builtin_mul_overflow(bytes, factors[i], &bytes) && bytes <= INT64_MAX, "tensor: its size overflows");
-  }
-  return bytes;
-}
-
 }  // namespace
 
 uint64_t tensor_bytes(DType dtype, uint32_t layout, uint32_t rank, const int64_t* shape) {
-  const uint32_t ranks[] = {0, 2, 2, 4, 4, 3};  // in the order of SanaLayout; dense has any
-  SANA_CHECK(layout <= kSanaDepthwise, "tensor: there is no layout %u", layout);
-  SANA_CHECK(rank >= 1 && rank <= kSanaMaxRank && (layout == kSanaDense || rank == ranks[layout]),
-             "tensor: layout %u cannot have rank %u", layout, rank);
-  uint64_t size[kSanaMaxRank];
-  for (uint32_t i = 0; i < rank; ++i) {
-    SANA_CHECK(shape[i] >= 0, "tensor: dimension %u is negative", i);
-    size[i] = static_cast<uint64_t>(shape[i]);
-  }
-  const uint64_t bytes = product(size, static_cast<int>(rank));  // also bounds what is computed below
-  if (dtype == DType::kF8) {
-    throw Error("ERR_SANA_DEVICE", "fp8 needs a GPU of compute capability 8.9 or later; use 'int8'");
-  }
-  if (layout == kSanaDense || layout == kSanaDepthwise) {
-    const uint64_t factors[] = {bytes, static_cast<uint64_t>(element_bytes(dtype))};
-    return product(factors, 2);
-  }
-  SANA_CHECK(dtype == DType::kF32 || dtype == DType::kBF16 || (dtype == DType::kI8 && layout == kSanaLinear),
-             "tensor: packed weights are f32 or bf16, or i8 in linear");
-  SANA_CHECK(layout != kSanaGatedLinear || shape[0] % 2 == 0, "gatedLinear: N = %lld must be even",
-             static_cast<long long>(shape[0]));
-  SANA_CHECK(layout != kSanaUpsampleConv2d || (shape[1] == 3 && shape[2] == 3),
-             "upsampleConv2d: the kernel must be 3x3");
-  const bool convolution = rank == 4;
-  const uint64_t inputs = size[rank - 1];
-  const uint64_t panels = layout == kSanaGatedLinear ? (size[0] / 2 + kGateColumns - 1) / kGateColumns
-                                                     : (size[0] + kPanelColumns - 1) / kPanelColumns;
-  const uint64_t lane_count = static_cast<uint64_t>(lane_inputs(dtype));
-  const uint64_t lines[] = {layout == kSanaUpsampleConv2d ? 4u
-                            : convolution                 ? size[1] * size[2]
-                                                          : 1u,
-                            inputs / lane_count + (inputs % lane_count > 0)};
-  const uint64_t factors[] = {panels, layout == kSanaUpsampleConv2d ? 4u : 1u,
-                              product(lines, 2) + (dtype == DType::kI8 ? kScaleLines : 0), uint64_t{kPanelColumns} * 4};
-  return product(factors, 4);
+  if (layout == kSanaDepthwise) return static_cast<uint64_t>(shape[0] * shape[1] * shape[2] * element_bytes(dtype));
+  const int64_t panels = layout == kSanaGatedLinear ? (shape[0] / 2 + kGateColumns - 1) / kGateColumns
+                                                    : (shape[0] + kPanelColumns - 1) / kPanelColumns;
+  const int64_t phases = layout == kSanaUpsampleConv2d ? 4 : 1;
+  const int64_t taps = layout == kSanaUpsampleConv2d ? 4 : layout == kSanaConv2d ? shape[1] * shape[2] : 1;
+  const int64_t lanes = (shape[rank - 1] + lane_inputs(dtype) - 1) / lane_inputs(dtype);
+  const int64_t lines = taps * lanes + (dtype == DType::kI8 ? kScaleLines : 0);
+  return static_cast<uint64_t>(panels * phases * lines * kPanelColumns * 4);
 }
 
 uint64_t pack_rows(const View& target, int64_t first_row, int64_t rows, const void* source, DType source_dtype,

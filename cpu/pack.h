@@ -31,14 +31,14 @@ inline constexpr int kPanelColumns = 32;
 inline constexpr int kGateColumns = 16;  // of a gatedLinear panel
 inline constexpr int kScaleLines = 2;    // behind the lanes of an i8 panel
 
-// Bytes of a tensor of this dtype and layout; `shape` is the logical shape that backend.h gives for the layout.
-// Throws sana::Error when the product overflows or the rank is not the layout's.
+// Bytes of a weight of this dtype and packed layout; `shape`, the layout's logical one, has passed check_shape
+// (core/tensor.h): it has fewer than 2^40 elements, so that nothing here overflows.
 uint64_t tensor_bytes(DType dtype, uint32_t layout, uint32_t rank, const int64_t* shape);
 
 // Converts `rows` rows of a row-major checkpoint tensor (f32, bf16 or f16) into rows first_row.. of `target`, in the
-// target's dtype (round to nearest even; i8 as core/ops.h says of linear) and layout. Returns how many of the
-// elements were NaN or infinite.
-// Convolution weights arrive as [O, I, kh, kw], depthwise ones as [C, 1, kh, kw].
+// target's dtype (round to nearest even; i8 as lib/graph/operators/matrix.ts says of linear) and layout. Returns how
+// many of the elements were NaN or infinite. Convolution weights arrive as [O, I, kh, kw], depthwise ones as [C, 1, kh,
+// kw].
 uint64_t pack_rows(const View& target, int64_t first_row, int64_t rows, const void* source, DType source_dtype,
                    Workers&);
 

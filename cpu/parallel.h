@@ -3,7 +3,7 @@
 #pragma once
 
 #include "cpu/kernel.h"
-#include "cpu/simd.h"
+#include "cpu/simd/lanes.h"
 
 namespace sana::cpu::SANA_ISA {
 

@@ -1,6 +1,5 @@
 #include "cpu/paths.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include <string>
@@ -38,30 +37,29 @@ double run_peak_i8(Workers&);
 
 namespace {
 
-bool always() {
+using platform::ProcessorFeatures;
+
+bool always(const ProcessorFeatures&) {
   return true;
 }
 
 #if SANA_X86
-// __builtin_cpu_supports also asks the system (xgetbv) whether it saves the wide registers.
-bool has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
-         __builtin_cpu_supports("bmi2");
+bool has_avx2(const ProcessorFeatures& has) {
+  return has.avx2;
 }
 #if SANA_EMULATE_AVX512
-bool has_avx512() {
-  return has_avx2();
+bool has_avx512(const ProcessorFeatures& has) {
+  return has.avx2;
 }
-bool has_avx512_bf16() {
-  return has_avx2();
+bool has_avx512_bf16(const ProcessorFeatures& has) {
+  return has.avx2;
 }
 #else
-bool has_avx512() {
-  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");
+bool has_avx512(const ProcessorFeatures& has) {
+  return has.avx512;
 }
-bool has_avx512_bf16() {  // VNNI is older: every processor with bf16 has it
-  return has_avx512() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+bool has_avx512_bf16(const ProcessorFeatures& has) {
+  return has.avx512_bf16;
 }
 #endif
 #endif
@@ -70,23 +68,21 @@ constexpr Path kPaths[] = {
 // best first
 #if SANA_X86
     {"avx512-bf16", avx512bf16::kKernels, avx512bf16::run_peak_f32, avx512bf16::run_peak_bf16, avx512bf16::run_peak_i8,
-     has_avx512_bf16},
-    {"avx512", avx512::kKernels, avx512::run_peak_f32, avx512::run_peak_bf16, avx512::run_peak_i8, has_avx512},
-    {"avx2", avx2::kKernels, avx2::run_peak_f32, avx2::run_peak_bf16, avx2::run_peak_i8, has_avx2},
+     has_avx512_bf16, true},
+    {"avx512", avx512::kKernels, avx512::run_peak_f32, avx512::run_peak_bf16, avx512::run_peak_i8, has_avx512, false},
+    {"avx2", avx2::kKernels, avx2::run_peak_f32, avx2::run_peak_bf16, avx2::run_peak_i8, has_avx2, false},
 #endif
-    {"portable", portable::kKernels, portable::run_peak_f32, portable::run_peak_bf16, portable::run_peak_i8, always},
+    {"portable", portable::kKernels, portable::run_peak_f32, portable::run_peak_bf16, portable::run_peak_i8, always,
+     false},
 };
 
 }  // namespace
 
 const Path& choose_path(const char* forced) {
-#if SANA_X86
-  __builtin_cpu_init();
-#endif
-  if (!forced) forced = getenv("SANA_NATIVE_CPU_PATH");
+  const ProcessorFeatures features = platform::processor_features();
   std::string choices;
   for (const Path& path : kPaths) {
-    if (!path.supported()) continue;
+    if (!path.supported(features)) continue;
     if (!forced || !*forced || strcmp(forced, path.name) == 0) return path;
     choices += (choices.empty() ? "" : ", ") + std::string(path.name);
   }

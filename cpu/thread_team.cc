@@ -1,16 +1,14 @@
 #include "cpu/thread_team.h"
 
-#include <pthread.h>
 #include <stdio.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <chrono>
+#include <string>
 #include <system_error>
 
 #include "core/error.h"
-#include "cpu/pages.h"
+#include "platform/pages.h"
+#include "platform/threads.h"
 
 namespace sana::cpu {
 namespace {
@@ -40,19 +38,14 @@ void wait_for_change(const std::atomic<T>& value, T old) {
 
 }  // namespace
 
-// Nice 5. Two threads computing on two processors, which other work kept busy as well: p99 of the event loop's delay
-// was 10 to 12 ms at equal priority, 5 to 8 ms so, and no better at 10 or 19; idle it was 2 to 4 ms.
-void yield_to_event_loop() {
-  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 5);
-}
-
 ThreadTeam::ThreadTeam(int count) : count_(count) {
   try {
     for (int worker = 0; worker < count; ++worker) {
-      void* workspace = map_pages(kWorkspaceBytes);
+      std::string problem;
+      void* workspace = platform::map_pages(kWorkspaceBytes, problem);
       if (!workspace) {
-        throw Error("ERR_SANA_MEMORY", "cannot allocate %lld bytes of workspace for each of %d threads",
-                    static_cast<long long>(kWorkspaceBytes), count);
+        throw Error("ERR_SANA_MEMORY", "cannot allocate %lld bytes of workspace for each of %d threads: %s",
+                    static_cast<long long>(kWorkspaceBytes), count, problem.c_str());
       }
       workspaces_.push_back(workspace);
     }
@@ -76,7 +69,7 @@ void ThreadTeam::stop() {
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   for (std::thread& thread : threads_) thread.join();
-  for (void* workspace : workspaces_) unmap_pages(workspace, kWorkspaceBytes);
+  for (void* workspace : workspaces_) platform::unmap_pages(workspace, kWorkspaceBytes);
 }
 
 void ThreadTeam::run(int64_t tasks, Task task, void* context) {
@@ -98,8 +91,8 @@ void ThreadTeam::run(int64_t tasks, Task task, void* context) {
 void ThreadTeam::work(int worker) {
   char name[16];
   snprintf(name, sizeof name, "sana-cpu-%d", worker);
-  pthread_setname_np(pthread_self(), name);
-  yield_to_event_loop();
+  platform::name_thread(name);
+  platform::lower_thread_priority();  // the event loop's thread goes first
   for (uint32_t seen = 0;; ++seen) {
     wait_for_change(generation_, seen);
     if (stopping_.load(std::memory_order_relaxed)) return;

@@ -52,7 +52,4 @@ class ThreadTeam final : public Workers {
   std::atomic<bool> stopping_{false};
 };
 
-// Lets the event loop's thread go first when every processor computes; for the calling thread.
-void yield_to_event_loop();
-
 }  // namespace sana::cpu

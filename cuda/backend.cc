@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 
 #include "core/attempt.h"
+#include "core/support.h"
 #include "cuda/ceilings.h"
 #include "cuda/device.h"
 #include "cuda/error.h"
@@ -14,11 +16,28 @@
 namespace sana::cuda {
 namespace {
 
+// Kernels that read one dtype and write another have f32 as one of the two, but for matrix products and softmax
+// attention, which write any.
+void check_types(const SanaCall& call) {
+  const OperatorSpec& spec = kOperators[call.op];
+  for (const char* any : {"linear", "conv2d", "upsampleConv2d", "crossAttention", "causalAttention"}) {
+    if (std::strcmp(spec.name, any) == 0) return;
+  }
+  const auto used = [&](SanaDType dtype) {
+    return std::any_of(std::begin(call.operands), std::end(call.operands),
+                       [&](const SanaTensor& operand) { return operand.rank && operand.dtype == dtype; });
+  };
+  if (used(kSanaBF16) && used(kSanaF16)) {
+    throw Error("ERR_SANA_PROGRAM", "no kernel from bf16 to f16 or back: convert to f32 between them");
+  }
+}
+
 int device_count(uint32_t* count, SanaFailure* failure) {
   return attempt(failure, [&] { *count = static_cast<uint32_t>(count_devices()); });
 }
 
-int device_info(uint32_t index, SanaDeviceInfo* info, SanaFailure* failure) {
+// What the device is at its best: a path that is asked for by name is taken when it is opened.
+int device_info(uint32_t index, const SanaDeviceOptions*, SanaDeviceInfo* info, SanaFailure* failure) {
   return attempt(failure, [&] {
     describe(static_cast<int>(index), info);
     info->workspace_bytes = kWorkspaceBytes;
@@ -83,11 +102,11 @@ int memory_read(SanaDevice* device, SanaMemory* memory, uint64_t offset, void* t
   });
 }
 
-int tensor_bytes(SanaDevice* device, uint32_t dtype, uint32_t layout, uint32_t rank, const int64_t* shape,
-                 uint64_t* bytes, SanaFailure* failure) {
+int tensor_bytes(SanaDevice* device, uint32_t dtype, uint32_t layout, uint32_t, const int64_t* shape, uint64_t* bytes,
+                 SanaFailure* failure) {
   return attempt(failure, [&] {
-    device->demand(static_cast<DType>(dtype));
-    *bytes = cuda::tensor_bytes(static_cast<DType>(dtype), layout, rank, shape);
+    check_dtype(device->refusals, dtype);
+    *bytes = cuda::tensor_bytes(static_cast<DType>(dtype), layout, shape);
   });
 }
 
@@ -97,6 +116,13 @@ int pack(SanaDevice* device, SanaMemory* memory, const SanaTensor* target, int64
     device->enter();
     *non_finite += pack_rows(*device, view(*target, memory->data + target->offset), first_row, rows, source,
                              static_cast<DType>(source_dtype));
+  });
+}
+
+int supports(SanaDevice* device, const SanaCall* call, SanaFailure* failure) {
+  return attempt(failure, [&] {
+    check_dtypes(device->refusals, *call);
+    check_types(*call);
   });
 }
 
@@ -119,9 +145,10 @@ void program_destroy(SanaDevice* device, SanaProgram* program) {
 }
 
 constexpr SanaBackend kBackend = {
-    kSanaBackendVersion, "cuda",          CUDART_VERSION, device_count,    device_info, device_open,
-    device_describe,     device_ceilings, device_close,   memory_allocate, memory_free, memory_write,
-    memory_read,         tensor_bytes,    pack,           program_create,  program_run, program_destroy,
+    kSanaBackendVersion, "cuda",          CUDART_VERSION, device_count,    device_info,    device_open,
+    device_describe,     device_ceilings, device_close,   memory_allocate, memory_free,    memory_write,
+    memory_read,         tensor_bytes,    pack,           supports,        program_create, program_run,
+    program_destroy,
 };
 
 }  // namespace

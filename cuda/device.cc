@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <memory>
 
@@ -77,6 +77,14 @@ void describe(int index, SanaDeviceInfo* info) {
   std::snprintf(info->path, sizeof info->path, "sm_%d%d", properties.major, properties.minor);
   info->total_bytes = properties.totalGlobalMem;
   info->units = static_cast<uint32_t>(properties.multiProcessorCount);
+  info->default_dtype = kSanaBF16;
+  if (properties.major * 10 + properties.minor < kLeastF8Capability) {
+    SanaRefusal& refusal = info->refusals[kSanaF8];
+    refusal.code = "ERR_SANA_DEVICE";
+    std::snprintf(refusal.reason, sizeof refusal.reason,
+                  "fp8 needs compute capability %d.%d; this is %d.%d; use 'int8'", kLeastF8Capability / 10,
+                  kLeastF8Capability % 10, properties.major, properties.minor);
+  }
   if (properties.major * 10 + properties.minor < kLeastCapability) {
     std::snprintf(info->problem, sizeof info->problem, "compute capability %d.%d is below the %d.%d that is needed",
                   properties.major, properties.minor, kLeastCapability / 10, kLeastCapability % 10);
@@ -116,12 +124,12 @@ SanaDevice::SanaDevice(int index, const char* path) : index(index), in_use_(inde
   SanaDeviceInfo info;
   sana::cuda::describe(index, &info);
   if (info.problem[0]) throw Error("ERR_SANA_DEVICE", "%s: %s", info.name, info.problem);
+  std::copy(std::begin(info.refusals), std::end(info.refusals), refusals);
   select();
   int major = 0, minor = 0;
   SANA_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
   SANA_CUDA(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
   capability_ = major * 10 + minor;
-  if (!path) path = std::getenv("SANA_NATIVE_CUDA_PATH");
   variant = path ? path : "";
   if (variant.starts_with(sana::cuda::kHopperPath)) take_hopper_path();
   stream.variant = variant.c_str();
@@ -224,13 +232,6 @@ uint64_t SanaDevice::freed_bytes() {
   uint64_t bytes = 0;
   for (const SanaMemory* memory : freed_) bytes += memory->bytes;
   return bytes;
-}
-
-void SanaDevice::demand(sana::DType dtype) const {
-  using sana::cuda::kLeastF8Capability;
-  if (dtype != sana::DType::kF8 || capability_ >= kLeastF8Capability) return;
-  throw Error("ERR_SANA_DEVICE", "fp8 needs compute capability %d.%d; this is %d.%d; use 'int8'",
-              kLeastF8Capability / 10, kLeastF8Capability % 10, capability_ / 10, capability_ % 10);
 }
 
 void SanaDevice::wait() {

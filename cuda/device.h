@@ -39,8 +39,8 @@ class InUse {
 }  // namespace sana::cuda
 
 struct SanaDevice {
-  // `path`: a variant of kernels/tiles.h, kHopperPath, or both as in "sm_90a-wgmma:128x144". Null: what the environment
-  // variable SANA_NATIVE_CUDA_PATH says, else the portable path.
+  // `path`: a variant of kernels/tiles.h, kHopperPath, or both as in "sm_90a-wgmma:128x144". Null or empty: the
+  // portable path.
   SanaDevice(int index, const char* path);
   ~SanaDevice();
   SanaDevice(const SanaDevice&) = delete;
@@ -61,10 +61,8 @@ struct SanaDevice {
   // Throws what has gone wrong on the stream so far once it is done.
   void wait();
 
-  // Throws unless the device has what a tensor of this dtype needs.
-  void demand(sana::DType) const;
-
   const int index;
+  SanaRefusal refusals[kSanaDTypeCount];  // as describe() gives them
   std::string variant;
   sana::cuda::Stream stream = {};
   sana::cuda::Staging staging;

@@ -162,7 +162,7 @@ void with_types(DType x, DType out, Body&& body) {
 inline bool vector_rows(int64_t elements, std::initializer_list<const View*> views) {
   for (const View* view : views) {
     if (!*view) continue;
-    const size_t bytes = view->dtype == DType::kF32 ? 4 : 2;
+    const size_t bytes = static_cast<size_t>(element_bytes(view->dtype));
     const size_t alignment = elements * bytes < 16 ? elements * bytes : 16;
     if (view->columns() % elements || view->pitch % elements) return false;
     if (reinterpret_cast<uintptr_t>(view->data) % alignment) return false;

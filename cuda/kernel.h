@@ -6,7 +6,7 @@
 
 #include "core/arguments.h"
 #include "core/error.h"
-#include "core/ops.h"
+#include "core/generated/operators.h"
 
 namespace sana::cuda {
 
@@ -34,15 +34,6 @@ struct Call : Arguments {
 
 // Checks what it needs, chooses a variant, launches. Never waits, allocates or copies: it may be captured in a graph.
 using Kernel = void (*)(const Call&, const Stream&);
-
-// Rows with a scale each (kernels/quantize_rows.h): what weights of `linear` may be beside activations' dtypes.
-constexpr bool is_quantized(DType dtype) {
-  return dtype == DType::kI8 || dtype == DType::kF8;
-}
-
-constexpr int64_t element_bytes(DType dtype) {
-  return dtype == DType::kF32 || dtype == DType::kI32 ? 4 : dtype == DType::kU8 || is_quantized(dtype) ? 1 : 2;
-}
 
 constexpr int64_t divide_up(int64_t a, int64_t b) {
   return (a + b - 1) / b;

@@ -134,50 +134,27 @@ void convert_rows(const void* source, DType source_dtype, const View& target, co
   });
 }
 
-uint64_t product(std::initializer_list<uint64_t> factors) {
-  uint64_t bytes = 1;
-  for (const uint64_t factor : factors) {
-    SANA_CHECK(!__builtin_mul_overflow(bytes, factor, &bytes) && bytes <= INT64_MAX, "tensor: its size overflows");
-  }
-  return bytes;
-}
-
 }  // namespace
 
-uint64_t tensor_bytes(DType dtype, uint32_t layout, uint32_t rank, const int64_t* shape) {
-  const uint32_t ranks[] = {0, 2, 2, 4, 4, 3};  // in the order of SanaLayout; dense has any
-  SANA_CHECK(layout <= kSanaDepthwise, "tensor: there is no layout %u", layout);
-  SANA_CHECK(rank >= 1 && rank <= kSanaMaxRank && (layout == kSanaDense || rank == ranks[layout]),
-             "tensor: layout %u cannot have rank %u", layout, rank);
-  uint64_t size[kSanaMaxRank] = {1, 1, 1, 1};
-  for (uint32_t i = 0; i < rank; ++i) {
-    SANA_CHECK(shape[i] >= 0 && shape[i] <= INT64_MAX - kQuantizedRowElements,
-               "tensor: dimension %u is negative or too large", i);
-    size[i] = static_cast<uint64_t>(shape[i]);
-  }
-  const uint64_t element = static_cast<uint64_t>(element_bytes(dtype));
-  if (layout == kSanaDense || layout == kSanaDepthwise) return product({size[0], size[1], size[2], size[3], element});
-  SANA_CHECK(dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16 ||
-                 (is_quantized(dtype) && layout == kSanaLinear),
-             "tensor: packed weights are f32, bf16 or f16, or i8 or f8 in linear");
-  SANA_CHECK(layout != kSanaGatedLinear || shape[0] % 2 == 0, "gatedLinear: N = %lld must be even",
-             static_cast<long long>(shape[0]));
-  switch (layout) {
-    case kSanaLinear:
-      if (is_quantized(dtype)) {
-        const uint64_t row = static_cast<uint64_t>(quantized_pitch(shape[1])) + sizeof(float);  // and its scale
-        return product({uint64_t(quantized_rows(shape[0])), row});
-      }
-      return product({size[0], uint64_t(padded(shape[1])), element});
-    case kSanaGatedLinear:
-      return product(
-          {uint64_t(divide_up(shape[0] / 2, kGateColumns)), 2 * kGateColumns, uint64_t(padded(shape[1])), element});
-    case kSanaUpsampleConv2d:
-      SANA_CHECK(shape[1] == 3 && shape[2] == 3, "upsampleConv2d: the kernel must be 3 x 3");
-      return product({4, size[0], 4, uint64_t(padded(shape[3])), element});
-    default:
-      return product({size[0], size[1], size[2], uint64_t(padded(shape[3])), element});
-  }
+uint64_t tensor_bytes(DType dtype, uint32_t layout, const int64_t* shape) {
+  const int64_t element = element_bytes(dtype);
+  const auto bytes = [&]() -> int64_t {
+    switch (layout) {
+      case kSanaLinear:
+        // A row of codes and its scale.
+        if (is_quantized(dtype)) return quantized_rows(shape[0]) * (quantized_pitch(shape[1]) + int64_t(sizeof(float)));
+        return shape[0] * padded(shape[1]) * element;
+      case kSanaGatedLinear:
+        return divide_up(shape[0] / 2, kGateColumns) * 2 * kGateColumns * padded(shape[1]) * element;
+      case kSanaUpsampleConv2d:
+        return 4 * shape[0] * 4 * padded(shape[3]) * element;
+      case kSanaConv2d:
+        return shape[0] * shape[1] * shape[2] * padded(shape[3]) * element;
+      default:  // depthwise
+        return shape[0] * shape[1] * shape[2] * element;
+    }
+  };
+  return static_cast<uint64_t>(bytes());
 }
 
 uint64_t pack_rows(SanaDevice& device, const View& target, int64_t first_row, int64_t rows, const void* source,

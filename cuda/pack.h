@@ -24,9 +24,9 @@ namespace sana::cuda {
 inline constexpr int kRowElements = 8;  // rows of packed weights are padded to a multiple of these
 inline constexpr int kGateColumns = 8;  // of a gatedLinear weight that stand together
 
-// Bytes of a tensor of this dtype and layout; `shape` is the logical shape that backend.h gives for the layout.
-// Throws sana::Error when the product overflows or the rank is not the layout's.
-uint64_t tensor_bytes(DType dtype, uint32_t layout, uint32_t rank, const int64_t* shape);
+// Bytes of a weight of this dtype and packed layout; `shape`, the layout's logical one, has passed check_shape
+// (core/tensor.h): it has fewer than 2^40 elements, so that nothing here overflows.
+uint64_t tensor_bytes(DType dtype, uint32_t layout, const int64_t* shape);
 
 // Queues the conversion of `rows` rows of a row-major checkpoint tensor (f32, bf16 or f16, in host memory) into rows
 // first_row.. of `target`. `source` is free again on return. Returns how many elements were NaN or infinite.

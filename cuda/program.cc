@@ -41,35 +41,15 @@ using sana::cuda::check;
 using sana::cuda::kGroup;
 
 SanaProgram::SanaProgram(SanaDevice& device, const SanaCall* calls, uint32_t count, SanaMemory* const* buffers)
-    : device_(device) {
-  uint64_t list_entries = 0;
-  for (uint32_t i = 0; i < count; ++i) list_entries += calls[i].list_length;
-  lists_.reserve(list_entries);  // the steps point into it
-  steps_.reserve(count);
-  for (uint32_t i = 0; i < count; ++i) {
-    const SanaCall& call = calls[i];
-    Step step = {};
-    step.op = call.op;
-    for (int operand = 0; operand < kSanaMaxOperands; ++operand) {
-      const SanaTensor& tensor = call.operands[operand];
-      if (tensor.rank == 0) continue;
-      step.in_arena[operand] = tensor.buffer == 0;
-      step.arena_offset[operand] = tensor.offset;
-      step.call.operands[operand] =
-          sana::view(tensor, step.in_arena[operand] ? nullptr : buffers[tensor.buffer]->data + tensor.offset);
-    }
-    std::memcpy(step.call.attributes, call.attributes, sizeof call.attributes);
-    step.call.list = lists_.data() + lists_.size();
-    step.call.list_length = call.list_length;
-    step.first_offset = offsets_.size();
+    : device_(device), steps_(calls, count, [&](uint32_t buffer) { return buffers[buffer]->data; }) {
+  for (const auto& step : steps_) {
+    if (!step.call.list_length) continue;
     int64_t offset = 0;
-    for (uint32_t j = 0; j < call.list_length; ++j) {
-      lists_.push_back(call.list[j]);
+    for (int64_t i = 0; i < step.call.list_length; ++i) {
       offsets_.push_back(static_cast<int32_t>(offset));
-      offset += call.list[j];
+      offset += step.call.list[i];
     }
-    if (call.list_length) offsets_.push_back(static_cast<int32_t>(offset));
-    steps_.push_back(step);
+    offsets_.push_back(static_cast<int32_t>(offset));
   }
 }
 
@@ -94,24 +74,22 @@ void SanaProgram::place(char* arena) {
         cudaMemcpyAsync(device_offsets_->data, offsets_.data(), bytes, cudaMemcpyHostToDevice, device_.stream.handle));
   }
   drop_graphs();
-  for (Step& step : steps_) {
-    if (device_offsets_) {
-      step.call.offsets = reinterpret_cast<const int32_t*>(device_offsets_->data) + step.first_offset;
-    }
-    for (int operand = 0; operand < kSanaMaxOperands; ++operand) {
-      if (step.in_arena[operand]) step.call.operands[operand].data = arena + step.arena_offset[operand];
-    }
+  const int32_t* offsets = device_offsets_ ? reinterpret_cast<const int32_t*>(device_offsets_->data) : nullptr;
+  for (auto& step : steps_) {
+    step.call.offsets = offsets;
+    if (step.call.list_length) offsets += step.call.list_length + 1;
+    step.place(arena);
   }
   arena_ = arena;
   placed_ = true;
 }
 
-void SanaProgram::queue(size_t i) const {
-  const Step& step = steps_[i];
+void SanaProgram::queue(size_t i) {
+  queued_ = i + 1;
   try {
-    sana::cuda::kKernels[step.op](step.call, device_.stream);
+    sana::cuda::kKernels[steps_[i].op](steps_[i].call, device_.stream);
   } catch (const Error& error) {
-    throw Error(error.code(), "operator %zu, %s: %s", i, sana::kOperators[step.op].name, error.what());
+    throw error.in_call(static_cast<int64_t>(i));
   }
 }
 
@@ -151,11 +129,48 @@ void SanaProgram::run_profiled(double* milliseconds) {
   }
 }
 
-void SanaProgram::run(SanaMemory* arena, const volatile int32_t* cancel, double* milliseconds) {
+void SanaProgram::run_groups(const volatile int32_t* cancel) {
   const auto cancelled = [&] { return __atomic_load_n(cancel, __ATOMIC_RELAXED) != 0; };
-  if (cancelled()) throw Error("ERR_SANA_CANCELLED", "the run was cancelled");
+  const sana::cuda::Events<cudaEventDisableTiming | cudaEventBlockingSync> done(2);
+  size_t group = 0;
+  for (size_t first = 0; first < steps_.size() && !cancelled(); first += kGroup, ++group) {
+    const size_t end = std::min(first + kGroup, steps_.size());
+    if (graphs_.empty()) {
+      for (size_t i = first; i < end; ++i) queue(i);
+    } else {
+      queued_ = end;
+      SANA_CUDA(cudaGraphLaunch(graphs_[group], device_.stream.handle));
+    }
+    SANA_CUDA(cudaEventRecord(done[group % 2], device_.stream.handle));
+    if (group > 0) SANA_CUDA(cudaEventSynchronize(done[(group - 1) % 2]));
+    done_ = first;
+  }
+  if (group > 0) SANA_CUDA(cudaEventSynchronize(done[(group - 1) % 2]));  // sleeps, where wait() below would spin
+  device_.wait();
+  if (queued_ < steps_.size()) throw Error("ERR_SANA_CANCELLED", "the run was cancelled");
+}
+
+template <class Body>
+void SanaProgram::attributing(const Body& body) {
+  done_ = queued_ = 0;
+  try {
+    body();
+  } catch (...) {
+    // What was queued uses memory that its owner may free next. And whatever noticed a fault of the device, such as a
+    // later launch, it is not that which failed.
+    try {
+      device_.wait();
+    } catch (const Error& fault) {
+      throw fault.in_calls(static_cast<int64_t>(done_), static_cast<int64_t>(queued_) - 1);
+    }
+    throw;
+  }
+}
+
+void SanaProgram::run(SanaMemory* arena, const volatile int32_t* cancel, double* milliseconds) {
+  if (__atomic_load_n(cancel, __ATOMIC_RELAXED) != 0) throw Error("ERR_SANA_CANCELLED", "the run was cancelled");
   place(arena ? arena->data : nullptr);
-  if (milliseconds) return run_profiled(milliseconds);
+  if (milliseconds) return attributing([&] { run_profiled(milliseconds); });
   if (graphs_.empty() && runs_ >= sana::cuda::kRunsBeforeRecording) {
     try {
       record();
@@ -164,25 +179,6 @@ void SanaProgram::run(SanaMemory* arena, const volatile int32_t* cancel, double*
       throw;
     }
   }
-  const sana::cuda::Events<cudaEventDisableTiming | cudaEventBlockingSync> done(2);
-  size_t group = 0;
-  try {
-    for (size_t first = 0; first < steps_.size() && !cancelled(); first += kGroup, ++group) {
-      if (graphs_.empty()) {
-        for (size_t i = first; i < std::min(first + kGroup, steps_.size()); ++i) queue(i);
-      } else {
-        SANA_CUDA(cudaGraphLaunch(graphs_[group], device_.stream.handle));
-      }
-      SANA_CUDA(cudaEventRecord(done[group % 2], device_.stream.handle));
-      if (group > 0) SANA_CUDA(cudaEventSynchronize(done[(group - 1) % 2]));
-    }
-    if (group > 0) SANA_CUDA(cudaEventSynchronize(done[(group - 1) % 2]));  // sleeps, where wait() below would spin
-  } catch (...) {
-    cudaStreamSynchronize(device_.stream.handle);  // what was queued uses memory that its owner may free next
-    cudaGetLastError();
-    throw;
-  }
-  device_.wait();
-  if (group * kGroup < steps_.size()) throw Error("ERR_SANA_CANCELLED", "the run was cancelled");
+  attributing([&] { run_groups(cancel); });
   ++runs_;
 }

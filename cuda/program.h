@@ -2,12 +2,14 @@
 // graphs from the third: many programs run once, and recording costs more than queueing.
 //
 // Operators are queued, or recorded, in groups. At most two groups are under way, so that the device never idles and a
-// cancel is noticed within two.
+// cancel is noticed within two. A fault in a kernel shows when the device is waited for: the calls of these groups are
+// all that is known of where it was.
 
 #pragma once
 
 #include <vector>
 
+#include "core/program_steps.h"
 #include "cuda/device.h"
 
 struct SanaProgram {
@@ -16,28 +18,24 @@ struct SanaProgram {
   SanaProgram(const SanaProgram&) = delete;
   SanaProgram& operator=(const SanaProgram&) = delete;
 
-  // Throws ERR_SANA_CANCELLED, or what failed with the operator's name where that is known.
+  // Throws ERR_SANA_CANCELLED, or what failed in the call or the calls where that is known.
   void run(SanaMemory* arena, const volatile int32_t* cancel, double* milliseconds);
 
  private:
-  struct Step {
-    uint32_t op;
-    sana::cuda::Call call;
-    bool in_arena[kSanaMaxOperands];
-    uint64_t arena_offset[kSanaMaxOperands];
-    size_t first_offset;  // of its list in offsets_
-  };
-
   void place(char* arena);  // resolves addresses; drops what was recorded with others
-  void queue(size_t step) const;
+  void queue(size_t step);
   void record();
+  void run_groups(const volatile int32_t* cancel);
   void run_profiled(double* milliseconds);
+  // Calls body(); a fault that it, or waiting for what it queued, brings to light is one in calls done_ to queued_ - 1.
+  template <class Body>
+  void attributing(const Body& body);
   void drop_graphs();
 
   SanaDevice& device_;
-  std::vector<Step> steps_;
-  std::vector<int64_t> lists_;
-  std::vector<int32_t> offsets_;
+  sana::ProgramSteps<sana::cuda::Call> steps_;
+  std::vector<int32_t> offsets_;  // of the steps' lists, as Call::offsets has them
+  size_t done_ = 0, queued_ = 0;  // calls of this run
   SanaMemory* device_offsets_ = nullptr;
   char* arena_ = nullptr;
   bool placed_ = false;

@@ -39,7 +39,7 @@ async function decodeAll(folder: string, variant: string, size: number, dtype: '
   const checkpoint = await openCheckpoint(folder, variant === '' ? {} : { variant });
   const engine = new Engine(openDevice(device));
   const autoencoder = new Autoencoder(engine, checkpoint.vae, dtype);
-  await autoencoder.load();
+  await autoencoder.decoder.load();
   const side = size / 32;
   const latents = new Float32Array(await new TorchGenerator(7n).draw(side * side * autoencoder.config.latentChannels));
   let whole: Uint8Array | undefined;

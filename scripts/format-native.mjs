@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 
-const folders = ['binding', 'cpu', 'cuda', 'test'];
+const folders = ['core', 'platform', 'binding', 'cpu', 'cuda', 'test'];
 const files = folders
   .filter((folder) => existsSync(folder))
   .flatMap((folder) =>

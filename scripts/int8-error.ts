@@ -6,9 +6,10 @@
  */
 
 import { parseArgs } from 'node:util';
+import { dtypeOfName, type ModelDtype } from '../lib/base/dtypes.ts';
 import { BUILT_IN_MODEL, modelFolder } from '../lib/checkpoint/built-in.ts';
 import { type Checkpoint, openCheckpoint } from '../lib/checkpoint/checkpoint.ts';
-import { type DeviceLease, openDevice, refusalOfMatrices } from '../lib/device/devices.ts';
+import { type DeviceLease, openDevice } from '../lib/device/devices.ts';
 import { Graph } from '../lib/graph/graph.ts';
 import { Arena, Program, read, write } from '../lib/graph/program.ts';
 import { reshape, Storage, type Tensor } from '../lib/graph/tensor.ts';
@@ -56,7 +57,7 @@ const narrow = (['bfloat16', 'int8', 'fp8'] as const).filter(isThere);
 
 function isThere(dtype: 'bfloat16' | 'int8' | 'fp8'): boolean {
   const lease = openDevice(device);
-  const there = dtype !== 'fp8' || refusalOfMatrices(lease.native, 'f8') === undefined;
+  const there = dtype !== 'fp8' || lease.native.info.refusals.f8 === undefined;
   lease.release();
   return there;
 }
@@ -106,7 +107,7 @@ async function printBlocks(): Promise<void> {
     console.log(`| after | ${narrow.join(' | ')} |\n|---|${narrow.map(() => '---|').join('')}`);
     const rounded: Map<string, Float32Array[]>[] = [];
     for (const dtype of narrow) {
-      const packed = ({ bfloat16: 'bf16', int8: 'i8', fp8: 'f8' } as const)[dtype];
+      const packed = dtypeOfName(dtype);
       rounded.push(await hiddenStates(lease, checkpoint, packed, inputs));
     }
     for (const [name, expected] of exact) {
@@ -141,7 +142,7 @@ async function inputsOf(): Promise<Input[]> {
 async function hiddenStates(
   { native }: DeviceLease,
   { transformer }: Checkpoint,
-  dtype: 'f32' | 'bf16' | 'i8' | 'f8',
+  dtype: ModelDtype,
   inputs: readonly Input[],
 ): Promise<Map<string, Float32Array[]>> {
   const model = new SanaTransformer(native, transformer.config, dtype);

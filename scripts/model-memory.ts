@@ -15,16 +15,16 @@ import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Command, Option } from 'commander';
 import { packageRoot } from '../lib/base/package.ts';
+import type { Checkpoint } from '../lib/checkpoint/checkpoint.ts';
 import { openDevice } from '../lib/device/devices.ts';
 import { Autoencoder } from '../lib/models/autoencoder.ts';
 import { Engine } from '../lib/models/engine.ts';
 import { TextEncoder } from '../lib/models/text-encoder.ts';
-import { Denoiser } from '../lib/models/transformer.ts';
 import { SanaTransformer } from '../lib/networks/sana-transformer.ts';
-import { activationDtype } from '../lib/networks/weights.ts';
 import { explain } from '../lib/pipeline/explanation.ts';
-import { publicDtype } from '../lib/pipeline/parameters.ts';
+import { Parts } from '../lib/pipeline/parts.ts';
 import { tokenize } from '../lib/pipeline/prompts.ts';
+import type { StepInfo } from '../lib/pipeline/results.ts';
 import type { ModelTraits } from '../lib/request/model-traits.ts';
 import { checkRequest } from '../lib/request/request.ts';
 import type { SchedulerConfig } from '../lib/schedulers/config.ts';
@@ -39,7 +39,6 @@ type DType = 'i8' | 'bf16' | 'f32';
 
 const kPrompt = 'a red fox in snow';
 const kSizes = [512, 1024, 2048, 4096] as const;
-const kLatentScale = 32;
 
 const kSamplers: Readonly<Record<SchedulerConfig['className'], ModelTraits['schedulers']>> = {
   DPMSolverMultistepScheduler: ['flow-dpm-solver'],
@@ -168,39 +167,24 @@ class Planner {
   /** In GB: offload 'none', the same in bands, 'sequential', the same in bands. */
   async peaks(release: Release, size: number, dtype: DType): Promise<number[]> {
     const configs = parsedConfigs(release.model, release.size);
-    const transformer = new SanaTransformer(this.#engine.device, configs.transformer, dtype);
-    const textEncoder = new TextEncoder(this.#engine, withoutWeights(configs.textEncoder), activationDtype(dtype));
-    const autoencoder = new Autoencoder(this.#engine, withoutWeights(configs.autoencoder), activationDtype(dtype));
-    const request = checkRequest({ prompt: kPrompt, width: size, height: size }, traitsOf(release));
-    const { positive, negative } = await tokenize(this.#tokenizer, request);
-    const denoiser = new Denoiser(this.#engine, transformer, {
-      images: request.batch,
-      height: request.drawnHeight / kLatentScale,
-      width: request.drawnWidth / kLatentScale,
-      lengths: [...negative, ...positive].map(({ positions }) => positions.length),
-      guidance: request.guided,
-      perturbedBlocks: [],
-      controlPictures: 0,
-    });
-    const peak = (offload: 'none' | 'sequential', reachableBytes: number) =>
-      explain({
-        request,
-        positive,
-        negative,
-        offload,
-        textEncoder,
-        denoiser,
-        loraMerge: undefined,
-        denoisingBytes: transformer.weights.bytes,
-        autoencoder,
-        tiling: undefined,
-        reachableBytes,
-        workspaceBytes: 0,
-        model: release.repository,
-        device: 'cpu',
-        devicePath: '',
-        dtype: publicDtype(dtype),
-      }).memory.peakBytes;
+    const request = checkRequest<StepInfo>({ prompt: kPrompt, width: size, height: size }, traitsOf(release));
+    const tokens = await tokenize(this.#tokenizer, request);
+    const checkpoint: Checkpoint = {
+      folder: release.repository,
+      className: configs.scheduler.className === 'SCMScheduler' ? 'SanaSprintPipeline' : 'SanaPipeline',
+      textEncoder: withoutWeights(configs.textEncoder),
+      transformer: withoutWeights(configs.transformer),
+      vae: withoutWeights(configs.autoencoder),
+      scheduler: configs.scheduler,
+      generation: {},
+      tokenizerFolder: '',
+      close: () => {},
+    };
+    const peak = (offload: 'none' | 'sequential', reachableBytes: number) => {
+      const trainedInFp16 = { transformer: false, controlnet: false };
+      const parts = new Parts(this.#engine, checkpoint, dtype, offload, trainedInFp16, null);
+      return explain({ parts, request, tokens }, reachableBytes).memory.peakBytes - this.#engine.workspaceBytes;
+    };
     const all = Number.POSITIVE_INFINITY;
     return [peak('none', all), peak('none', 0), peak('sequential', all), peak('sequential', 0)].map(
       (bytes) => bytes / 1e9,
@@ -211,14 +195,14 @@ class Planner {
   shared(): string {
     const { textEncoder, autoencoder } = parsedConfigs('0.6b', 1024);
     const held = (dtype: 'bf16' | 'f32') => {
-      const { decoderBytes, encoderBytes } = new Autoencoder(this.#engine, withoutWeights(autoencoder), dtype);
+      const { decoder, encoder } = new Autoencoder(this.#engine, withoutWeights(autoencoder), dtype);
       const { weightBytes } = new TextEncoder(this.#engine, withoutWeights(textEncoder), dtype);
-      return [weightBytes, decoderBytes, encoderBytes].map(gigabytes);
+      return [weightBytes, decoder.weightBytes, encoder.weightBytes].map(gigabytes);
     };
     const [bf16, f32] = [held('bf16'), held('f32')];
-    const names = ['text encoder, without its table of tokens', "autoencoder's decoder", "autoencoder's encoder"];
+    const names = ['text encoder, without the token embeddings', "autoencoder's decoder", "autoencoder's encoder"];
     const rows = names.map((name, i) => [name, bf16[i] ?? '', f32[i] ?? '']);
-    return table(['of every repository', 'bf16', 'f32'], rows);
+    return table(['in every repository', 'bf16', 'f32'], rows);
   }
 }
 

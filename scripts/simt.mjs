@@ -1,5 +1,5 @@
 // Builds the emulated CUDA backend (test/simt/) into build-simt/, in three builds, and runs the self-tests and the tests
-// of operators, models and pictures on it:
+// of operators, networks and pictures on it:
 //
 //   fast       everything but the largest operators; leaves a trace of the launches for `npm run kernels:report`
 //   checked    operators; every memory access of every kernel is looked at, so examples of much work are left out
@@ -9,10 +9,13 @@
 //
 // Each build runs the matrix products twice, the second time by the instructions of sm_90a.
 //
+// The emulation is one thread: parts of the tests are processes of their own, as many at a time as there are processors.
+//
 // Tests named as arguments, or chosen with -g, replace the usual ones in every build.
-import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { processors, Steps } from './steps.mjs';
 
 const skip = (why) => {
   console.log(`skipped: the emulated CUDA backend needs ${why}`);
@@ -25,31 +28,50 @@ if (!headers.some((folder) => existsSync(join(folder, 'cuda_runtime_api.h')))) {
   skip(`CUDA's headers; none in ${headers.join(', ')} (set CUDA_HOME)`);
 }
 
-const flops = process.env.SANA_TEST_FLOPS ?? '5e5';
-const operators = ['test/operators/*.test.ts'];
-const products = ['linear', 'convolutions'].map((name) => `test/operators/${name}.test.ts`);
-// A tile of two products per warpgroup and a width that is no multiple of 32: forced, so that small shapes take it too.
-const hopper = { SIMT_CAPABILITY: '90', SANA_NATIVE_CUDA_PATH: 'sm_90a-wgmma:256x144' };
+const operatorTests = (...names) => names.map((name) => `test/operators/${name}.test.ts`);
+// These look at the addon alone, which is the same in every build.
+const ofTheCpu = ['instruction-sets', 'packing', 'tolerances'];
+const operators = readdirSync('test/operators').map((name) => name.replace('.test.ts', ''));
+const ofProducts = ['linear', 'convolutions'];
+const others = operators.filter((name) => ![...ofTheCpu, ...ofProducts].includes(name));
 const pictures = ['golden', 'cuda', 'int8', 'other-checkpoints', 'sprint'].map(
   (name) => `test/pipeline/${name}.test.ts`,
 );
+
+/** The parts that a build's tests fall into, each a process: the longest begin first. */
+const parts = {
+  linear: { tests: operatorTests('linear') },
+  convolutions: { tests: operatorTests('convolutions') },
+  'other operators': { tests: operatorTests(...others) },
+  networks: { tests: ['test/networks/*.test.ts'] },
+  pictures: { tests: [...pictures, 'test/binding/cuda.test.ts'] },
+  // Only what these instructions multiply: the rest would be the same again. A tile of two products per warpgroup and a
+  // width that is no multiple of 32 is forced, so that small shapes take it too.
+  sm_90a: {
+    tests: [...operatorTests(...ofProducts), '-g', '^(linear|conv2d|upsampleConv2d) in (bf16|f16) '],
+    env: { SIMT_CAPABILITY: '90', SANA_NATIVE_CUDA_PATH: 'sm_90a-wgmma:256x144' },
+  },
+};
+
 // The runtimes must be there before the process starts: node itself is built without them.
 const runtime = (name) => execFileSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).trim();
+const flops = process.env.SANA_TEST_FLOPS;
 const builds = {
   fast: {
     suffix: '',
-    tests: [...operators, 'test/networks/*.test.ts', ...pictures, 'test/binding/cuda.test.ts'],
-    env: {
-      SANA_TEST_FLOPS: process.env.SANA_TEST_FLOPS ?? '2e7',
-      SIMT_TRACE: resolve('build-simt/libsana_simt.so.trace'),
-    },
+    parts: Object.keys(parts),
+    env: { SANA_TEST_FLOPS: flops ?? '2e7', SIMT_TRACE: resolve('build-simt/libsana_simt.so.trace') },
   },
-  checked: { suffix: '_checked', tests: operators, env: { SANA_TEST_FLOPS: flops } },
+  checked: {
+    suffix: '_checked',
+    parts: ['linear', 'convolutions', 'other operators', 'sm_90a'],
+    env: { SANA_TEST_FLOPS: flops ?? '5e5' },
+  },
   sanitized: {
     suffix: '_sanitized',
-    tests: operators,
+    parts: ['linear', 'convolutions', 'other operators', 'sm_90a'],
     env: {
-      SANA_TEST_FLOPS: flops,
+      SANA_TEST_FLOPS: flops ?? '5e5',
       LD_PRELOAD: [runtime('libasan.so'), runtime('libubsan.so')].join(' '),
       // V8 keeps what it allocated when a process ends, which the leak checker reports by the megabyte.
       ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1',
@@ -70,43 +92,33 @@ while (given.includes('--build')) {
 }
 const names = chosen.length > 0 ? chosen : Object.keys(builds);
 const namesTests = given.some((argument) => /\.ts$/.test(argument));
+if (namesTests || given.some((argument) => /^(-g|--grep)$/.test(argument))) {
+  parts.given = { tests: namesTests ? given : [...operatorTests(...operators), ...given] };
+  for (const name of names) builds[name].parts = ['given'];
+}
 
-const run = (command, args, env = {}) => {
-  const start = performance.now();
-  const { status, signal, error } = spawnSync(command, args, { stdio: 'inherit', env: { ...process.env, ...env } });
-  const seconds = `${((performance.now() - start) / 1000).toFixed(0)} s`;
-  if (status === 0) return `passed in ${seconds}`;
-  return `FAILED after ${seconds}: ${error?.message ?? (signal ? `ended by ${signal}` : `status ${status}`)}`;
-};
-
-const summary = [];
-const step = (what, ...command) => {
-  console.log(`\n${what}`);
-  const outcome = run(...command);
-  summary.push([what, outcome]);
-  return outcome.startsWith('passed');
-};
-
+const steps = new Steps();
 const targets = names.flatMap((name) => [`sana_simt${builds[name].suffix}`, `simt_selftest${builds[name].suffix}`]);
 const configure = ['-S', 'test/simt', '-B', 'build-simt', '-G', 'Ninja', '-DCMAKE_BUILD_TYPE=None'];
 const built =
-  step('configure', 'cmake', configure) &&
-  step('build', 'cmake', ['--build', 'build-simt', '-j', '2', '--target', ...targets]);
-for (const name of built ? names : []) {
-  const { suffix, tests, env } = builds[name];
-  if (env.SIMT_TRACE) rmSync(env.SIMT_TRACE, { force: true }); // addresses of an earlier build
-  step(`${name}: self-test`, resolve(`build-simt/simt_selftest${suffix}`), []);
-  const mocha = (what, files, more = {}) =>
-    step(`${name}: ${what}`, join('node_modules', '.bin', 'mocha'), ['--timeout', '900000', ...files, ...given], {
-      SANA_NATIVE_CUDA: resolve(`build-simt/libsana_simt${suffix}.so`),
-      SANA_TEST_DEVICE: 'cuda',
-      ...env,
-      ...more,
-    });
-  mocha('tests', namesTests ? [] : tests);
-  if (!namesTests) mocha('tests, sm_90a', products, hopper);
-}
+  (await steps.run('simt: configure', 'cmake', configure)) &&
+  (await steps.run('simt: build', 'cmake', ['--build', 'build-simt', '-j', `${processors}`, '--target', ...targets]));
+if (!built) steps.end();
 
-console.log('\n');
-for (const [what, outcome] of summary) console.log(`${what.padEnd(24)} ${outcome}`);
-process.exit(summary.every(([, outcome]) => outcome.startsWith('passed')) ? 0 : 1);
+const run = (name, part) => {
+  const { suffix, env } = builds[name];
+  const library = { SANA_NATIVE_CUDA: resolve(`build-simt/libsana_simt${suffix}.so`), SANA_TEST_DEVICE: 'cuda' };
+  const mocha = ['--timeout', '900000', ...parts[part].tests];
+  const options = { env: { ...library, ...env, ...parts[part].env }, quiet: true };
+  return steps.run(`${name}: ${part}`, join('node_modules', '.bin', 'mocha'), mocha, options);
+};
+for (const name of names) {
+  if (builds[name].env.SIMT_TRACE) rmSync(builds[name].env.SIMT_TRACE, { force: true }); // addresses of an earlier build
+}
+const selfTest = (name) =>
+  steps.run(`${name}: self-test`, resolve(`build-simt/simt_selftest${builds[name].suffix}`), [], { quiet: true });
+await steps.sideBySide([
+  ...names.flatMap((name) => builds[name].parts.map((part) => () => run(name, part))),
+  ...names.map((name) => () => selfTest(name)),
+]);
+steps.end();

@@ -14,7 +14,7 @@ import { ENCODE } from '../lib/request/encode-table.ts';
 import { LOAD } from '../lib/request/load-table.ts';
 import { LORA } from '../lib/request/lora-table.ts';
 import { REQUEST } from '../lib/request/request-table.ts';
-import { optionsPage } from '../scripts/request-table/documents.ts';
+import { optionsPage } from '../scripts/generate/options-page.ts';
 import { examplesOf, Project } from './support/doc-examples.ts';
 import { FakeHub } from './support/fake-hub.ts';
 import { openFile, temporaryFolder } from './support/files.ts';
@@ -289,7 +289,7 @@ describe('the pages of the documentation', () => {
 
   it('options.md has every option, and no other, as its rows say', () => {
     const page = pageOf('options.md');
-    assert.equal(page, optionsPage(page), 'Run npm run generate:options.');
+    assert.equal(page, optionsPage(page), 'Run npm run generate.');
     const sections = new Map(page.split(/^## /m).map((section) => [section.split('\n', 1)[0] ?? '', section]));
     for (const [title, table] of Object.entries({
       fromPretrained: LOAD,
@@ -303,7 +303,7 @@ describe('the pages of the documentation', () => {
   });
 
   it('messages that the pages quote are in the sources', () => {
-    const sources = ['lib', 'binding', 'cuda', 'cpu'].flatMap((place) =>
+    const sources = ['lib', 'core', 'binding', 'cuda', 'cpu'].flatMap((place) =>
       readdirSync(join(root, place), { recursive: true, encoding: 'utf8' })
         .filter((name) => /\.(ts|cc|h)$/.test(name))
         .map((name) => readFileSync(join(root, place, name), 'utf8')),

@@ -13,6 +13,9 @@ import sys
 # Allocations are kept instead of given back and faulted in again: some per cent of a CPU's time.
 MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "1000000000"}
 
+# torch_sana: the networks that training has in common with the benchmark's torch peer.
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "scripts"))
+
 STAGES = ["tokenizer", "autoencoder", "score", "latents", "dit", "export", "draw"]
 
 

@@ -1,9 +1,9 @@
-// The `activation` attribute (kActivations in core/ops.h) on vectors.
+// The `activation` attribute on vectors.
 
 #pragma once
 
-#include "core/ops.h"
-#include "cpu/simd.h"
+#include "core/generated/operators.h"
+#include "cpu/simd/functions.h"
 
 namespace sana::cpu::SANA_ISA {
 

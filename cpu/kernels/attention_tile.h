@@ -11,6 +11,7 @@
 
 #include "cpu/kernels/tile_product.h"
 #include "cpu/parallel.h"
+#include "cpu/simd/functions.h"
 
 namespace sana::cpu::SANA_ISA {
 

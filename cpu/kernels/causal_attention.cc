@@ -13,14 +13,14 @@
 namespace sana::cpu::SANA_ISA {
 
 void causal_attention(const Arguments& arguments, Workers& workers) {
-  const View& qkv = arguments.operands[0];
-  const View& prefix = arguments.operands[1];
-  const View& out = arguments.operands[2];
-  const int64_t heads = static_cast<int64_t>(arguments.attributes[0]);
-  const int64_t key_heads = static_cast<int64_t>(arguments.attributes[1]);
-  const Vec scale = splat(static_cast<float>(arguments.attributes[2]));
-  const float softcap = static_cast<float>(arguments.attributes[3]);
-  const int64_t window = static_cast<int64_t>(arguments.attributes[4]);
+  const View& qkv = arguments.operands[op::CausalAttention::kQkv];
+  const View& prefix = arguments.operands[op::CausalAttention::kPrefix];
+  const View& out = arguments.operands[op::CausalAttention::kOut];
+  const int64_t heads = arguments.integer(op::CausalAttention::kHeads);
+  const int64_t key_heads = arguments.integer(op::CausalAttention::kKvHeads);
+  const Vec scale = splat(arguments.number(op::CausalAttention::kScale));
+  const float softcap = arguments.number(op::CausalAttention::kSoftcap);
+  const int64_t window = arguments.integer(op::CausalAttention::kWindow);
   const int64_t depth = out.columns() / heads;
   const int64_t prefix_length = prefix ? prefix.rows() : 0;
   int64_t tiles = 0;

@@ -9,7 +9,7 @@
 namespace sana::cpu::SANA_ISA {
 
 void count_non_finite(const Arguments& arguments, Workers& workers) {
-  const View& x = arguments.operands[0];
+  const View& x = arguments.operands[op::CountNonFinite::kX];
   int64_t found = 0;
 
   with_types(x, [&](const auto* from) {
@@ -20,7 +20,7 @@ void count_non_finite(const Arguments& arguments, Workers& workers) {
       __atomic_fetch_add(&found, static_cast<int64_t>(in_task), __ATOMIC_RELAXED);
     });
   });
-  *arguments.operands[1].as<int32_t>() = static_cast<int32_t>(smaller(found, INT32_MAX));
+  *arguments.operands[op::CountNonFinite::kOut].as<int32_t>() = static_cast<int32_t>(smaller(found, INT32_MAX));
 }
 
 }  // namespace sana::cpu::SANA_ISA

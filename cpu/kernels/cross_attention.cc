@@ -1,6 +1,6 @@
 // out = softmax(q k^T * scale) v per head, batch item b over its own lengths[b] text tokens
 //
-// q [B, N, C], k and v [T, C] (the items' tokens one after another), out [B, N, C], D = C / heads up to 1024. The
+// q [B, N, C], k and v [T, C] (the items' tokens one after another), out [B, N, C], D = C / heads up to 256. The
 // scores never leave a tile of 64 query rows by 128 keys in the worker's memory (attention_tile.h). Bound by the 4 T
 // multiplications of each element; q and out pass through memory once.
 
@@ -10,12 +10,12 @@
 namespace sana::cpu::SANA_ISA {
 
 void cross_attention(const Arguments& arguments, Workers& workers) {
-  const View& q = arguments.operands[0];
-  const View& k = arguments.operands[1];
-  const View& v = arguments.operands[2];
-  const View& out = arguments.operands[3];
-  const int64_t heads = static_cast<int64_t>(arguments.attributes[0]);
-  const Vec scale = splat(static_cast<float>(arguments.attributes[1]));
+  const View& q = arguments.operands[op::CrossAttention::kQ];
+  const View& k = arguments.operands[op::CrossAttention::kK];
+  const View& v = arguments.operands[op::CrossAttention::kV];
+  const View& out = arguments.operands[op::CrossAttention::kOut];
+  const int64_t heads = arguments.integer(op::CrossAttention::kHeads);
+  const Vec scale = splat(arguments.number(op::CrossAttention::kScale));
   const int64_t* lengths = arguments.list;  // [B]
   const int64_t batch = q.shape[0], tokens = q.rows() / q.shape[0], channels = q.columns();
   const int64_t depth = channels / heads;

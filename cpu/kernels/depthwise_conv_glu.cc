@@ -11,6 +11,7 @@
 
 #include "cpu/kernels/kernels.h"
 #include "cpu/parallel.h"
+#include "cpu/simd/functions.h"
 
 namespace sana::cpu::SANA_ISA {
 
@@ -48,10 +49,10 @@ struct Sums {
 }  // namespace
 
 void depthwise_conv_glu(const Arguments& arguments, Workers& workers) {
-  const View& x = arguments.operands[0];
-  const View& out = arguments.operands[3];
-  const float* weight = arguments.operands[1].as<float>();  // [9, 2F]
-  const float* bias = arguments.operands[2].as<float>();    // [2F]
+  const View& x = arguments.operands[op::DepthwiseConvGlu::kX];
+  const View& out = arguments.operands[op::DepthwiseConvGlu::kOut];
+  const float* weight = arguments.operands[op::DepthwiseConvGlu::kWeight].as<float>();  // [9, 2F]
+  const float* bias = arguments.operands[op::DepthwiseConvGlu::kBias].as<float>();      // [2F]
   const int64_t batch = x.shape[0], height = x.shape[1], width = x.shape[2];
   const int64_t hidden = out.columns();  // F
   const int64_t channel_tasks = (hidden + kChannels - 1) / kChannels;

@@ -1,6 +1,7 @@
 // Operators that treat every element alike, each bound by memory.
 //
 //   activation  out = activation(x)                            x and out of equal shapes
+//   tanhClamp   out = limit * tanh(x / limit)                  x and out of equal shapes
 //   convert     out = x * scale, x's rows `repeat` times over   x [A, ..., C], out [repeat A, ..., C], columns of wider
 //                                                               tensors
 
@@ -10,24 +11,33 @@
 
 namespace sana::cpu::SANA_ISA {
 
-void activation(const Arguments& arguments, Workers& workers) {
-  const View& x = arguments.operands[0];
-  const View& out = arguments.operands[1];
-  const Activation function = static_cast<Activation>(static_cast<int>(arguments.attributes[0]));
-
+// out = function(x)
+template <class Function>
+static void map(const View& x, const View& out, Workers& workers, const Function& function) {
   with_types(x, out, [&](const auto* from, auto* to) {
     parallel_elements(workers, x.rows() * x.columns(), [&](int64_t first, int64_t count) {
-      for_each_vector(count, [&](int64_t i, auto lanes) {
-        store(to + first + i, activate(function, load(from + first + i, lanes)), lanes);
-      });
+      for_each_vector(
+          count, [&](int64_t i, auto lanes) { store(to + first + i, function(load(from + first + i, lanes)), lanes); });
     });
   });
 }
 
+void activation(const Arguments& arguments, Workers& workers) {
+  const Activation function = arguments.choice<Activation>(op::Activation::kActivation);
+  map(arguments.operands[op::Activation::kX], arguments.operands[op::Activation::kOut], workers,
+      [=](Vec x) { return activate(function, x); });
+}
+
+void tanh_clamp(const Arguments& arguments, Workers& workers) {
+  const Vec limit = splat(arguments.number(op::TanhClamp::kLimit));
+  map(arguments.operands[op::TanhClamp::kX], arguments.operands[op::TanhClamp::kOut], workers,
+      [=](Vec x) { return limit * tanh(x / limit); });
+}
+
 void convert(const Arguments& arguments, Workers& workers) {
-  const View& x = arguments.operands[0];
-  const View& out = arguments.operands[1];
-  const Vec scale = splat(static_cast<float>(arguments.attributes[0]));
+  const View& x = arguments.operands[op::Convert::kX];
+  const View& out = arguments.operands[op::Convert::kOut];
+  const Vec scale = splat(arguments.number(op::Convert::kScale));
   const int64_t columns = x.columns(), rows = x.rows();
 
   with_types(x, out, [&](const auto* from, auto* to) {

@@ -7,10 +7,10 @@
 
 #pragma once
 
-#include "core/ops.h"
+#include "core/generated/operators.h"
 #include "cpu/kernels/activate.h"
 #include "cpu/pack.h"
-#include "cpu/simd.h"
+#include "cpu/simd/lanes.h"
 
 namespace sana::cpu::SANA_ISA {
 

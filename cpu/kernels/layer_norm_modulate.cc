@@ -11,11 +11,11 @@
 namespace sana::cpu::SANA_ISA {
 
 void layer_norm_modulate(const Arguments& arguments, Workers& workers) {
-  const View& x = arguments.operands[0];
-  const View& out = arguments.operands[3];
-  const float* shift = arguments.operands[1].as<float>();  // [B, C]
-  const float* scale = arguments.operands[2].as<float>();  // [B, C]
-  const float epsilon = static_cast<float>(arguments.attributes[0]);
+  const View& x = arguments.operands[op::LayerNormModulate::kX];
+  const View& out = arguments.operands[op::LayerNormModulate::kOut];
+  const float* shift = arguments.operands[op::LayerNormModulate::kShift].as<float>();  // [B, C]
+  const float* scale = arguments.operands[op::LayerNormModulate::kScale].as<float>();  // [B, C]
+  const float epsilon = arguments.number(op::LayerNormModulate::kEpsilon);
   const int64_t columns = x.columns();
   const int64_t rows_per_item = x.rows() / x.shape[0];
 

@@ -13,12 +13,12 @@
 namespace sana::cpu::SANA_ISA {
 
 void linear(const Arguments& arguments, Workers& workers) {
-  const View& x = arguments.operands[0];         // [M, K]
-  const View& weight = arguments.operands[1];    // [N, K] packed
-  const View& bias = arguments.operands[2];      // [N] f32 or absent
-  const View& gate = arguments.operands[3];      // [B, N] f32 or absent
-  const View& residual = arguments.operands[4];  // [M, N] or absent
-  const View& out = arguments.operands[5];       // [M, N], or [M, N / 2] of a gatedLinear weight
+  const View& x = arguments.operands[op::Linear::kX];                // [M, K]
+  const View& weight = arguments.operands[op::Linear::kWeight];      // [N, K] packed
+  const View& bias = arguments.operands[op::Linear::kBias];          // [N] f32 or absent
+  const View& gate = arguments.operands[op::Linear::kGate];          // [B, N] f32 or absent
+  const View& residual = arguments.operands[op::Linear::kResidual];  // [M, N] or absent
+  const View& out = arguments.operands[op::Linear::kOut];            // [M, N], or [M, N / 2] of a gatedLinear weight
   const int64_t rows = x.rows();
 
   MatrixProduct p = {};
@@ -37,8 +37,8 @@ void linear(const Arguments& arguments, Workers& workers) {
   p.epilogue.residual_pitch = residual.pitch;
   p.epilogue.out = out.data;
   p.epilogue.out_pitch = out.pitch;
-  p.epilogue.activation = static_cast<Activation>(arguments.attributes[0]);
-  p.epilogue.clip = static_cast<float>(arguments.attributes[1]);
+  p.epilogue.activation = arguments.choice<Activation>(op::Linear::kActivation);
+  p.epilogue.clip = arguments.number(op::Linear::kClip);
   p.epilogue.gated = weight.layout == kSanaGatedLinear;
   run_product(p, x.dtype, weight.dtype, out.dtype, workers);
 }

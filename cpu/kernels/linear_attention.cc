@@ -12,6 +12,7 @@
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/tile_product.h"
 #include "cpu/parallel.h"
+#include "cpu/simd/functions.h"
 
 namespace sana::cpu::SANA_ISA {
 
@@ -111,16 +112,16 @@ void apply_block(const Shape& shape, const float* queries, int64_t head, int64_t
 }  // namespace
 
 void linear_attention(const Arguments& arguments, Workers& workers) {
-  const View& qkv = arguments.operands[0];
-  const View& out = arguments.operands[1];
-  const float epsilon = static_cast<float>(arguments.attributes[2]);
+  const View& qkv = arguments.operands[op::LinearAttention::kQkv];
+  const View& out = arguments.operands[op::LinearAttention::kOut];
+  const float epsilon = arguments.number(op::LinearAttention::kEpsilon);
   Shape shape = {};
   shape.batch = qkv.shape[0];
   shape.tokens = qkv.rows() / qkv.shape[0];
-  shape.depth = static_cast<int64_t>(arguments.attributes[0]);
+  shape.depth = arguments.integer(op::LinearAttention::kHeadDim);
   shape.padded = round_up(shape.depth, kLanes);
   shape.heads = out.columns() / shape.depth;
-  shape.interleaved = arguments.attributes[1] != 0;
+  shape.interleaved = arguments.choice<HeadOrder>(op::LinearAttention::kOrder) == HeadOrder::kInterleaved;
   shape.span_tokens = round_up((shape.tokens + kSpans - 1) / kSpans, kBlock);
   if (shape.span_tokens < kSpanTokens) shape.span_tokens = kSpanTokens;
   shape.spans = (shape.tokens + shape.span_tokens - 1) / shape.span_tokens;

@@ -8,10 +8,10 @@
 namespace sana::cpu::SANA_ISA {
 
 void modulation(const Arguments& arguments, Workers& workers) {
-  const View& table = arguments.operands[0];
-  const View& embedding = arguments.operands[1];
-  const float* base = table.as<float>();           // [R, C]
-  float* out = arguments.operands[2].as<float>();  // [R, B, C]
+  const View& table = arguments.operands[op::Modulation::kTable];
+  const View& embedding = arguments.operands[op::Modulation::kEmbedding];
+  const float* base = table.as<float>();                              // [R, C]
+  float* out = arguments.operands[op::Modulation::kOut].as<float>();  // [R, B, C]
   const int64_t columns = table.columns(), batch = embedding.shape[0];
   const int64_t embedding_rows = embedding.columns() / columns;
 

@@ -46,12 +46,12 @@ SANA_INLINE void convolve(const float* const (&rows)[5], const float* taps, int6
 }  // namespace
 
 void multi_scale_project(const Arguments& arguments, Workers& workers) {
-  const View& x = arguments.operands[0];
-  const View& out = arguments.operands[3];
-  const float* depthwise = arguments.operands[1].as<float>();  // [25, C]
-  const float* pointwise = arguments.operands[2].as<float>();  // [C, D]
+  const View& x = arguments.operands[op::MultiScaleProject::kX];
+  const View& out = arguments.operands[op::MultiScaleProject::kOut];
+  const float* depthwise = arguments.operands[op::MultiScaleProject::kDepthwise].as<float>();  // [25, C]
+  const float* pointwise = arguments.operands[op::MultiScaleProject::kPointwise].as<float>();  // [C, D]
   const int64_t batch = x.shape[0], height = x.shape[1], width = x.shape[2], all_channels = x.columns();
-  const int64_t group = arguments.operands[2].columns();  // D
+  const int64_t group = arguments.operands[op::MultiScaleProject::kPointwise].columns();  // D
   const int64_t group_padded = round_up(group, kLanes);
   const int64_t task_channels = group < kChannels ? kChannels / group * group : group;
   const int64_t channel_tasks = (all_channels + task_channels - 1) / task_channels;

@@ -3,7 +3,7 @@
 
 #include "cpu/kernels/byte_lanes.h"
 #include "cpu/kernels/kernels.h"
-#include "cpu/simd.h"
+#include "cpu/simd/lanes.h"
 
 namespace sana::cpu::SANA_ISA {
 namespace {

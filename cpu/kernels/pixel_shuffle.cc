@@ -15,10 +15,10 @@
 namespace sana::cpu::SANA_ISA {
 
 void pixel_shuffle(const Arguments& arguments, Workers& workers) {
-  const View& x = arguments.operands[0];
-  const View& residual = arguments.operands[1];
-  const View& out = arguments.operands[2];
-  const int64_t factor = static_cast<int64_t>(arguments.attributes[0]), parts = factor * factor;
+  const View& x = arguments.operands[op::PixelShuffle::kX];
+  const View& residual = arguments.operands[op::PixelShuffle::kResidual];
+  const View& out = arguments.operands[op::PixelShuffle::kOut];
+  const int64_t factor = arguments.integer(op::PixelShuffle::kFactor), parts = factor * factor;
   const int64_t width = x.shape[2], in_channels = x.columns(), channels = out.columns();
   const int64_t repeat = parts * channels / in_channels;  // R
 
@@ -50,10 +50,10 @@ void pixel_shuffle(const Arguments& arguments, Workers& workers) {
 }
 
 void pixel_unshuffle(const Arguments& arguments, Workers& workers) {
-  const View& x = arguments.operands[0];
-  const View& residual = arguments.operands[1];
-  const View& out = arguments.operands[2];
-  const int64_t factor = static_cast<int64_t>(arguments.attributes[0]), parts = factor * factor;
+  const View& x = arguments.operands[op::PixelUnshuffle::kX];
+  const View& residual = arguments.operands[op::PixelUnshuffle::kResidual];
+  const View& out = arguments.operands[op::PixelUnshuffle::kOut];
+  const int64_t factor = arguments.integer(op::PixelUnshuffle::kFactor), parts = factor * factor;
   const int64_t width = out.shape[2], in_channels = x.columns(), channels = out.columns();
   const int64_t group = parts * in_channels / channels;  // G
 

@@ -11,7 +11,7 @@
 
 #include "cpu/kernels/byte_lanes.h"
 #include "cpu/pack.h"
-#include "cpu/simd.h"
+#include "cpu/simd/lanes.h"
 
 namespace sana::cpu::SANA_ISA {
 
@@ -101,7 +101,7 @@ struct BF16Product {
 
 // ---- i8 ------------------------------------------------------------------------------------------------------------
 
-// The scale of a row as bytes (see linear in core/ops.h): NaN where an element is NaN or infinite.
+// The scale of a row as bytes (see linear in lib/graph/operators/matrix.ts): NaN where an element is NaN or infinite.
 template <class In>
 SANA_INLINE float byte_scale(const In* x, int64_t count) {
   Vec most = zero(), nothing = zero();

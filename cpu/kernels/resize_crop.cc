@@ -30,10 +30,10 @@ Between between(int64_t at, int64_t size, int64_t resized) {
 }  // namespace
 
 void resize_crop(const Arguments& arguments, Workers& workers) {
-  const View& x = arguments.operands[0];
-  const View& out = arguments.operands[1];
-  const int64_t resized_height = static_cast<int64_t>(arguments.attributes[0]);
-  const int64_t resized_width = static_cast<int64_t>(arguments.attributes[1]);
+  const View& x = arguments.operands[op::ResizeCrop::kX];
+  const View& out = arguments.operands[op::ResizeCrop::kOut];
+  const int64_t resized_height = arguments.integer(op::ResizeCrop::kResizedHeight);
+  const int64_t resized_width = arguments.integer(op::ResizeCrop::kResizedWidth);
   const int64_t in_height = x.shape[1], in_width = x.shape[2], channels = x.columns();
   const int64_t height = out.shape[1], width = out.shape[2];
   const int64_t top = (resized_height - height) / 2, left = (resized_width - width) / 2;

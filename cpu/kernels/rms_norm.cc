@@ -12,14 +12,14 @@
 namespace sana::cpu::SANA_ISA {
 
 void rms_norm(const Arguments& arguments, Workers& workers) {
-  const View& x = arguments.operands[0];
-  const View& residual = arguments.operands[3];
-  const View& out = arguments.operands[4];
-  const float* weight = arguments.operands[1].as<float>();  // [C]
-  const float* bias = arguments.operands[2].as<float>();    // [C] or null
-  const float epsilon = static_cast<float>(arguments.attributes[0]);
-  const Vec offset = splat(static_cast<float>(arguments.attributes[1]));
-  const Activation activation = static_cast<Activation>(static_cast<int>(arguments.attributes[2]));
+  const View& x = arguments.operands[op::RmsNorm::kX];
+  const View& residual = arguments.operands[op::RmsNorm::kResidual];
+  const View& out = arguments.operands[op::RmsNorm::kOut];
+  const float* weight = arguments.operands[op::RmsNorm::kWeight].as<float>();  // [C]
+  const float* bias = arguments.operands[op::RmsNorm::kBias].as<float>();      // [C] or null
+  const float epsilon = arguments.number(op::RmsNorm::kEpsilon);
+  const Vec offset = splat(arguments.number(op::RmsNorm::kOffset));
+  const Activation activation = arguments.choice<Activation>(op::RmsNorm::kActivation);
   const int64_t columns = x.columns();
 
   with_types(x, residual, out, [&](const auto* from, const auto* add, auto* to) {

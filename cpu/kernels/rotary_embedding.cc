@@ -9,12 +9,12 @@
 namespace sana::cpu::SANA_ISA {
 
 void rotary_embedding(const Arguments& arguments, Workers& workers) {
-  const View& x = arguments.operands[0];
-  const View& out = arguments.operands[3];
-  const float* cosines = arguments.operands[1].as<float>();  // [T, D/2]
-  const float* sines = arguments.operands[2].as<float>();    // [T, D/2]
-  const int64_t half = arguments.operands[1].columns();
-  const int64_t heads = static_cast<int64_t>(arguments.attributes[0]);
+  const View& x = arguments.operands[op::RotaryEmbedding::kX];
+  const View& out = arguments.operands[op::RotaryEmbedding::kOut];
+  const float* cosines = arguments.operands[op::RotaryEmbedding::kCos].as<float>();  // [T, D/2]
+  const float* sines = arguments.operands[op::RotaryEmbedding::kSin].as<float>();    // [T, D/2]
+  const int64_t half = arguments.operands[op::RotaryEmbedding::kCos].columns();
+  const int64_t heads = arguments.integer(op::RotaryEmbedding::kHeads);
   const int64_t columns = x.columns(), rotated = heads * 2 * half;
 
   with_types(x, out, [&](const auto* from, auto* to) {

@@ -12,11 +12,11 @@
 namespace sana::cpu::SANA_ISA {
 
 void solver_step(const Arguments& arguments, Workers& workers) {
-  const View& velocity = arguments.operands[0];
-  const float* coefficients = arguments.operands[1].as<float>();  // [7]
-  const View& latents = arguments.operands[2];
+  const View& velocity = arguments.operands[op::SolverStep::kVelocity];
+  const float* coefficients = arguments.operands[op::SolverStep::kCoefficients].as<float>();  // [7]
+  const View& latents = arguments.operands[op::SolverStep::kLatents];
   float* x = latents.as<float>();
-  float* previous = arguments.operands[3].as<float>();
+  float* previous = arguments.operands[op::SolverStep::kPrevious].as<float>();
   const int64_t elements = latents.rows() * latents.columns();
   const int64_t parts = velocity.shape[0] / latents.shape[0];
   const Vec g = splat(coefficients[0]), p = splat(coefficients[1]), q = splat(coefficients[2]);

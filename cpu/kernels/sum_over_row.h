@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include "cpu/simd.h"
+#include "cpu/simd/lanes.h"
 
 namespace sana::cpu::SANA_ISA {
 

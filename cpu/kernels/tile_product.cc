@@ -3,7 +3,7 @@
 
 #include "cpu/kernels/tile_product.h"
 
-#include "cpu/simd.h"
+#include "cpu/simd/lanes.h"
 
 namespace sana::cpu::SANA_ISA {
 

@@ -9,8 +9,8 @@
 namespace sana::cpu::SANA_ISA {
 
 void timestep_embedding(const Arguments& arguments, Workers& workers) {
-  const float* timestep = arguments.operands[0].as<float>();  // [B]
-  const View& out = arguments.operands[1];
+  const float* timestep = arguments.operands[op::TimestepEmbedding::kTimestep].as<float>();  // [B]
+  const View& out = arguments.operands[op::TimestepEmbedding::kOut];
   const int64_t half = out.columns() / 2;
 
   with_types(out, [&](auto* to) {

@@ -4,12 +4,13 @@
 
 #include "cpu/kernels/kernels.h"
 #include "cpu/parallel.h"
+#include "cpu/simd/functions.h"
 
 namespace sana::cpu::SANA_ISA {
 
 void to_rgb8(const Arguments& arguments, Workers& workers) {
-  const View& x = arguments.operands[0];
-  uint8_t* out = arguments.operands[1].as<uint8_t>();
+  const View& x = arguments.operands[op::ToRgb8::kX];
+  uint8_t* out = arguments.operands[op::ToRgb8::kOut].as<uint8_t>();
 
   with_types(x, [&](const auto* from) {
     parallel_elements(workers, x.rows() * x.columns(), [&](int64_t first, int64_t count) {

@@ -15,8 +15,8 @@ constexpr int64_t kTile = 32;
 }  // namespace
 
 void transpose(const Arguments& arguments, Workers& workers) {
-  const View& x = arguments.operands[0];
-  const View& out = arguments.operands[1];
+  const View& x = arguments.operands[op::Transpose::kX];
+  const View& out = arguments.operands[op::Transpose::kOut];
   const int64_t batch = x.shape[0], rows = x.rows() / x.shape[0], columns = x.columns();
   const int64_t row_tiles = (rows + kTile - 1) / kTile, column_tiles = (columns + kTile - 1) / kTile;
 

@@ -61,6 +61,7 @@ void with_padded_depth(int64_t depth, Body&& body) {
     if (depth <= 80) return body(std::integral_constant<int, 80>());
     if (depth <= 112) return body(std::integral_constant<int, 112>());
   }
+  static_assert(kMostHeadDim == 256);
   if (depth <= 128) return body(std::integral_constant<int, 128>());
   if (depth <= 256) return body(std::integral_constant<int, 256>());
   throw Error("ERR_SANA_PROGRAM", "no attention kernel for heads of %lld channels", static_cast<long long>(depth));

@@ -92,12 +92,12 @@ __global__ void __launch_bounds__(kAttentionThreads) causal_attention_kernel(Cau
 // ---- launchers -----------------------------------------------------------------------------------------------------
 
 void causal_attention(const Call& call, const Stream& stream) {
-  const View& qkv = call.operands[0];
-  const View& prefix = call.operands[1];
-  const View& out = call.operands[2];
-  const int64_t heads = static_cast<int64_t>(call.attributes[0]);
-  const float scale = static_cast<float>(call.attributes[2]), softcap = static_cast<float>(call.attributes[3]);
-  const int64_t window = static_cast<int64_t>(call.attributes[4]);
+  const View& qkv = call.operands[op::CausalAttention::kQkv];
+  const View& prefix = call.operands[op::CausalAttention::kPrefix];
+  const View& out = call.operands[op::CausalAttention::kOut];
+  const int64_t heads = call.integer(op::CausalAttention::kHeads);
+  const float scale = call.number(op::CausalAttention::kScale), softcap = call.number(op::CausalAttention::kSoftcap);
+  const int64_t window = call.integer(op::CausalAttention::kWindow);
   const int64_t depth = out.columns() / heads;
   with_type(qkv.dtype, [&](auto tag) {
     using T = typename decltype(tag)::Type;
@@ -111,7 +111,7 @@ void causal_attention(const Call& call, const Stream& stream) {
       work.qkv_pitch = qkv.pitch;
       work.prefix_pitch = prefix.pitch;
       work.heads = static_cast<int>(heads);
-      work.key_heads = static_cast<int>(call.attributes[1]);
+      work.key_heads = static_cast<int>(call.integer(op::CausalAttention::kKvHeads));
       work.depth = static_cast<int>(depth);
       work.prefix_length = prefix ? static_cast<int>(prefix.rows()) : 0;
       work.score.scale = softcap > 0 ? scale / softcap : scale * kLog2e;

@@ -55,8 +55,8 @@ __global__ void __launch_bounds__(kThreads) total_kernel(const int64_t* counts, 
 // ---- launchers -----------------------------------------------------------------------------------------------------
 
 void count_non_finite(const Call& call, const Stream& stream) {
-  const View& x = call.operands[0];
-  const View& out = call.operands[1];  // [1]
+  const View& x = call.operands[op::CountNonFinite::kX];
+  const View& out = call.operands[op::CountNonFinite::kOut];  // [1]
   const int64_t elements = x.rows() * x.columns();
   const bool aligned = reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
   int64_t* counts = reinterpret_cast<int64_t*>(stream.workspace);

@@ -66,11 +66,11 @@ __global__ void __launch_bounds__(kAttentionThreads) cross_attention_kernel(Cros
 // ---- launchers -----------------------------------------------------------------------------------------------------
 
 void cross_attention(const Call& call, const Stream& stream) {
-  const View& q = call.operands[0];
-  const View& k = call.operands[1];
-  const View& v = call.operands[2];
-  const View& out = call.operands[3];
-  const int64_t heads = static_cast<int64_t>(call.attributes[0]);
+  const View& q = call.operands[op::CrossAttention::kQ];
+  const View& k = call.operands[op::CrossAttention::kK];
+  const View& v = call.operands[op::CrossAttention::kV];
+  const View& out = call.operands[op::CrossAttention::kOut];
+  const int64_t heads = call.integer(op::CrossAttention::kHeads);
   const int64_t batch = q.shape[0], tokens = q.shape[1], depth = q.columns() / heads;
   with_type(q.dtype, [&](auto tag) {
     using T = typename decltype(tag)::Type;
@@ -89,7 +89,7 @@ void cross_attention(const Call& call, const Stream& stream) {
       work.tiles = divide_up(tokens, Tile::kQueries);
       work.heads = static_cast<int>(heads);
       work.depth = static_cast<int>(depth);
-      work.score = {static_cast<float>(call.attributes[1]) * kLog2e};
+      work.score = {call.number(op::CrossAttention::kScale) * kLog2e};
       work.wide = wide_rows(depth, q, {&k, &v}, out);
       launch(stream.handle, cross_attention_kernel<T, padded()>, static_cast<unsigned>(batch * work.tiles * heads),
              kAttentionThreads, Tile::kSharedBytes, work);

@@ -127,10 +127,10 @@ __global__ void __launch_bounds__(kLanes* kStrips, sizeof(X) == 2 ? kBlocksPerMu
 // ---- launchers -----------------------------------------------------------------------------------------------------
 
 void depthwise_conv_glu(const Call& call, const Stream& stream) {
-  const View& x = call.operands[0];       // [B, H, W, 2F]
-  const View& weight = call.operands[1];  // [9, 2F]
-  const View& bias = call.operands[2];    // [2F]
-  const View& out = call.operands[3];     // [B, H, W, F]
+  const View& x = call.operands[op::DepthwiseConvGlu::kX];            // [B, H, W, 2F]
+  const View& weight = call.operands[op::DepthwiseConvGlu::kWeight];  // [9, 2F]
+  const View& bias = call.operands[op::DepthwiseConvGlu::kBias];      // [2F]
+  const View& out = call.operands[op::DepthwiseConvGlu::kOut];        // [B, H, W, F]
   const int64_t batch = x.shape[0], height = x.shape[1], width = x.shape[2], hidden = out.columns();
   const bool wide = vector_rows(2, {&x, &bias, &out}) && reinterpret_cast<uintptr_t>(weight.data) % 8 == 0;
   const int64_t strips = min(divide_up(height, kRows), int64_t(kStrips));

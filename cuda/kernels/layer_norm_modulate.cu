@@ -78,10 +78,10 @@ __global__ void __launch_bounds__(Tile::kThreads)
 // ---- launchers -----------------------------------------------------------------------------------------------------
 
 void layer_norm_modulate(const Call& call, const Stream& stream) {
-  const View& x = call.operands[0];      // [B, N, C]
-  const View& shift = call.operands[1];  // [B, C]
-  const View& scale = call.operands[2];  // [B, C]
-  const View& out = call.operands[3];    // [B, N, C]
+  const View& x = call.operands[op::LayerNormModulate::kX];          // [B, N, C]
+  const View& shift = call.operands[op::LayerNormModulate::kShift];  // [B, C]
+  const View& scale = call.operands[op::LayerNormModulate::kScale];  // [B, C]
+  const View& out = call.operands[op::LayerNormModulate::kOut];      // [B, N, C]
   with_types(x.dtype, out.dtype, [&](auto x_tag, auto out_tag) {
     using X = typename decltype(x_tag)::Type;
     using Out = typename decltype(out_tag)::Type;
@@ -89,7 +89,7 @@ void layer_norm_modulate(const Call& call, const Stream& stream) {
     const auto run = [&](auto tile) {
       launch(stream.handle, layer_norm_modulate_kernel<decltype(tile), X, Out>, tile.grid, tile.block, 0, x.as<X>(),
              shift.as<float>(), scale.as<float>(), out.as<Out>(), x.rows(), x.shape[1], x.columns(), tile.threads,
-             call.attributes[0]);
+             call.number(op::LayerNormModulate::kEpsilon));
     };
     if (vector_rows(kVector, {&x, &shift, &scale, &out})) {
       with_row_tile<kVector>(x.rows(), x.columns(), run);

@@ -52,12 +52,12 @@ void run_quantized(Product p, const View& x, const View& weight, const Stream& s
 }  // namespace
 
 void linear(const Call& call, const Stream& stream) {
-  const View& x = call.operands[0];         // [M, K]
-  const View& weight = call.operands[1];    // [N, K] packed
-  const View& bias = call.operands[2];      // [N] f32 or absent
-  const View& gate = call.operands[3];      // [B, N] f32 or absent
-  const View& residual = call.operands[4];  // [M, N] or absent
-  const View& out = call.operands[5];       // [M, N], or [M, N / 2] of a gatedLinear weight
+  const View& x = call.operands[op::Linear::kX];                // [M, K]
+  const View& weight = call.operands[op::Linear::kWeight];      // [N, K] packed
+  const View& bias = call.operands[op::Linear::kBias];          // [N] f32 or absent
+  const View& gate = call.operands[op::Linear::kGate];          // [B, N] f32 or absent
+  const View& residual = call.operands[op::Linear::kResidual];  // [M, N] or absent
+  const View& out = call.operands[op::Linear::kOut];            // [M, N], or [M, N / 2] of a gatedLinear weight
   const bool gated = weight.layout == kSanaGatedLinear;
 
   Product p = {};
@@ -78,8 +78,8 @@ void linear(const Call& call, const Stream& stream) {
   p.epilogue.out = out.data;
   p.epilogue.out_pitch = out.pitch;
   p.epilogue.dtype = out.dtype;
-  p.epilogue.activation = static_cast<Activation>(static_cast<int>(call.attributes[0]));
-  p.epilogue.clip = gated ? 0.0f : static_cast<float>(call.attributes[1]);
+  p.epilogue.activation = call.choice<Activation>(op::Linear::kActivation);
+  p.epilogue.clip = gated ? 0.0f : call.number(op::Linear::kClip);
   p.epilogue.gated = gated;
   if (is_quantized(weight.dtype)) return run_quantized(p, x, weight, stream);
   run_product(p, x.dtype, stream);

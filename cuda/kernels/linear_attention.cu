@@ -427,13 +427,14 @@ __global__ void __launch_bounds__(kThreads)
 // ---- launchers -----------------------------------------------------------------------------------------------------
 
 void linear_attention(const Call& call, const Stream& stream) {
-  const View& qkv = call.operands[0];
-  const View& out = call.operands[1];
-  const int64_t depth = static_cast<int64_t>(call.attributes[0]);
-  const float epsilon = static_cast<float>(call.attributes[2]);
+  const View& qkv = call.operands[op::LinearAttention::kQkv];
+  const View& out = call.operands[op::LinearAttention::kOut];
+  const int64_t depth = call.integer(op::LinearAttention::kHeadDim);
+  const float epsilon = call.number(op::LinearAttention::kEpsilon);
   const int64_t tokens = qkv.shape[1], heads = out.columns() / depth, all_heads = qkv.shape[0] * heads;
   const int64_t sides = divide_up(depth, kSide), blocks = int64_t(stream.multiprocessors) * kBlocks;
-  Heads shape = {tokens, 0, static_cast<int>(heads), static_cast<int>(depth), call.attributes[1] != 0};
+  const bool interleaved = call.choice<HeadOrder>(op::LinearAttention::kOrder) == HeadOrder::kInterleaved;
+  Heads shape = {tokens, 0, static_cast<int>(heads), static_cast<int>(depth), interleaved};
 
   const bool by_tensor_cores =
       depth == kSide && qkv.dtype == out.dtype && qkv.dtype != DType::kF32 && vector_rows(8, {&qkv, &out});

@@ -30,9 +30,9 @@ __global__ void __launch_bounds__(kThreads) modulation_kernel(const float* __res
 // ---- launchers -----------------------------------------------------------------------------------------------------
 
 void modulation(const Call& call, const Stream& stream) {
-  const View& table = call.operands[0];      // [R, C]
-  const View& embedding = call.operands[1];  // [B, rows C]
-  const View& out = call.operands[2];        // [R, B, C]
+  const View& table = call.operands[op::Modulation::kTable];          // [R, C]
+  const View& embedding = call.operands[op::Modulation::kEmbedding];  // [B, rows C]
+  const View& out = call.operands[op::Modulation::kOut];              // [R, B, C]
   with_type(embedding.dtype, [&](auto tag) {
     using X = typename decltype(tag)::Type;
     launch(stream.handle, modulation_kernel<X>, grid_size(out.rows()), kThreads, 0, table.as<float>(),

@@ -199,10 +199,10 @@ __global__ void __launch_bounds__(kThreads)
 // ---- launchers -----------------------------------------------------------------------------------------------------
 
 void multi_scale_project(const Call& call, const Stream& stream) {
-  const View& x = call.operands[0];          // [B, H, W, C]
-  const View& depthwise = call.operands[1];  // [25, C]
-  const View& pointwise = call.operands[2];  // [C, D]
-  const View& out = call.operands[3];        // [B, H, W, C]
+  const View& x = call.operands[op::MultiScaleProject::kX];                  // [B, H, W, C]
+  const View& depthwise = call.operands[op::MultiScaleProject::kDepthwise];  // [25, C]
+  const View& pointwise = call.operands[op::MultiScaleProject::kPointwise];  // [C, D]
+  const View& out = call.operands[op::MultiScaleProject::kOut];              // [B, H, W, C]
   const int64_t batch = x.shape[0], height = x.shape[1], width = x.shape[2], channels = x.columns();
   const int64_t group = pointwise.columns();
   const auto squares = [&](int64_t side) { return batch * divide_up(height, side) * divide_up(width, side); };

@@ -143,10 +143,10 @@ bool with_constants(int64_t factor, int64_t share, Body&& body) {
 }  // namespace
 
 void pixel_shuffle(const Call& call, const Stream& stream) {
-  const View& x = call.operands[0];         // [B, H, W, I]
-  const View& residual = call.operands[1];  // [B, f H, f W, O]
-  const View& out = call.operands[2];       // [B, f H, f W, O]
-  const int64_t factor = static_cast<int64_t>(call.attributes[0]), width = x.shape[2], channels = out.columns();
+  const View& x = call.operands[op::PixelShuffle::kX];                // [B, H, W, I]
+  const View& residual = call.operands[op::PixelShuffle::kResidual];  // [B, f H, f W, O]
+  const View& out = call.operands[op::PixelShuffle::kOut];            // [B, f H, f W, O]
+  const int64_t factor = call.integer(op::PixelShuffle::kFactor), width = x.shape[2], channels = out.columns();
   const int64_t repeat = factor * factor * channels / x.columns();
   with_types(x.dtype, out.dtype, [&](auto x_tag, auto out_tag) {
     using X = typename decltype(x_tag)::Type;
@@ -164,10 +164,10 @@ void pixel_shuffle(const Call& call, const Stream& stream) {
 }
 
 void pixel_unshuffle(const Call& call, const Stream& stream) {
-  const View& x = call.operands[0];         // [B, f H, f W, I]
-  const View& residual = call.operands[1];  // [B, H, W, O]
-  const View& out = call.operands[2];       // [B, H, W, O]
-  const int64_t factor = static_cast<int64_t>(call.attributes[0]), width = out.shape[2], channels = out.columns();
+  const View& x = call.operands[op::PixelUnshuffle::kX];                // [B, f H, f W, I]
+  const View& residual = call.operands[op::PixelUnshuffle::kResidual];  // [B, H, W, O]
+  const View& out = call.operands[op::PixelUnshuffle::kOut];            // [B, H, W, O]
+  const int64_t factor = call.integer(op::PixelUnshuffle::kFactor), width = out.shape[2], channels = out.columns();
   const int64_t group = factor * factor * x.columns() / channels;
   with_types(x.dtype, out.dtype, [&](auto x_tag, auto out_tag) {
     using X = typename decltype(x_tag)::Type;

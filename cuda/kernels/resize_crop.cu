@@ -57,10 +57,10 @@ __global__ void __launch_bounds__(kThreads) resize_crop_kernel(const X* __restri
 // ---- launchers -----------------------------------------------------------------------------------------------------
 
 void resize_crop(const Call& call, const Stream& stream) {
-  const View& x = call.operands[0];    // [B, h, w, C]
-  const View& out = call.operands[1];  // [B, H, W, C]
-  const int64_t resized_height = static_cast<int64_t>(call.attributes[0]);
-  const int64_t resized_width = static_cast<int64_t>(call.attributes[1]);
+  const View& x = call.operands[op::ResizeCrop::kX];      // [B, h, w, C]
+  const View& out = call.operands[op::ResizeCrop::kOut];  // [B, H, W, C]
+  const int64_t resized_height = call.integer(op::ResizeCrop::kResizedHeight);
+  const int64_t resized_width = call.integer(op::ResizeCrop::kResizedWidth);
   const Sizes sizes = {
       .in_height = x.shape[1],
       .in_width = x.shape[2],

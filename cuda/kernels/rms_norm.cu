@@ -112,11 +112,11 @@ __global__ void __launch_bounds__(Tile::kThreads)
 // ---- launchers -----------------------------------------------------------------------------------------------------
 
 void rms_norm(const Call& call, const Stream& stream) {
-  const View& x = call.operands[0];         // [..., C]
-  const View& weight = call.operands[1];    // [C]
-  const View& bias = call.operands[2];      // [C]
-  const View& residual = call.operands[3];  // [..., C]
-  const View& out = call.operands[4];       // [..., C]
+  const View& x = call.operands[op::RmsNorm::kX];                // [..., C]
+  const View& weight = call.operands[op::RmsNorm::kWeight];      // [C]
+  const View& bias = call.operands[op::RmsNorm::kBias];          // [C]
+  const View& residual = call.operands[op::RmsNorm::kResidual];  // [..., C]
+  const View& out = call.operands[op::RmsNorm::kOut];            // [..., C]
   with_types(x.dtype, out.dtype, [&](auto x_tag, auto out_tag) {
     using X = typename decltype(x_tag)::Type;
     using Out = typename decltype(out_tag)::Type;
@@ -131,7 +131,8 @@ void rms_norm(const Call& call, const Stream& stream) {
       }();
       launch(stream.handle, kernel, tile.grid, tile.block, 0, x.as<X>(), weight.as<float>(), bias.as<float>(),
              residual.as<Out>(), out.as<Out>(), x.rows(), x.columns(), x.pitch, residual.pitch, out.pitch, tile.threads,
-             call.attributes[0], call.attributes[1], static_cast<Activation>(static_cast<int>(call.attributes[2])));
+             call.number(op::RmsNorm::kEpsilon), call.number(op::RmsNorm::kOffset),
+             call.choice<Activation>(op::RmsNorm::kActivation));
     };
     if (vector_rows(kVector, {&x, &weight, &bias, &residual, &out})) {
       with_row_tile<kVector>(x.rows(), x.columns(), run);

@@ -57,12 +57,12 @@ __global__ void __launch_bounds__(kThreads)
 // ---- launchers -----------------------------------------------------------------------------------------------------
 
 void rotary_embedding(const Call& call, const Stream& stream) {
-  const View& x = call.operands[0];
-  const View& cos = call.operands[1];
-  const View& sin = call.operands[2];
-  const View& out = call.operands[3];
+  const View& x = call.operands[op::RotaryEmbedding::kX];
+  const View& cos = call.operands[op::RotaryEmbedding::kCos];
+  const View& sin = call.operands[op::RotaryEmbedding::kSin];
+  const View& out = call.operands[op::RotaryEmbedding::kOut];
   const int64_t tokens = x.rows(), half = cos.columns();
-  const int64_t heads = static_cast<int64_t>(call.attributes[0]);
+  const int64_t heads = call.integer(op::RotaryEmbedding::kHeads);
   const int64_t copied = x.data == out.data ? 0 : x.columns() - heads * 2 * half;
   const bool wide = vector_rows(8, {&x, &cos, &sin, &out});
   const unsigned blocks = static_cast<unsigned>(min(tokens, int64_t(stream.multiprocessors) * 64));

@@ -15,7 +15,7 @@ struct RowTile {
   static constexpr int kElements = N;  // of a vector
   static constexpr int kVectors = V;   // of a thread
 
-  static constexpr int64_t kMostColumns = 16384;
+  static constexpr int64_t kMostColumns = kMostChannels;
   // One or two vectors a thread are for rows that a warp holds.
   static constexpr int kMostThreadsOfRow = V <= 2 ? 32 : (kMostColumns + N * V * 32 - 1) / (N * V * 32) * 32;
   static constexpr int kShortRowThreads = 128;

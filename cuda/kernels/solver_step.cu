@@ -45,10 +45,10 @@ __global__ void __launch_bounds__(kThreads)
 // ---- launchers -----------------------------------------------------------------------------------------------------
 
 void solver_step(const Call& call, const Stream& stream) {
-  const View& velocity = call.operands[0];      // [B, 2B or 3B, N, C]
-  const View& coefficients = call.operands[1];  // [7]
-  const View& latents = call.operands[2];       // [B, N, C]
-  const View& previous = call.operands[3];      // [B, N, C]
+  const View& velocity = call.operands[op::SolverStep::kVelocity];          // [B, 2B or 3B, N, C]
+  const View& coefficients = call.operands[op::SolverStep::kCoefficients];  // [7]
+  const View& latents = call.operands[op::SolverStep::kLatents];            // [B, N, C]
+  const View& previous = call.operands[op::SolverStep::kPrevious];          // [B, N, C]
   const int64_t elements = latents.rows() * latents.columns();
   with_type(velocity.dtype, [&](auto tag) {
     using X = typename decltype(tag)::Type;

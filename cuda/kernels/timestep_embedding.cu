@@ -33,8 +33,8 @@ __global__ void __launch_bounds__(kThreads) timestep_embedding_kernel(const floa
 // ---- launchers -----------------------------------------------------------------------------------------------------
 
 void timestep_embedding(const Call& call, const Stream& stream) {
-  const View& timestep = call.operands[0];  // [B]
-  const View& out = call.operands[1];       // [B, C]
+  const View& timestep = call.operands[op::TimestepEmbedding::kTimestep];  // [B]
+  const View& out = call.operands[op::TimestepEmbedding::kOut];            // [B, C]
   const int64_t half = out.columns() / 2, pairs = out.rows() * half;
   with_type(out.dtype, [&](auto tag) {
     using Out = typename decltype(tag)::Type;

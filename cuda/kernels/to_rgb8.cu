@@ -41,8 +41,8 @@ __global__ void __launch_bounds__(kThreads) to_rgb8_kernel(const X* __restrict__
 // ---- launchers -----------------------------------------------------------------------------------------------------
 
 void to_rgb8(const Call& call, const Stream& stream) {
-  const View& x = call.operands[0];    // [B, H, W, 3]
-  const View& out = call.operands[1];  // [B, H, W, 3]
+  const View& x = call.operands[op::ToRgb8::kX];      // [B, H, W, 3]
+  const View& out = call.operands[op::ToRgb8::kOut];  // [B, H, W, 3]
   const int64_t elements = x.rows() * x.columns();
   const bool aligned =
       reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && reinterpret_cast<uintptr_t>(out.data) % kElements == 0;

@@ -43,8 +43,8 @@ __global__ void __launch_bounds__(kTile* kTileRows) transpose_kernel(const X* __
 // ---- launchers -----------------------------------------------------------------------------------------------------
 
 void transpose(const Call& call, const Stream& stream) {
-  const View& x = call.operands[0];    // [B, R, C]
-  const View& out = call.operands[1];  // [B, C, R]
+  const View& x = call.operands[op::Transpose::kX];      // [B, R, C]
+  const View& out = call.operands[op::Transpose::kOut];  // [B, C, R]
   const int64_t rows = x.shape[1], columns = x.shape[2];
   with_types(x.dtype, out.dtype, [&](auto x_tag, auto out_tag) {
     using X = typename decltype(x_tag)::Type;

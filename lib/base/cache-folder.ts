@@ -1,9 +1,10 @@
-/** Where small things are kept from process to process that only save time: `$XDG_CACHE_HOME/sana-native`. */
+/** Where small data that only saves time is kept between processes: `$XDG_CACHE_HOME/sana-native`. */
 
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { environmentVariable } from './environment.ts';
 
-/** `~/.cache/sana-native` where XDG_CACHE_HOME says nothing else. */
+/** `~/.cache/sana-native` unless XDG_CACHE_HOME is set. */
 export function cacheFolder(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'sana-native');
+  return join(environmentVariable('XDG_CACHE_HOME') ?? join(homedir(), '.cache'), 'sana-native');
 }

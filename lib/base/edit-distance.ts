@@ -1,6 +1,8 @@
 /** How far a typed word is from a name. */
 
-/** Insertions, deletions and replacements that turn `typed` into `name`, or into a beginning of it, plus one. */
+/**
+ * The number of insertions, deletions and replacements that turn `typed` into `name`, or into a prefix of it plus one.
+ */
 export function editDistance(typed: string, name: string): number {
   let row = Array.from({ length: name.length + 1 }, (_, i) => i);
   for (let i = 0; i < typed.length; i++) {

@@ -27,7 +27,7 @@ export type SanaErrorCode =
 export class SanaError extends Error {
   override readonly name = 'SanaError';
   readonly code: SanaErrorCode;
-  /** What to do about it, in a sentence. */
+  /** What to do about it, in one sentence. */
   readonly hint: string;
 
   constructor(code: SanaErrorCode, message: string, options: { hint: string; cause?: unknown }) {
@@ -37,7 +37,7 @@ export class SanaError extends Error {
   }
 }
 
-/** What to do about an error of the native side, by its code. */
+/** What to do about an error of the native code, by its code. */
 const nativeHints: Readonly<Record<string, string>> = {
   ERR_SANA_ARGUMENT: 'Correct the argument.',
   ERR_SANA_MODEL: 'The checkpoint is damaged: download it again.',
@@ -47,9 +47,9 @@ const nativeHints: Readonly<Record<string, string>> = {
   ERR_SANA_DISPOSED: 'Do not use an object after its dispose().',
 };
 
-/** An error of the addon as the package's own class: what every rejected native call gives. */
+/** An error of the addon as the package's own class: every rejected native call gives one. */
 export function nativeError(code: string, message: string): SanaError {
-  const hint = nativeHints[code] ?? 'This is a fault of sana-native: please report it.';
+  const hint = nativeHints[code] ?? 'This is a bug in sana-native: please report it.';
   return new SanaError(code as SanaErrorCode, message, { hint });
 }
 

@@ -1,10 +1,10 @@
 /**
  * A JSON parser for files that come with checkpoints.
  *
- * `JSON.parse` does not do: released scheduler configs hold `-Infinity`, and of a repeated key it silently keeps the
- * last one, so that two readers of one safetensors header may see two different files. This one takes NaN, Infinity
- * and -Infinity as values, refuses repeated keys, and bounds depth, size and the number of values, because the text
- * is not trusted. Objects have no prototype: a key `__proto__` is a key like any other.
+ * `JSON.parse` is not enough: released scheduler configs contain `-Infinity`, and it silently keeps the last value of a
+ * repeated key, so that two readers of one safetensors header may see two different files. This parser accepts NaN,
+ * Infinity and -Infinity as values, rejects repeated keys, and limits depth, size and the number of values, because the
+ * text is not trusted. Objects have no prototype: a key `__proto__` is a key like any other.
  */
 
 import type { SanaError } from './errors.ts';
@@ -50,7 +50,7 @@ export function parseJson(text: string, file: string): JsonValue {
   return new Parser(text, file).document();
 }
 
-/** Parses `text`, which must hold an object. */
+/** Parses `text`, which must be an object. */
 export function parseJsonObject(text: string, file: string): JsonObject {
   const value = parseJson(text, file);
   if (!isJsonObject(value)) throw modelError(file, `expected an object, found ${describeJson(value)}`);
@@ -61,7 +61,7 @@ export function isJsonObject(value: JsonValue | undefined): value is JsonObject 
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** A value in an error message: its kind, and the value itself where that is short. */
+/** A value in an error message: its kind, and the value itself if it is short. */
 export function describeJson(value: JsonValue | undefined): string {
   if (value === undefined) return 'nothing';
   if (value === null || typeof value === 'boolean' || typeof value === 'number') return String(value);
@@ -155,7 +155,7 @@ class Parser {
     return text;
   }
 
-  /** Takes what `pattern` matches here, nothing where it does not. */
+  /** Consumes what `pattern` matches here, or nothing. */
   #run(pattern: RegExp): string {
     const start = this.#at;
     pattern.lastIndex = start;
@@ -176,7 +176,7 @@ class Parser {
     return String.fromCharCode(Number.parseInt(hex, 16));
   }
 
-  /** A number, or undefined where none starts here. */
+  /** A number, or undefined if there is none here. */
   #number(): number | undefined {
     const digits = this.#run(NUMBER);
     if (digits.length > MAX_NUMBER_CHARACTERS) throw this.#error(`a number has ${digits.length} characters`);

@@ -1,6 +1,6 @@
 /**
- * Where this package lies, and its version. The addon, the built-in model and the threads are files of it, so that it
- * cannot become part of a bundle: the entry points import this file before all others, to say so first.
+ * The folder of this package, and its version. The addon, the built-in model and the threads are files in it, so the
+ * package cannot be bundled: the entry points import this file before all others, to report that first.
  */
 
 import { existsSync, readFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ function locate(url: string | undefined): { packageRoot: string; version: string
     const { name, version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'));
     if (name === 'sana-native') return { packageRoot: unpacked(packageRoot), version };
   } catch {
-    // said below
+    // reported below
   }
   throw new SanaError(
     'ERR_SANA_ADDON',
@@ -26,13 +26,13 @@ function locate(url: string | undefined): { packageRoot: string; version: string
 }
 
 /**
- * A folder in an Electron application's archive, as native code sees it: what is in `app.asar` only JavaScript can read,
- * and what was unpacked lies in `app.asar.unpacked`.
+ * A folder in an Electron application's archive, as native code sees it: only JavaScript can read what is in
+ * `app.asar`; unpacked files are in `app.asar.unpacked`.
  */
 export function unpacked(folder: string): string {
   const beside = folder.replace(/\.asar(?=[\\/])/, '.asar.unpacked');
   return existsSync(beside) ? beside : folder;
 }
 
-/** `packageRoot`: this file lies two folders below it, in lib/ as in dist/. */
+/** `packageRoot`: this file is two folders below it, in lib/ as in dist/. */
 export const { packageRoot, version } = locate(import.meta.url);

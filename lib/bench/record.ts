@@ -1,6 +1,6 @@
 /**
  * What a benchmark writes: one JSON object a line, with the machine, the case and the spread beside every time, so that
- * a figure can be traced and two runs compared. Statistics are in statistics.ts.
+ * a figure can be traced and two runs compared. schema.ts describes it, statistics.ts computes the spread.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -8,92 +8,14 @@ import { appendFileSync, realpathSync } from 'node:fs';
 import { cpus } from 'node:os';
 
 import { packageRoot, version } from '../base/package.ts';
-import { summarize, type TimeSummary } from './statistics.ts';
-
-export const IMPLEMENTATIONS = [
-  'sana-native',
-  'torch-eager', // scripts/bench/peer.py: what diffusers does by default
-  'torch-compiled', // the same through torch.compile
-  'diffusers-eager',
-  'diffusers-compiled',
-  'torch-best',
-  'openvino',
-] as const;
-export type Implementation = (typeof IMPLEMENTATIONS)[number];
-
-/** What is timed: a part of a generation, or one operator by its name in the operator table. */
-export type Stage = 'text_encode' | 'denoise_step' | 'decode' | 'generate' | `op:${string}`;
-
-export interface Machine {
-  readonly cpu: string;
-  readonly cores: number;
-  readonly gpu?: string;
-  readonly smMhz?: number;
-  readonly driver?: string;
-  readonly node: string;
-  readonly torch?: string;
-  readonly diffusers?: string; // and transformers
-}
-
-export interface BenchmarkCase {
-  readonly stage: Stage;
-  readonly model?: string;
-  readonly res?: readonly [height: number, width: number];
-  readonly batch: number;
-  readonly steps?: number;
-  readonly dtype: 'f32' | 'bf16' | 'f16' | 'i8' | 'f8';
-  readonly acc: 'f32' | 'f16' | 'i32'; // of accumulation
-  readonly threads?: number;
-  /** An operator's sizes. */
-  readonly shape?: Readonly<Record<string, number>>;
-}
-
-/** FLOPs and least bytes of one run, and what the machine's ceilings make of them (`floorMs` in roofline.ts). */
-export interface Work {
-  readonly tflop: number;
-  readonly gb: number;
-  readonly floor_ms: number;
-}
-
-/** How far the timed result is from a reference on the same inputs. A time without it is void. */
-export interface ResultError {
-  readonly ref: string;
-  readonly rel_l2: number;
-  readonly max_abs: number;
-  readonly cos: number;
-}
-
-/** The other implementation's time over ours, from alternating runs: above 1, ours is faster. */
-export interface Pairing {
-  readonly with: Implementation;
-  readonly ratio: number;
-  readonly ratio_p10: number;
-  readonly ratio_p90: number;
-}
-
-export interface BenchmarkRecord {
-  readonly schema: 1;
-  readonly when: string; // ISO 8601
-  readonly commit: string; // with '+' when the tree has changes; of a release its version, v1.2.3
-  readonly machine: Machine;
-  readonly case: BenchmarkCase;
-  readonly impl: Implementation;
-  readonly options?: Readonly<Record<string, boolean | number | string>>;
-  readonly runs: number;
-  readonly warmup: number;
-  readonly ms: TimeSummary;
-  readonly peak_bytes?: number;
-  readonly work?: Work;
-  readonly achieved?: { readonly tflops: number; readonly gbps: number; readonly pct_floor: number };
-  readonly error?: ResultError;
-  readonly pair?: Pairing;
-}
+import type { BenchmarkCase, BenchmarkRecord, Implementation, Machine, Pairing, ResultError, Work } from './schema.ts';
+import { summarize } from './statistics.ts';
 
 /** What one series of runs gives; `makeRecord` adds where and when. */
 export interface Measurement {
   readonly case: BenchmarkCase;
   readonly impl: Implementation;
-  readonly options?: BenchmarkRecord['options'];
+  readonly options?: NonNullable<BenchmarkRecord['options']>;
   readonly warmup: number;
   readonly ms: readonly number[]; // of every run
   readonly peakBytes?: number;

@@ -1,21 +1,18 @@
-/** Times the stages of a generation through the public pipeline, and holds each against its floor. */
+/** Times the stages of a generation through the public pipeline, and compares each with its floor. */
 
 import { SanaError } from '../base/errors.ts';
 import { openDevice } from '../device/devices.ts';
 import type { SanaPipeline } from '../pipeline/pipeline.ts';
 import type { Explanation } from '../pipeline/results.ts';
-import type { Work } from './record.ts';
 import { type Ceilings, totalFloorMs } from './roofline.ts';
-
-export const stageNames = ['text_encode', 'denoise_step', 'decode', 'generate'] as const;
-export type StageName = (typeof stageNames)[number];
+import type { StageName, Work } from './schema.ts';
 
 /** Milliseconds of every run of each stage. */
 export type StageTimes = Record<StageName, number[]>;
 
 /**
- * What is timed: a prompt of about 40 tokens, a short negative prompt, guidance on. Both differ from run to run: a
- * pipeline remembers what it has encoded, and a second time would cost nothing.
+ * What is timed: a prompt of about 40 tokens, a short negative prompt, guidance on. Both differ from run to run,
+ * because a pipeline caches encoded prompts and a second time would cost nothing.
  */
 export function benchRequest(run = 0) {
   const number = String(100 + (run % 900));
@@ -30,13 +27,13 @@ export function benchRequest(run = 0) {
 
 let runs = 0; // so far in this process
 
-/** Steps of a generation that are not timed: the first ones find caches and branch predictors cold. */
+/** Steps of a generation that are not timed: in the first ones, caches and branch predictors are cold. */
 const coldSteps = 2;
 
-/** For models with a ControlNet. What is on a picture does not change the work. */
+/** For models with a ControlNet. The content of a picture does not change the work. */
 const blank = { width: 32, height: 32, data: new Uint8Array(32 * 32 * 3) };
 
-/** Runs one generation of `steps` steps and adds its stages' times; `controlled`: the model has a ControlNet. */
+/** Runs one generation of `steps` steps and adds the times of its stages; `controlled`: the model has a ControlNet. */
 export async function timeGeneration(
   pipe: SanaPipeline,
   times: StageTimes,

@@ -1,18 +1,7 @@
 /** Statistics of repeated and of alternating runs. */
 
 import { argumentError } from '../base/errors.ts';
-
-export interface TimeSummary {
-  readonly median: number;
-  readonly min: number;
-  readonly p90: number;
-}
-
-export interface RatioSummary {
-  readonly ratio: number; // median
-  readonly ratio_p10: number;
-  readonly ratio_p90: number;
-}
+import type { BenchmarkRecord, Pairing } from './schema.ts';
 
 /** The `p`-quantile (0 to 1) of `values`, by linear interpolation between neighbours. */
 export function quantile(values: readonly number[], p: number): number {
@@ -27,15 +16,15 @@ export function quantile(values: readonly number[], p: number): number {
   return below + (above - below) * (position - Math.floor(position));
 }
 
-export function summarize(ms: readonly number[]): TimeSummary {
+export function summarize(ms: readonly number[]): BenchmarkRecord['ms'] {
   return { median: quantile(ms, 0.5), min: quantile(ms, 0), p90: quantile(ms, 0.9) };
 }
 
 /**
- * Compares series of runs that alternated: ratio = median(a_i / b_i) with its spread. Each pair ran back to back, so
- * what slows the whole machine down cancels; dividing two medians would not do that.
+ * Compares series of runs that alternated: ratio = median(a_i / b_i), with its spread. Each pair ran back to back, so
+ * anything that slows down the whole machine cancels out; dividing two medians would not do that.
  */
-export function pairRatios(a: readonly number[], b: readonly number[]): RatioSummary {
+export function pairRatios(a: readonly number[], b: readonly number[]): Omit<Pairing, 'with'> {
   if (a.length !== b.length) throw argumentError('b', `as many runs as the other series, ${a.length}`, b);
   if (!b.every((value) => value > 0)) throw argumentError('b', 'times above zero', b);
   const ratios = a.map((value, i) => value / (b[i] as number)); // of equal length

@@ -1,4 +1,4 @@
-/** Which files of a checkpoint are read: what is fetched of a repository, and whether a folder has it all. */
+/** Which files of a checkpoint are read: what is downloaded from a repository, and whether a folder is complete. */
 
 import { basename, join } from 'node:path';
 import { describeJson, type JsonObject } from '../base/json.ts';
@@ -8,7 +8,7 @@ import { type FolderView, findWeightFiles } from './weight-files.ts';
 export const PIPELINE_CLASSES = ['SanaPipeline', 'SanaSprintPipeline', 'SanaControlNetPipeline'] as const;
 export type PipelineClass = (typeof PIPELINE_CLASSES)[number];
 
-/** What the names of each component's weight files start with. */
+/** How the names of each component's weight files start. */
 export const WEIGHTS = {
   transformer: 'diffusion_pytorch_model',
   text_encoder: 'model',
@@ -17,14 +17,14 @@ export const WEIGHTS = {
 } as const;
 export type ComponentName = keyof typeof WEIGHTS;
 
-/** The components with weights that a pipeline has. */
+/** The components of a pipeline that have weights. */
 export function componentsOf(className: PipelineClass): readonly ComponentName[] {
   const all: readonly ComponentName[] = ['transformer', 'text_encoder', 'vae'];
   return className === 'SanaControlNetPipeline' ? [...all, 'controlnet'] : all;
 }
 
 const REQUIRED = ['model_index.json', 'scheduler/scheduler_config.json', 'tokenizer/tokenizer.json'];
-// The package reads the first two; the others are small, and let Python load the same tokenizer from the same cache.
+// The package reads the first two. The others are small, and let Python load the same tokenizer from the same cache.
 const OPTIONAL = [
   'generation_config.json',
   'vocabulary.json',
@@ -32,7 +32,7 @@ const OPTIONAL = [
   'tokenizer/special_tokens_map.json',
 ];
 
-/** The class of a pipeline, of its `model_index.json` in `folder`. */
+/** The class of a pipeline, from `model_index.json` in `folder`. */
 export function pipelineClass(index: JsonObject, folder: string): PipelineClass {
   const name = index._class_name;
   const className = PIPELINE_CLASSES.find((supported) => supported === name);
@@ -46,14 +46,14 @@ export function pipelineClass(index: JsonObject, folder: string): PipelineClass 
 
 export interface CheckpointFiles {
   readonly names: readonly string[];
-  /** Whether all weights are of the variant that was asked for; without one, the unsuffixed files. */
+  /** Whether all weights are of the requested variant; without one, the unsuffixed files. */
   readonly exact: boolean;
 }
 
 /**
  * The files that loading a checkpoint reads, those of one variant of each component.
  *
- * @throws SanaError ERR_SANA_MODEL for a checkpoint that is incomplete, or none.
+ * @throws SanaError ERR_SANA_MODEL for an incomplete checkpoint, or if there is none.
  */
 export async function checkpointFiles(folder: FolderView, variant: string | undefined): Promise<CheckpointFiles> {
   const index = await folder.readJson('model_index.json');
@@ -70,15 +70,15 @@ export async function checkpointFiles(folder: FolderView, variant: string | unde
   return { names, exact };
 }
 
-/** Where a ControlNet is in a folder: in that of a pipeline in `controlnet`, else it is the folder itself. */
+/** The path of a ControlNet in a folder: `controlnet` in a pipeline, otherwise the folder itself. */
 export async function controlNetPath(folder: FolderView): Promise<string> {
   return (await folder.find('controlnet/config.json')) === null ? '.' : 'controlnet';
 }
 
 /**
- * The files of a ControlNet: of a folder that is one, or of one in a pipeline.
+ * The files of a ControlNet: of a ControlNet's own folder, or of one in a pipeline.
  *
- * @throws SanaError ERR_SANA_MODEL for one that is incomplete, or none.
+ * @throws SanaError ERR_SANA_MODEL for an incomplete ControlNet, or if there is none.
  */
 export async function controlNetFiles(folder: FolderView, variant: string | undefined): Promise<CheckpointFiles> {
   const path = await controlNetPath(folder);
@@ -86,8 +86,8 @@ export async function controlNetFiles(folder: FolderView, variant: string | unde
   if ((await folder.find(config)) === null) {
     throw modelError(
       folder.path,
-      'it is no ControlNet: there is neither config.json nor controlnet/config.json in it',
-      'Name a ControlNet of a SANA model in the diffusers layout, or a checkpoint that has one in controlnet/.',
+      'it is not a ControlNet: there is neither config.json nor controlnet/config.json in it',
+      'Pass a ControlNet of a SANA model in the diffusers layout, or a checkpoint that has one in controlnet/.',
     );
   }
   const files = await componentFiles(folder, 'controlnet', path, variant);
@@ -126,7 +126,7 @@ async function noPipeline(folder: FolderView): Promise<Error> {
         'Use the repository of the same model whose name ends in _diffusers, or `sana-native convert`.',
       ]
     : names.includes('config.json')
-      ? ['it is one component of a pipeline', 'Name the repository of the whole pipeline.']
-      : ['it is no pipeline', 'Name a repository of a SANA model in the diffusers layout.'];
+      ? ['it is one component of a pipeline', 'Pass the repository of the whole pipeline.']
+      : ['it is not a pipeline', 'Pass a repository of a SANA model in the diffusers layout.'];
   return modelError(folder.path, `there is no model_index.json in it: ${reason}`, hint);
 }

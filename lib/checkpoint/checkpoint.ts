@@ -1,4 +1,4 @@
-/** A checkpoint folder in the diffusers layout: its configurations, and where every tensor lies. */
+/** A checkpoint folder in the diffusers layout: its configurations, and the location of every tensor. */
 
 import { join } from 'node:path';
 import { SanaError } from '../base/errors.ts';
@@ -32,7 +32,7 @@ import { isWeight, readSafetensors, type TensorEntry, type WeightDType } from '.
 import { parseVocabulary, type Vocabulary } from './vocabulary.ts';
 import { findWeightFiles } from './weight-files.ts';
 
-/** A file that the weights of a component lie in. */
+/** A file with weights of a component. */
 export interface WeightFile {
   readonly name: string; // inside the component's folder
   readonly path: string;
@@ -58,22 +58,25 @@ export interface Checkpoint {
   readonly transformer: Component<TransformerConfig>;
   readonly textEncoder: Component<Gemma2Config>;
   readonly vae: Component<AutoencoderConfig>;
-  /** Of a ControlNet pipeline, or what `OpenCheckpointOptions.controlnet` names. */
+  /** For a ControlNet pipeline, or the one that `OpenCheckpointOptions.controlnet` names. */
   readonly controlnet?: Component<TransformerConfig>;
   readonly tokenizerFolder: string;
-  /** Of `generation_config.json`; empty where there is none. */
+  /** From `generation_config.json`; empty without that file. */
   readonly generation: RequestDefaults;
-  /** Of `vocabulary.json`, where there is one. */
+  /** From `vocabulary.json`, if it exists. */
   readonly vocabulary?: Vocabulary;
   close(): void; // closes the files; idempotent
 }
 
 export interface OpenCheckpointOptions {
-  /** Which files to take where there are several: 'fp16', 'bf16'. */
+  /** Which files to use if there are several: 'fp16', 'bf16'. */
   readonly variant?: string;
-  /** The folder of a ControlNet, or of a checkpoint that has one in `controlnet/`; comes before the checkpoint's own. */
+  /**
+   * The folder of a ControlNet, or of a checkpoint that has one in `controlnet/`; takes precedence over the
+   * checkpoint's own.
+   */
   readonly controlnet?: string;
-  /** How weight files are opened; the addon does it unless told otherwise. */
+  /** How weight files are opened; by default, the addon does it. */
   readonly openFile?: (path: string) => NativeFile;
 }
 
@@ -94,7 +97,7 @@ export async function openCheckpoint(folder: string, options: OpenCheckpointOpti
   }
 }
 
-/** Where a component lies: a folder, and the component's path inside it. */
+/** The location of a component: a folder, and the component's path inside it. */
 interface Place {
   readonly folder: ModelFolder;
   readonly path: string;
@@ -138,7 +141,7 @@ class CheckpointReader {
     this.#files.clear();
   }
 
-  /** The ControlNet that is asked for, else that of the pipeline, if it has one. */
+  /** The requested ControlNet, otherwise that of the pipeline, if it has one. */
   async #controlnetPlace(className: PipelineClass): Promise<Place | null> {
     const { controlnet } = this.#options;
     if (controlnet === undefined) {
@@ -153,7 +156,7 @@ class CheckpointReader {
 
   async #scheduler(): Promise<SchedulerConfig> {
     const [json, path] = await this.#json({ folder: this.#folder, path: 'scheduler' }, 'scheduler_config.json');
-    // The pipeline's index says which class is made of the configuration; [library, class].
+    // The pipeline's index says which class the configuration belongs to: [library, class].
     const entry = this.#index.scheduler;
     const className = Array.isArray(entry) && typeof entry[1] === 'string' ? entry[1] : undefined;
     return parseSchedulerConfig(json, path, className);
@@ -173,7 +176,7 @@ class CheckpointReader {
       const file = await this.#open(place, fileName);
       files.push({ name: fileName, path: file.path, bytes: file.bytes });
       for (const [tensor, entry] of (await readSafetensors(file)).tensors) {
-        // In a sharded component every tensor is where the index says, so none is in two files.
+        // In a sharded component every tensor is where the index says, so no tensor is in two files.
         if (chosen.index !== null && chosen.index.fileOf.get(tensor) !== fileName) {
           throw modelError(
             file.path,
@@ -210,7 +213,7 @@ class CheckpointReader {
     throw modelError(path, 'is not there', 'The checkpoint is incomplete: download the missing files.');
   }
 
-  /** What `parse` makes of a file at the top of the folder, or null where there is none. */
+  /** The parsed file at the top of the folder, or null if it does not exist. */
   async #optional<T>(name: string, parse: (json: JsonObject, file: string) => T): Promise<T | null> {
     const json = await this.#folder.readJson(name);
     return json === null ? null : parse(json, join(this.#folder.path, name));
@@ -240,7 +243,7 @@ class CheckpointReader {
   }
 }
 
-/** A language model saved whole has its names below `model.`, and a head that is not needed. */
+/** A language model that was saved as a whole has its names below `model.`, and a head that is not needed. */
 function withoutModelPrefix(component: Component<Gemma2Config>): Component<Gemma2Config> {
   const tensors = new Map<string, TensorEntry>();
   for (const [full, entry] of component.tensors) {
@@ -259,12 +262,12 @@ function commonDType(tensors: ReadonlyMap<string, TensorEntry>): WeightDType | '
   return dtypes.size === 1 && dtype !== undefined ? dtype : 'mixed';
 }
 
-/** How many tensors of a kind an error names. */
+/** How many tensors of each kind an error names. */
 const NAMED = 10;
 
 /**
- * Throws one `ERR_SANA_MODEL` that lists every tensor that is missing, not expected, of another shape than expected or
- * of a dtype that weights cannot have. Tensors that match `ignore` may be there, and nothing is asked of them.
+ * Throws one `ERR_SANA_MODEL` that lists every tensor that is missing, unexpected, or has a wrong shape or dtype.
+ * Tensors that match `ignore` may exist and are not checked.
  */
 export function checkTensors<C>(
   component: Component<C>,

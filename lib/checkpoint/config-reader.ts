@@ -1,10 +1,13 @@
-/** Reads checked values out of a configuration object; what does not fit is named by file, key, expectation and find. */
+/**
+ * Reads checked values from a configuration object. Errors name the file, the key, what was expected and what was
+ * found.
+ */
 
 import type { SanaError } from '../base/errors.ts';
 import { describeJson, isJsonObject, type JsonObject, type JsonValue } from '../base/json.ts';
 import { modelError } from '../base/model-error.ts';
 
-/** `fallback` stands in for a key that is not there; without one the key is required. */
+/** `fallback` is used if the key is missing; without one, the key is required. */
 export class ConfigReader {
   readonly #json: JsonObject;
   readonly #file: string;
@@ -40,7 +43,7 @@ export class ConfigReader {
     throw this.error(key, 'a string');
   }
 
-  /** One of the values that are supported. */
+  /** One of the supported values. */
   choice<const T extends JsonValue>(key: string, choices: readonly T[], fallback?: T): T {
     const value = this.#get(key, fallback);
     const chosen = choices.find((choice) => choice === value);
@@ -48,14 +51,14 @@ export class ConfigReader {
     throw this.error(key, choices.map((choice) => describeJson(choice)).join(' or '));
   }
 
-  /** Null where the key is null or not there, else what `read` makes of it. */
+  /** Null if the key is null or missing, otherwise the result of `read`. */
   nullable<T>(key: string, read: () => T): T | null {
     return (this.#get(key, null) ?? null) === null ? null : read();
   }
 
   /**
-   * A list of `min` to `max` elements, each read by `element` through a reader whose keys are the indices.
-   * With `broadcast`, a string, number or boolean in place of the list stands for `max` equal elements.
+   * A list of `min` to `max` elements, each read by `element` through a reader whose keys are the indices. With
+   * `broadcast`, a string, number or boolean in place of the list stands for `max` equal elements.
    */
   list<T>(
     key: string,
@@ -73,7 +76,7 @@ export class ConfigReader {
     return value.map((_, i) => element(items, String(i)));
   }
 
-  /** A reader of the object below `key`, or null where there is none. */
+  /** A reader of the object below `key`, or null if it does not exist. */
   object(key: string): ConfigReader | null {
     const value = this.#get(key, null) ?? null;
     if (value === null) return null;
@@ -86,7 +89,7 @@ export class ConfigReader {
     return modelError(
       this.#file,
       `expected \`${this.#prefix}${key}\` to be ${expected}, found ${found}`,
-      'The file is damaged, or belongs to a kind of model that is not supported: compare it with the original.',
+      'The file is damaged, or belongs to an unsupported kind of model: compare it with the original.',
     );
   }
 

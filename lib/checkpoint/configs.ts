@@ -1,6 +1,6 @@
 /**
- * The configuration files of a checkpoint: typed, defaulted as the reference's classes default them, and checked.
- * Every integer is capped here, before anything is allocated by it. Keys that are not listed are ignored.
+ * The configuration files of a checkpoint: typed, with the defaults of the reference's classes, and checked. Every
+ * integer is limited here, before anything is allocated for it. Other keys are ignored.
  */
 
 import type { JsonObject, JsonValue } from '../base/json.ts';
@@ -56,7 +56,7 @@ export interface Gemma2Config {
 export type AutoencoderBlockType = 'ResBlock' | 'EfficientViTBlock';
 export type AutoencoderActivation = 'silu' | 'relu';
 
-/** `vae/config.json` (`AutoencoderDC`). The arrays hold one element per stage, the encoder's input side first. */
+/** `vae/config.json` (`AutoencoderDC`). The arrays have one element per stage, the encoder's input side first. */
 export interface AutoencoderConfig {
   readonly inChannels: number;
   readonly latentChannels: number;
@@ -122,7 +122,7 @@ function transformerConfig(read: ConfigReader, defaultLayers: number): Transform
   if (config.numCrossAttentionHeads * config.crossAttentionHeadDim > MAX_WIDTH) {
     throw read.error('num_cross_attention_heads', `at most ${MAX_WIDTH} / cross_attention_head_dim`);
   }
-  // Keys and values are made from the projected caption, which has the width of the transformer.
+  // Keys and values are computed from the projected caption, which has the width of the transformer.
   if (config.crossAttentionDim !== width) {
     throw read.error('cross_attention_dim', `num_attention_heads x attention_head_dim, ${width}`);
   }
@@ -134,7 +134,7 @@ export function parseGemma2Config(json: JsonObject, file: string): Gemma2Config 
   read.choice('model_type', ['gemma2'], 'gemma2');
   read.choice('attention_bias', [false], false);
   read.nullable('use_bidirectional_attention', () => read.choice('use_bidirectional_attention', [false]));
-  // Older writers keep the frequency beside the other keys, newer ones in an object of its own.
+  // Older writers store the frequency next to the other keys, newer ones in an object of its own.
   const rope = read.object('rope_parameters') ?? read;
   rope.choice('rope_type', ['default'], 'default');
   const numHiddenLayers = read.integer('num_hidden_layers', 26, 1, 512);
@@ -212,7 +212,7 @@ export function parseAutoencoderConfig(json: JsonObject, file: string): Autoenco
     encoderQkvMultiscales: multiscales('encoder_qkv_multiscales'),
     decoderQkvMultiscales: multiscales('decoder_qkv_multiscales'),
     upsampleBlockType: read.choice('upsample_block_type', ['interpolate', 'pixel_shuffle'], 'pixel_shuffle'),
-    // The reference takes everything that is not exactly "pixel_unshuffle" for a strided convolution.
+    // The reference treats everything that is not exactly "pixel_unshuffle" as a strided convolution.
     downsampleBlockType:
       read.string('downsample_block_type', 'pixel_unshuffle') === 'pixel_unshuffle' ? 'pixel_unshuffle' : 'Conv',
     decoderNormTypes: perStage('decoder_norm_types', 'rms_norm', (items, i) => items.choice(i, ['rms_norm'])),
@@ -239,7 +239,7 @@ function checkAttentionWidths(
     throw read.error(`${side}_block_out_channels`, `multiples of attention_head_dim, ${headDim}, where blocks attend`);
 }
 
-/** `className` is the pipeline's word for the scheduler's class; the file's own is used where it has none. */
+/** `className` is the scheduler's class according to the pipeline; without it, the file's own is used. */
 export function parseSchedulerConfig(json: JsonObject, file: string, className?: string): SchedulerConfig {
   const read = new ConfigReader(className === undefined ? json : { ...json, _class_name: className }, file);
   const numTrainTimesteps = read.integer('num_train_timesteps', 1000, 1, 100_000);

@@ -1,8 +1,8 @@
 /**
- * Was a transformer trained in fp16? SANA-1.0's fp16 checkpoints make attention outputs beyond fp16's range and were
- * trained with the clip that fp16 arithmetic applies; run in another dtype they need that clip too, and bf16-trained
- * ones must not have it (diffusers issues 10336, 10241). The released f32 files are such fp16 weights widened, so the
- * file's dtype does not tell; the numbers do.
+ * Was a transformer trained in fp16? SANA-1.0's fp16 checkpoints produce attention outputs beyond fp16's range, and
+ * were trained with the clipping that fp16 arithmetic does. In another dtype they need that clipping too, and
+ * bf16-trained ones must not have it (diffusers issues 10336, 10241). The released f32 files are such fp16 weights
+ * widened, so the file's dtype does not tell, but the numbers do.
  */
 
 import type { Component } from './checkpoint.ts';
@@ -19,7 +19,7 @@ export async function wasTrainedInFp16(component: Component<unknown>): Promise<b
   return areFp16Numbers(bits);
 }
 
-/** Whether f32 numbers, by their bits, are fp16 numbers widened, and not bf16 ones. */
+/** Whether f32 numbers, by their bits, are widened fp16 numbers and not bf16 ones. */
 export function areFp16Numbers(bits: Uint32Array): boolean {
   return bits.every(fitsFp16) && !bits.every((value) => (value & 0xffff) === 0);
 }

@@ -1,4 +1,4 @@
-/** `generation_config.json`, a file that a checkpoint folder may hold: the defaults of requests to its model. */
+/** `generation_config.json`, an optional file of a checkpoint folder: the defaults of requests to its model. */
 
 import type { JsonObject } from '../base/json.ts';
 import type { RequestDefaults } from '../request/types.ts';

@@ -1,8 +1,8 @@
 /**
- * A folder whose contents are not trusted: files are found by name, never outside the folder.
+ * A folder whose contents are not trusted: files are found by name, and never outside the folder.
  *
- * Links may point inside the folder, or, in a hub cache, to the repository's own `blobs`:
- * `models--org--name/snapshots/<revision>/vae/config.json -> ../../../blobs/<hash>`.
+ * Links may point inside the folder or, in a hub cache, to the repository's own `blobs`:
+ *   `models--org--name/snapshots/<revision>/vae/config.json -> ../../../blobs/<hash>`.
  */
 
 import { constants, type Dirent } from 'node:fs';
@@ -15,7 +15,7 @@ import { modelError } from '../base/model-error.ts';
 const MAX_JSON_BYTES = 16 * 1024 * 1024; // an index of 100 000 tensors
 
 export class ModelFolder {
-  /** Where the folder really is, links resolved. */
+  /** The real path of the folder, with links resolved. */
   readonly path: string;
   readonly #blobs: string | null;
 
@@ -24,7 +24,7 @@ export class ModelFolder {
     this.#blobs = blobs;
   }
 
-  /** Opens a folder that must be there. */
+  /** Opens a folder that must exist. */
   static async open(path: string): Promise<ModelFolder> {
     let real: string;
     try {
@@ -36,7 +36,7 @@ export class ModelFolder {
     return new ModelFolder(real, blobsOf(real));
   }
 
-  /** The real path of a regular file, or null where there is none by that name. */
+  /** The real path of a regular file, or null if there is no file of that name. */
   async find(name: string): Promise<string | null> {
     const shown = join(this.path, name);
     if (name.includes('\0') || !isInside(this.path, resolve(this.path, name))) {
@@ -64,7 +64,7 @@ export class ModelFolder {
     return real;
   }
 
-  /** Names of the files and folders in a folder inside this one; empty where that is not there. */
+  /** Names of the files and folders in a folder inside this one; empty if it does not exist. */
   async list(name = '.'): Promise<readonly Dirent[]> {
     try {
       return await readdir(join(this.path, name), { withFileTypes: true });
@@ -74,13 +74,13 @@ export class ModelFolder {
     }
   }
 
-  /** The bytes of a file of at most `maxBytes`, or null where there is none by that name. */
+  /** The bytes of a file of at most `maxBytes`, or null if there is no file of that name. */
   async read(name: string, maxBytes: number): Promise<Uint8Array<ArrayBuffer> | null> {
     const real = await this.find(name);
     if (real === null) return null;
     const shown = join(this.path, name);
     try {
-      // What `find` saw may have been replaced since: neither follow a link now nor wait at a pipe.
+      // What `find` saw may have been replaced since then, so do not follow a link now, and do not wait at a pipe.
       const file = await open(real, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
       try {
         const { size } = await file.stat().then((found) => {
@@ -104,7 +104,7 @@ export class ModelFolder {
     }
   }
 
-  /** The object in a JSON file, or null where there is no such file. */
+  /** The object in a JSON file, or null if the file does not exist. */
   async readJson(name: string): Promise<JsonObject | null> {
     const bytes = await this.read(name, MAX_JSON_BYTES);
     if (bytes === null) return null;
@@ -119,7 +119,7 @@ export class ModelFolder {
   }
 }
 
-/** The `blobs` folder of the hub cache repository that `path` lies in a snapshot of. */
+/** The `blobs` folder of the hub cache repository of which `path` is in a snapshot. */
 function blobsOf(path: string): string | null {
   for (let at = path; at !== dirname(at); at = dirname(at)) {
     const parent = dirname(at);
@@ -141,7 +141,7 @@ function isMissing(cause: unknown): boolean {
 function fileError(path: string, cause: unknown): SanaError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new SanaError('ERR_SANA_FILE', `${path}: cannot be read: ${reason}`, {
-    hint: 'Check that it is there and that you may read it.',
+    hint: 'Check that it exists and that you may read it.',
     cause,
   });
 }

@@ -1,4 +1,4 @@
-/** What to tell somebody whose path is not a checkpoint: what it looks like instead. */
+/** What to tell a user whose path is not a checkpoint: what it looks like instead. */
 
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -8,7 +8,7 @@ import { modelError } from '../base/model-error.ts';
 const LOOKED_FOR =
   'A checkpoint is a folder with model_index.json, transformer/, text_encoder/, tokenizer/, vae/ and scheduler/';
 
-/** The error for `path`, in which there is no `model_index.json`. */
+/** The error for `path`, which has no `model_index.json`. */
 export async function notACheckpoint(path: string): Promise<SanaError> {
   const [reason, hint] = await look(path);
   return modelError(path, `${reason}. ${LOOKED_FOR}`, hint);
@@ -28,7 +28,7 @@ async function look(path: string): Promise<[reason: string, hint: string]> {
     if (path.endsWith('.safetensors')) {
       return ['is a single safetensors file', 'Pass the folder of the whole pipeline, in the diffusers layout.'];
     }
-    if (/\.(pth|pt|bin|ckpt)$/.test(path)) return ['holds pickled weights, which are not read', DIFFUSERS_HINT];
+    if (/\.(pth|pt|bin|ckpt)$/.test(path)) return ['holds pickled weights, which are unsupported', DIFFUSERS_HINT];
     return ['is a file', 'Pass the folder of the whole pipeline.'];
   }
 

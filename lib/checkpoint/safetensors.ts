@@ -3,18 +3,26 @@
  *
  *   { name: { "dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end] }, ..., "__metadata__": { string: string } }
  *
- * A header is believed only when its tensors lie one after the other, without holes or overlap, up to the very end of
- * the file, so that nothing can hide in it and no offset leads out of it.
+ * A header is accepted only if its tensors follow one another without gaps or overlap up to the very end of the file,
+ * so that nothing can hide in the file and no offset leads outside of it.
  */
 
+import {
+  type ActivationDtype,
+  bytesPerElement,
+  dtypes,
+  isActivation,
+  type StoredDtype,
+  storedDtypes,
+} from '../base/dtypes.ts';
 import { describeJson, isJsonObject, type JsonObject, type JsonValue, parseJsonObject } from '../base/json.ts';
 import { modelError } from '../base/model-error.ts';
 import type { NativeFile } from '../device/native.ts';
 
-/** Element types that weights may have; `other` are legal in a file but hold no weights here. */
-export type TensorDType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u8' | 'other';
+/** Element types that weights may have; `other` are legal in a file but cannot be weights here. */
+export type TensorDType = StoredDtype | 'other';
 
-/** One tensor of a file, by where its bytes are. */
+/** One tensor of a file, by the position of its bytes. */
 export interface TensorEntry {
   readonly name: string;
   readonly dtype: TensorDType;
@@ -25,11 +33,11 @@ export interface TensorEntry {
   readonly path: string; // of the file
 }
 
-/** Element types of weights: converted to the computing type when they are loaded. */
-export type WeightDType = 'f32' | 'bf16' | 'f16';
+/** Element types of weights, which are converted to the compute type when they are loaded. */
+export type WeightDType = ActivationDtype;
 
 export function isWeight(entry: TensorEntry): entry is TensorEntry & { readonly dtype: WeightDType } {
-  return entry.dtype === 'f32' || entry.dtype === 'bf16' || entry.dtype === 'f16';
+  return entry.dtype !== 'other' && isActivation(entry.dtype);
 }
 
 export interface SafetensorsHeader {
@@ -37,18 +45,17 @@ export interface SafetensorsHeader {
   readonly metadata: Map<string, string>;
 }
 
-/** The largest header that is read: the largest release has 0.2 MB of it. */
+/** The largest header that is read: that of the largest release is 0.2 MB. */
 export const MAX_HEADER_BYTES = 25_000_000;
 const MAX_TENSORS = 100_000;
 const MAX_RANK = 16;
 const LENGTH_BYTES = 8;
 
-const DTYPES: ReadonlyMap<string, { dtype: TensorDType; bits: number }> = new Map([
-  ['F32', { dtype: 'f32', bits: 32 }],
-  ['BF16', { dtype: 'bf16', bits: 16 }],
-  ['F16', { dtype: 'f16', bits: 16 }],
-  ['I32', { dtype: 'i32', bits: 32 }],
-  ['U8', { dtype: 'u8', bits: 8 }],
+const DTYPES: ReadonlyMap<string, { dtype: TensorDType; bits: number }> = new Map<
+  string,
+  { dtype: TensorDType; bits: number }
+>([
+  ...storedDtypes.map((dtype) => [dtypes[dtype].stored, { dtype, bits: 8 * bytesPerElement(dtype) }] as const),
   ['F64', { dtype: 'other', bits: 64 }],
   ['I64', { dtype: 'other', bits: 64 }],
   ['U64', { dtype: 'other', bits: 64 }],
@@ -75,21 +82,21 @@ export function safetensorsHeaderBytes(start: Uint8Array, fileBytes: number, pat
   if (length > BigInt(MAX_HEADER_BYTES)) {
     throw modelError(
       path,
-      `claims a header of ${length} bytes: at most ${MAX_HEADER_BYTES} are read, so this is no safetensors file`,
+      `claims a header of ${length} bytes: at most ${MAX_HEADER_BYTES} are read, so this is not a safetensors file`,
     );
   }
   if (Number(length) > fileBytes - LENGTH_BYTES) {
     throw modelError(
       path,
-      `claims a header of ${length} bytes, but has ${fileBytes} in all: it is cut off or no safetensors file`,
+      `claims a header of ${length} bytes, but has ${fileBytes} in total: it is truncated, or not a safetensors file`,
     );
   }
   return Number(length);
 }
 
 /**
- * Parses a header, the bytes after the length, of a file of `fileBytes`.
- * `path` is named in errors and goes into the entries.
+ * Parses the header, the bytes after the length, of a file of `fileBytes`. `path` is named in errors and stored in the
+ * entries.
  */
 export function parseSafetensorsHeader(header: Uint8Array, fileBytes: number, path: string): SafetensorsHeader {
   const dataStart = LENGTH_BYTES + header.byteLength;
@@ -110,13 +117,13 @@ export function parseSafetensorsHeader(header: Uint8Array, fileBytes: number, pa
     if (tensors.length > MAX_TENSORS) throw modelError(path, `holds more than ${MAX_TENSORS} tensors`);
   }
 
-  // Tensors without elements take no place: they come before the one that starts where they do.
+  // Tensors without elements take no space: they come before the one that starts at the same place.
   tensors.sort((a, b) => a.offset - b.offset || a.bytes - b.bytes);
   let end = dataStart;
   for (const tensor of tensors) {
     if (tensor.offset !== end) {
       const kind =
-        tensor.offset < end ? 'overlaps the one before it' : `leaves a hole of ${tensor.offset - end} bytes before it`;
+        tensor.offset < end ? 'overlaps the one before it' : `leaves a gap of ${tensor.offset - end} bytes before it`;
       throw modelError(path, `tensor ${describeJson(tensor.name)} ${kind}`);
     }
     end += tensor.bytes;
@@ -124,7 +131,7 @@ export function parseSafetensorsHeader(header: Uint8Array, fileBytes: number, pa
   if (end !== fileBytes) {
     throw modelError(
       path,
-      `the tensors end at byte ${end}, but the file has ${fileBytes}: it is cut off, or holds something else too`,
+      `the tensors end at byte ${end}, but the file has ${fileBytes}: it is truncated, or contains something else`,
     );
   }
   return { tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])), metadata };
@@ -153,7 +160,7 @@ function parseEntry(name: string, value: JsonValue, dataStart: number, path: str
   const [begin, end] = offsets as [JsonValue, JsonValue]; // two: checked above
   if (!isSize(begin) || !isSize(end) || begin > end || end > Number.MAX_SAFE_INTEGER - dataStart) {
     throw error(
-      `expected data_offsets to be rising integers from 0, found [${describeJson(begin)}, ${describeJson(end)}]`,
+      `expected data_offsets to be increasing integers from 0, found [${describeJson(begin)}, ${describeJson(end)}]`,
     );
   }
 
@@ -198,7 +205,7 @@ function isSize(value: JsonValue | undefined): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
-/** The product, or null where it is not exact. A zero makes it zero, whatever the others are. */
+/** The product, or null if it is not exact. If a factor is zero, it is zero, whatever the others are. */
 function checkedProduct(factors: readonly number[]): number | null {
   if (factors.includes(0)) return 0;
   let product = 1;

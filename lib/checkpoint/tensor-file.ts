@@ -62,7 +62,7 @@ export function decodeTensor(bytes: ArrayBuffer, entry: TensorEntry): Tensor {
     case 'f16':
       return { shape, data: widenF16(new Uint16Array(bytes)) };
     case 'other':
-      throw modelError(entry.path, `tensor ${describeJson(entry.name)} is ${entry.storedDType}, which is not read`);
+      throw modelError(entry.path, `tensor ${describeJson(entry.name)} is ${entry.storedDType}, which is unsupported`);
   }
 }
 
@@ -74,7 +74,7 @@ function widenBf16(halves: Uint16Array): Float32Array {
   return out;
 }
 
-/** The exponent's bias grows from 15 to 127; infinity and NaN keep the largest one, subnormals become normal. */
+/** The exponent's bias grows from 15 to 127; infinity and NaN keep the largest exponent, subnormals become normal. */
 export function widenF16(halves: Uint16Array): Float32Array {
   const out = new Float32Array(halves.length);
   const bits = new Uint32Array(out.buffer);
@@ -87,7 +87,7 @@ export function widenF16(halves: Uint16Array): Float32Array {
   return out;
 }
 
-/** Writes a safetensors file. It appears whole or not at all. */
+/** Writes a safetensors file, completely or not at all. */
 export async function writeSafetensors(
   path: string,
   tensors: ReadonlyMap<string, Tensor>,
@@ -107,7 +107,7 @@ export async function writeSafetensors(
         'ERR_SANA_ARGUMENT',
         `Expected tensor '${name}' to have ${elements} elements, [${shape.join(', ')}], got ${data.length}`,
         {
-          hint: 'The shape must fit the data, and `__metadata__` is no name for a tensor.',
+          hint: 'The shape must match the data, and a tensor cannot be named `__metadata__`.',
         },
       );
     }
@@ -131,7 +131,7 @@ export async function writeSafetensors(
       'ERR_SANA_FILE',
       `${path}: cannot be written: ${cause instanceof Error ? cause.message : String(cause)}`,
       {
-        hint: 'Check that the folder is there, that you may write to it, and that the disk is not full.',
+        hint: 'Check that the folder exists, that you may write to it, and that the disk is not full.',
         cause,
       },
     );

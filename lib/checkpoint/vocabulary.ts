@@ -1,4 +1,4 @@
-/** `vocabulary.json`, a file that a checkpoint folder may hold: the words of a model that knows but a few. */
+/** `vocabulary.json`, an optional file of a checkpoint folder: the words of a small model. */
 
 import { join } from 'node:path';
 import type { JsonObject } from '../base/json.ts';
@@ -23,7 +23,7 @@ export function parseVocabulary(json: JsonObject, file: string): Vocabulary {
   return { subjects: list('subjects'), styles: list('styles'), backgrounds: list('backgrounds') };
 }
 
-/** The vocabulary of a checkpoint folder, or nothing where it has none. Reads no weights. */
+/** The vocabulary of a checkpoint folder, or undefined if it has none. Reads no weights. */
 export async function readVocabulary(model: string): Promise<Vocabulary | undefined> {
   const folder = await ModelFolder.open(modelFolder(model));
   const json = await folder.readJson(FILE);

@@ -17,25 +17,25 @@ export interface WeightFiles {
   readonly index: { readonly file: string; readonly fileOf: ReadonlyMap<string, string> } | null; // file by tensor
 }
 
-/** A folder as far as its weight files are looked for: on the disk, or in a repository that is yet to be fetched. */
+/** A folder as far as its weight files are concerned: on disk, or in a repository that is yet to be downloaded. */
 export interface FolderView {
-  /** What messages call it. */
+  /** Its name in messages. */
   readonly path: string;
-  /** Something else than null where there is a file by that name. */
+  /** Not null if a file of that name exists. */
   find(name: string): Promise<string | null>;
   readJson(name: string): Promise<JsonObject | null>;
   list(name: string): Promise<readonly { readonly name: string }[]>;
 }
 
 const VARIANT = /^[A-Za-z0-9_]{1,32}$/;
-// Nothing but a plain name: no folder, drive, stream, escape or hidden file can be spelled with these characters.
+// Plain names only: no folder, drive, stream, escape or hidden file can be written with these characters.
 const SHARD = /^[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.safetensors$/;
 const MAX_SHARDS = 1000;
 const MAX_TENSORS = 100_000;
 
 /**
- * Finds the files of `component`, whose names start with `stem`. A requested variant comes before the unsuffixed files,
- * a single file before an index. When no variant is asked for and only one variant is there, that is taken.
+ * Finds the files of `component`, whose names start with `stem`. A requested variant takes precedence over the
+ * unsuffixed files, and a single file over an index. If no variant is requested and only one exists, that one is used.
  */
 export async function findWeightFiles(
   folder: FolderView,
@@ -78,11 +78,11 @@ export async function findWeightFiles(
     `holds no weights that fit: tried ${tried.join(', ')}.${choose}`,
     there.size > 0
       ? 'Pass one of them as `variant`.'
-      : 'Download the missing files; .bin weights are not read, .pth weights after `sana-native convert`.',
+      : 'Download the missing files. .bin weights are unsupported; .pth weights must be converted with `sana-native convert`.',
   );
 }
 
-/** The variants for which there is a single file or an index. */
+/** The variants that have a single file or an index. */
 async function variantsThere(folder: FolderView, component: string, stem: string): Promise<Set<string>> {
   const variants = new Set<string>();
   for (const { name } of await folder.list(component)) {

@@ -1,4 +1,4 @@
-/** Where the results of `generate` go: checked before the work, named after it. */
+/** Where the results of `generate` go: checked before the work, and named after it. */
 
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
@@ -16,15 +16,21 @@ export async function checkDestination(
   json: boolean,
 ): Promise<void> {
   if (destination === '-') {
-    if (json) throw usageError('`-o -` and `--json` both want standard output', 'Leave one of them out.');
-    if (outputType === 'latent') throw usageError('Latents go to a file', 'Pass -o NAME.safetensors.');
+    if (json)
+      throw usageError(
+        '`-o -` and `--json` cannot be combined: both write to standard output',
+        'Leave one of them out.',
+      );
+    if (outputType === 'latent')
+      throw usageError('Latents cannot be written to standard output', 'Pass -o NAME.safetensors.');
     if (images > 1) throw usageError(`Standard output takes one image, not ${images}`, 'Pass -o NAME.png.');
-    if (process.stdout.isTTY) throw usageError('An image is not for a terminal', 'Redirect it: -o - > fox.png.');
+    if (process.stdout.isTTY)
+      throw usageError('An image cannot be written to a terminal', 'Redirect it: -o - > fox.png.');
     return;
   }
   if (outputType === 'latent') {
     if (destination === undefined || extname(destination) !== '.safetensors') {
-      throw usageError('Latents go to a .safetensors file', 'Pass -o NAME.safetensors.');
+      throw usageError('Latents must be written to a .safetensors file', 'Pass -o NAME.safetensors.');
     }
   } else if (destination !== undefined) {
     try {
@@ -36,17 +42,17 @@ export async function checkDestination(
   await checkFolder(destination ?? '.');
 }
 
-/** Finds out now, not after minutes of work, that a file cannot be written. */
+/** Finds out at once, and not after minutes of work, that a file cannot be written. */
 async function checkFolder(file: string): Promise<void> {
   const path = resolve(file);
   const there = await stat(path).catch(() => undefined);
   if (file !== '.' && there?.isDirectory()) {
-    throw new SanaError('ERR_SANA_FILE', `Cannot write '${file}': there is a folder of that name`, {
+    throw new SanaError('ERR_SANA_FILE', `Cannot write '${file}': it is a folder`, {
       hint: 'Choose another name.',
     });
   }
   let folder = file === '.' ? path : dirname(path);
-  // The folders that are missing will be made in the nearest one that is there.
+  // Missing folders will be created in the nearest one that exists.
   while ((await stat(folder).catch(() => undefined)) === undefined && dirname(folder) !== folder) {
     folder = dirname(folder);
   }
@@ -64,7 +70,7 @@ async function checkFolder(file: string): Promise<void> {
   }
 }
 
-/** The name of each image: the one given, with -0, -1, ... before the extension when there are several. */
+/** The name of each image: the given one, with -0, -1, ... before the extension if there are several. */
 export function imagePaths(destination: Destination, images: readonly SanaImage[]): string[] {
   const path = destination ?? `sana-${images[0]?.seed}.png`;
   if (images.length === 1) return [path];

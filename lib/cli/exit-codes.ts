@@ -1,4 +1,4 @@
-/** What the process exits with, by the code of the error that ended it. */
+/** The exit code of the process, by the code of the error that ended it. */
 
 import type { SanaErrorCode } from '../index.ts';
 

@@ -1,4 +1,4 @@
-/** Ctrl-C: the first one ends the work in good order, the second one kills the process. */
+/** Ctrl-C: the first one ends the work cleanly, the second one kills the process. */
 
 /** Why work was aborted by the user. */
 export class Interrupted extends Error {
@@ -7,7 +7,7 @@ export class Interrupted extends Error {
   }
 }
 
-/** Runs work with a signal that the first interrupt aborts. From then on interrupts do what they do by default. */
+/** Runs work with a signal that the first interrupt aborts. After that, interrupts have their default effect. */
 export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   const interrupt = () => controller.abort(new Interrupted());

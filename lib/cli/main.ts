@@ -20,12 +20,12 @@ const program = new Command('sana-native')
   .description('SANA text-to-image')
   .version(version, '-v, --version')
   .exitOverride()
-  // The column of the flags is wide: what they do is wrapped beside it all the same.
+  // The column of the flags is wide; wrap the descriptions beside it all the same.
   .configureHelp({ minWidthToWrap: 20 })
-  // Errors are reported below, in one way for all.
+  // Errors are reported below, in one place for all commands.
   .configureOutput({ outputError: () => {} })
   .showSuggestionAfterError();
-// `sana-native "a red fox" -o fox.png` draws: the word generate may be left out.
+// `sana-native "a red fox" -o fox.png` draws: the word `generate` may be omitted.
 program.addCommand(generateCommand().copyInheritedSettings(program), { isDefault: true });
 for (const command of [
   infoCommand(),
@@ -40,20 +40,23 @@ for (const command of [
   program.addCommand(command.copyInheritedSettings(program));
 }
 
-// A reader that has seen enough, e.g. `| head`, is no failure.
+// A reader that closes early, such as `| head`, is not a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(EXIT.done);
   process.stderr.write(`sana-native: Cannot write to standard output: ${error.message}\n`);
   process.exit(EXIT.failed);
 });
 
-/** The first word may be a prompt; one that is nearly a command is rather a slip. */
+/** The first word may be a prompt; if it is close to the name of a command, it is more likely a typo. */
 function checkFirstWord(word: string): void {
   const names = program.commands.map((command) => command.name());
   if (names.includes(word)) return;
   const meant = names.find((name) => editDistance(word, name) <= Math.floor(word.length / 3));
   if (meant === undefined) return;
-  throw usageError(`Unknown command '${word}'`, `Did you mean ${meant}? To draw it: sana-native generate ${word}.`);
+  throw usageError(
+    `Unknown command '${word}'`,
+    `Did you mean ${meant}? To use it as a prompt: sana-native generate ${word}.`,
+  );
 }
 
 try {

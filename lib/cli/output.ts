@@ -5,7 +5,10 @@ import { SanaError } from '../index.ts';
 import { EXIT, exitCodeOf } from './exit-codes.ts';
 import { Interrupted } from './interrupt.ts';
 
-/** What could drive a terminal: control characters but line breaks and tabs, and marks that turn the direction. */
+/**
+ * Characters that could control a terminal: control characters except line breaks and tabs, and marks that change the
+ * text direction.
+ */
 const CONTROLS = /[^\P{Cc}\n\t]|[\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
 /** Text from outside, safe to print. */
@@ -19,7 +22,7 @@ export function printableJson(value: unknown): string {
   return json.replaceAll(CONTROLS, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
-/** Settles once the bytes are handed over, so that a large image is not cut off by the end of the process. */
+/** Settles once the bytes are handed over, so that the end of the process does not cut off a large image. */
 export async function writeOutput(data: string | Uint8Array): Promise<void> {
   await new Promise<void>((done, fail) => process.stdout.write(data, (error) => (error ? fail(error) : done())));
 }
@@ -32,7 +35,7 @@ export async function printJson(value: unknown): Promise<void> {
   await writeOutput(`${printableJson(value)}\n`);
 }
 
-/** A remark that is no error. */
+/** A message that is not an error. */
 export function warn(message: string): void {
   process.stderr.write(`sana-native: ${printable(message)}\n`);
 }
@@ -42,7 +45,10 @@ export function usageError(message: string, hint: string): SanaError {
   return new SanaError('ERR_SANA_ARGUMENT', message, { hint });
 }
 
-/** Says what ended the command, as JSON on standard output or as text on standard error; the exit code for it. */
+/**
+ * Reports the error that ended the command, as JSON on standard output or as text on standard error, and returns its
+ * exit code.
+ */
 export async function reportError(error: unknown, json: boolean): Promise<number> {
   const { code, message, hint } = describeError(error);
   if (json) await printJson({ error: { code, message, hint } });
@@ -51,7 +57,7 @@ export async function reportError(error: unknown, json: boolean): Promise<number
 }
 
 function describeError(error: unknown): { code: string; message: string; hint: string } {
-  // By code, not class: errors of the addon have the codes without being of the class.
+  // By code, not by class: errors of the addon have the codes without being of the class.
   if (error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_SANA_')) {
     return { code: String(error.code), message: error.message, hint: 'hint' in error ? String(error.hint) : '' };
   }
@@ -61,10 +67,12 @@ function describeError(error: unknown): { code: string; message: string; hint: s
     const [first = message, ...more] = message.split('\n');
     const suggestion = more.join(' ').replace(/^\((.*)\)$/, '$1');
     const general =
-      error.code === 'commander.excessArguments' ? 'Put quotes around several words.' : 'See sana-native --help.';
+      error.code === 'commander.excessArguments'
+        ? 'Put quotes around a prompt of several words.'
+        : 'See sana-native --help.';
     return { code: 'ERR_SANA_ARGUMENT', message: first, hint: suggestion === '' ? general : suggestion };
   }
-  // Not thrown on purpose: the stack is what a report of it needs.
+  // Not thrown on purpose: a bug report needs the stack.
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  return { code: 'ERR_UNEXPECTED', message, hint: 'This is a fault of sana-native: please report it.' };
+  return { code: 'ERR_UNEXPECTED', message, hint: 'This is a bug in sana-native: please report it.' };
 }

@@ -1,5 +1,6 @@
-/** A progress bar on standard error: on a terminal only. */
+/** A progress bar on standard error, on a terminal only. */
 
+import { environmentVariable } from '../base/environment.ts';
 import type { LoadProgress } from '../index.ts';
 
 const CELLS = 24;
@@ -7,17 +8,17 @@ const MIN_INTERVAL_MS = 100;
 
 export interface ProgressBar {
   /**
-   * `fraction` from 0 to 1 of what `label` says. The time left is reckoned from the first call with this label, unless
-   * `detail` says what is to stand in its place.
+   * `fraction` is from 0 to 1 of what `label` names. The time left is estimated from the first call with this label,
+   * unless `detail` replaces it.
    */
   show(label: string, fraction: number, detail?: string): void;
-  /** Takes the bar off the terminal. */
+  /** Removes the bar from the terminal. */
   clear(): void;
 }
 
 export function progressBar(stream: NodeJS.WriteStream = process.stderr): ProgressBar {
   if (!stream.isTTY) return { show() {}, clear() {} };
-  const colour = process.env.NO_COLOR === undefined || process.env.NO_COLOR === '';
+  const colour = environmentVariable('NO_COLOR') === undefined;
   let label = '';
   let started = 0;
   let startFraction = 0;
@@ -44,7 +45,7 @@ export function progressBar(stream: NodeJS.WriteStream = process.stderr): Progre
   };
 }
 
-/** Shows how far loading is: the download with its size and speed, then the weights. */
+/** Shows the progress of loading: the download with its size and speed, then the weights. */
 export function showLoading(progress: ProgressBar, event: LoadProgress): void {
   const { phase, loadedBytes, totalBytes, bytesPerSecond = 0, etaMs } = event;
   const fraction = totalBytes === 0 ? 0 : loadedBytes / totalBytes;

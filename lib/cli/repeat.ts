@@ -13,34 +13,32 @@ export interface Repeated {
 export async function readRequest(path: string): Promise<Repeated> {
   const made = await readGenerationMetadata(path);
   if (made === null) {
-    throw new SanaError('ERR_SANA_FILE', `'${path}' does not say what it was made from`, {
+    throw new SanaError('ERR_SANA_FILE', `'${path}' has no record of how it was made`, {
       hint: 'Pass an image that sana-native saved, with its metadata.',
     });
   }
   return { made, request: requestOfRecord(made), needs: digestsIn(made) };
 }
 
-/** Ways in which an image was made that differ, so that the same request may not give the same picture. */
+/** Differences in how an image was made, because of which the same request may not give the same picture. */
 export function differences(made: ImageMetadata, now: ImageMetadata): string[] {
   const [before, after]: readonly Readonly<Record<string, unknown>>[] = [{ ...made }, { ...now }];
   const others = RECORD.flatMap(({ name, differs }) => {
     const [then, current] = [before?.[name], after?.[name]];
     if (differs === undefined || then === undefined || then === current) return [];
-    return [`the ${differs} is not the same: ${then} then, ${current} now`];
+    return [`the ${differs} differs: ${then} then, ${current} now`];
   });
   return made.source === 'a1111' ? others : [...others, ...adapterDifferences(made.loras, now.loras)];
 }
 
-/** Adapters are told apart by their files: a name is the user's choice. */
+/** Adapters are compared by their files: the name is the user's choice. */
 function adapterDifferences(made: readonly Lora[] = [], now: readonly Lora[] = []): string[] {
   const left = [...now];
   const missing = made.flatMap(({ name, scale, sha256 }) => {
     const at = left.findIndex((lora) => lora.sha256 === sha256);
     const [same] = at < 0 ? [] : left.splice(at, 1);
     if (same === undefined) return [`the LoRA ${name} (SHA-256 ${sha256.slice(0, 10)}...), scale ${scale}, is missing`];
-    return same.scale === scale
-      ? []
-      : [`the scale of the LoRA ${name} is not the same: ${scale} then, ${same.scale} now`];
+    return same.scale === scale ? [] : [`the scale of the LoRA ${name} differs: ${scale} then, ${same.scale} now`];
   });
-  return [...missing, ...left.map(({ name }) => `the LoRA ${name} was not there then`)];
+  return [...missing, ...left.map(({ name }) => `the LoRA ${name} was not used then`)];
 }

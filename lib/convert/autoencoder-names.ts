@@ -1,16 +1,17 @@
 /**
  * DC-AE f32c32: the names of efficientvit (mit-han-lab/efficientvit, efficientvit/models/efficientvit/dc_ae.py) and
- * those of diffusers' `AutoencoderDC`, as its `convert_autoencoder_dc_checkpoint_to_diffusers` pairs them.
+ * those of diffusers' `AutoencoderDC`, paired as in its `convert_autoencoder_dc_checkpoint_to_diffusers`.
  *
- * Of efficientvit's family the kind that SANA uses is read: residual blocks and multi-scale linear attention, strided
- * convolutions down, enlarged maps up, full resolution in the first stage. C is the channels of a stage.
+ * Of efficientvit's family, the kind that SANA uses is supported: residual blocks and multi-scale linear attention,
+ * strided convolutions for downsampling, enlarged maps for upsampling, full resolution in the first stage. C is the
+ * number of channels of a stage.
  */
 
 import type { JsonObject } from '../base/json.ts';
 import { parseAutoencoderConfig } from '../checkpoint/configs.ts';
 import { type Layout, type Move, rename, renameBoth, type Shapes, split } from './official-layout.ts';
 
-/** Of both released sets of weights, sana-1.0 and sana-1.1; it is in no tensor. */
+/** The scaling factor of both released sets of weights, sana-1.0 and sana-1.1; it is in no tensor. */
 const SCALING_FACTOR = 0.41407;
 const LIMITS = { stages: 16, blocks: 64, scales: 4 } as const;
 
@@ -37,7 +38,7 @@ export function autoencoderLayout(shapes: Shapes, path: string): Layout {
     scaling_factor: SCALING_FACTOR,
     upsample_block_type: 'interpolate',
   };
-  parseAutoencoderConfig(config, path); // what does not pass here would not load
+  parseAutoencoderConfig(config, path); // what fails here would not load
   return {
     component: 'vae',
     config,

@@ -5,25 +5,25 @@ import { join } from 'node:path';
 import type { JsonObject } from '../base/json.ts';
 import { encodeHeader } from '../checkpoint/safetensors.ts';
 
-/** A tensor that is to be written. */
+/** A tensor to be written. */
 export interface OutputTensor {
   readonly name: string;
   readonly dtype: string; // as safetensors spells it
   readonly elementBytes: number;
   readonly shape: readonly number[];
   readonly bytes: number;
-  /** Its bytes, in order, a piece at a time. */
+  /** Its bytes, in order, in pieces. */
   read(): AsyncIterable<Uint8Array>;
 }
 
 export interface WriteOptions {
-  /** No file holds more tensor bytes than this, unless a single tensor does. */
+  /** No file has more tensor bytes than this, unless a single tensor does. */
   readonly shardBytes: number;
   readonly signal?: AbortSignal | undefined;
   readonly onBytes?: ((bytes: number) => void) | undefined; // bytes just written
 }
 
-/** Where diffusers cuts (`max_shard_size="5GB"`). */
+/** Where diffusers splits (`max_shard_size="5GB"`). */
 export const DEFAULT_SHARD_BYTES = 5e9;
 
 const STEM = 'diffusion_pytorch_model';
@@ -52,7 +52,7 @@ export async function writeComponent(
   await writeDurably(join(folder, `${STEM}.safetensors.index.json`), `${JSON.stringify(index, null, 2)}\n`);
 }
 
-/** Tensors in their order, cut where the next one would pass the limit. */
+/** Tensors in order, split where the next one would exceed the limit. */
 function cut(tensors: readonly OutputTensor[], shardBytes: number): OutputTensor[][] {
   const shards: OutputTensor[][] = [];
   let room = 0;
@@ -99,12 +99,12 @@ function header(tensors: readonly OutputTensor[]): Buffer {
   return encodeHeader(table);
 }
 
-/** Keys in order, as the released files have them. */
+/** Keys in order, as in the released files. */
 function sortedKeys<T>(object: Readonly<Record<string, T>>): Record<string, T> {
   return Object.fromEntries(Object.entries(object).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Writes a small new file, and is done when it is on the disk. */
+/** Writes a small new file, and returns when it is on disk. */
 export async function writeDurably(path: string, text: string): Promise<void> {
   const file = await open(path, 'wx');
   try {

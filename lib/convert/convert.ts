@@ -1,7 +1,8 @@
-/** A checkpoint of the official repository to the diffusers layout. */
+/** Converts a checkpoint of the official repository to the diffusers layout. */
 
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { bytesPerElement } from '../base/dtypes.ts';
 import { argumentError, SanaError } from '../base/errors.ts';
 import type { JsonObject } from '../base/json.ts';
 import { modelError } from '../base/model-error.ts';
@@ -11,7 +12,7 @@ import type { WeightDType } from '../checkpoint/safetensors.ts';
 import type { NativeFile } from '../device/native.ts';
 import { autoencoderLayout } from './autoencoder-names.ts';
 import { DEFAULT_SHARD_BYTES, type OutputTensor, writeComponent } from './component-writer.ts';
-import { convertElements, ELEMENT_BYTES } from './dtypes.ts';
+import { convertElements } from './dtypes.ts';
 import type { ImageSize } from './image-size.ts';
 import { openInputFile } from './input-file.ts';
 import { type ComponentName, checkLayout, type Layout, type Move, Shapes } from './official-layout.ts';
@@ -24,19 +25,19 @@ import { controlNetLayout, transformerLayout } from './transformer-names.ts';
 export interface ConvertOptions {
   /** A .pth or .safetensors file with the names of the official repository. */
   readonly input: string;
-  /** The folder to make: of the component, or of a whole pipeline with `base`. */
+  /** The folder to create: of the component, or of a whole pipeline with `base`. */
   readonly output: string;
-  /** A pipeline in the diffusers layout that gives everything but the component. */
+  /** A pipeline in the diffusers layout that provides everything but the component. */
   readonly base?: string;
-  /** What the transformer was trained for; default: what the file shows. */
+  /** The size the transformer was trained for; default: read from the file. */
   readonly imageSize?: ImageSize;
-  /** What to store; default: what the file stores. */
+  /** The dtype to store; default: that of the file. */
   readonly dtype?: WeightDType;
-  /** Default: 'trained', as the official inference takes them. */
+  /** Default: 'trained', as in the official inference code. */
   readonly weights?: WeightSet;
   /** Default: those of the released model of that width. */
   readonly crossAttentionHeads?: number;
-  /** Replace a model that is there. */
+  /** Replace an existing model. */
   readonly force?: boolean;
   /** Largest file of tensors; default: 5 GB. */
   readonly shardBytes?: number;
@@ -54,12 +55,12 @@ export interface Conversion {
   readonly warnings: readonly string[];
 }
 
-/** What is in memory at a time of a tensor: a piece, and what it is converted to. */
+/** How much of a tensor is in memory at a time: a piece, and the piece after conversion. */
 const PIECE_BYTES = 8 * 1024 * 1024;
 
 /**
  * Converts a file. No code in it is executed, nothing is written before all of its names and shapes are accounted for,
- * and the folder appears whole or not at all.
+ * and the folder appears completely or not at all.
  */
 export async function convertCheckpoint(options: ConvertOptions): Promise<Conversion> {
   const { input, output, base, signal, onProgress, shardBytes = DEFAULT_SHARD_BYTES, force = false } = options;
@@ -70,7 +71,8 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     const { tensors: sources, others } = await readSource(file, options.weights ?? 'trained');
     const layout = layoutOf(sources, options);
     const dropped = checkLayout(layout, sources, input);
-    const warnings = others.length === 0 ? [] : [`passed over, being no tensors: ${others.slice(0, 10).join(', ')}`];
+    const warnings =
+      others.length === 0 ? [] : [`ignored, because they are not tensors: ${others.slice(0, 10).join(', ')}`];
     warnings.push(...(await checkDType(layout, sources, options)));
     const outputs = layout.moves.flatMap((move) => outputsOf(move, sources, options));
     const totalBytes = outputs.reduce((sum, tensor) => sum + tensor.bytes, 0);
@@ -102,7 +104,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
   }
 }
 
-/** A pipeline must open before it is there. What does not fit comes from the base, and is named there. */
+/** A pipeline must open before it is put in place. Errors in what comes from the base name the base. */
 async function checkOpens(folder: string, base: string): Promise<void> {
   try {
     (await openCheckpoint(folder, { openFile: openInputFile })).close();
@@ -121,7 +123,7 @@ function layoutOf(sources: ReadonlyMap<string, SourceTensor>, options: ConvertOp
     throw modelError(
       input,
       'is in the diffusers layout already',
-      'Put it into its folder with a config.json: nothing is to be converted.',
+      'Put it into its folder with a config.json: there is nothing to convert.',
     );
   }
   if (names.some((name) => name.startsWith('encoder.') || name.startsWith('decoder.'))) {
@@ -135,7 +137,7 @@ function layoutOf(sources: ReadonlyMap<string, SourceTensor>, options: ConvertOp
   return controlled ? controlNetLayout(shapes, choices, input) : transformerLayout(shapes, choices, input);
 }
 
-/** The tensors that a move makes. */
+/** The tensors that a move produces. */
 function outputsOf(move: Move, sources: ReadonlyMap<string, SourceTensor>, options: ConvertOptions): OutputTensor[] {
   const source = sources.get(move.from);
   if (source === undefined) return []; // `checkLayout` has seen to it
@@ -145,9 +147,9 @@ function outputsOf(move: Move, sources: ReadonlyMap<string, SourceTensor>, optio
   return move.to.map((name, i) => ({
     name,
     dtype: to.toUpperCase(),
-    elementBytes: ELEMENT_BYTES[to],
+    elementBytes: bytesPerElement(to),
     shape: move.toShape,
-    bytes: elements * ELEMENT_BYTES[to],
+    bytes: elements * bytesPerElement(to),
     async *read() {
       for await (const piece of source.read(i * elements, elements, PIECE_BYTES)) {
         const { bytes, overflows } = convertElements(piece, from, to);
@@ -164,17 +166,23 @@ function outputsOf(move: Move, sources: ReadonlyMap<string, SourceTensor>, optio
   }));
 }
 
-/** Several tensors may lie in one storage, but a file does not grow: what is written came from somewhere in it. */
+/**
+ * Several tensors may share one storage, but the output must not be larger than the file: everything that is written
+ * comes from somewhere in it.
+ */
 function checkAliases(layout: Layout, sources: ReadonlyMap<string, SourceTensor>, file: NativeFile): void {
   const bytes = layout.moves.reduce((sum, { from }) => {
     const source = sources.get(from);
     return sum + (source === undefined ? 0 : source.elements * source.elementBytes);
   }, 0);
   if (bytes <= file.bytes) return;
-  throw modelError(file.path, `its tensors take ${bytes} bytes, more than the file: they share storages`);
+  throw modelError(file.path, `its tensors take ${bytes} bytes, more than the file has: they share storages`);
 }
 
-/** SANA-1.0's fp16 checkpoints are told by their numbers (see lib/checkpoint/fp16.ts), which rounding to bf16 destroys. */
+/**
+ * SANA-1.0's fp16 checkpoints are recognised by their numbers (see lib/checkpoint/fp16.ts), which rounding to bf16
+ * destroys.
+ */
 async function checkDType(
   layout: Layout,
   sources: ReadonlyMap<string, SourceTensor>,
@@ -184,12 +192,12 @@ async function checkDType(
   if (layout.component !== 'transformer' || probe === undefined || dtype === undefined || dtype === 'f32') return [];
   const halves = probe.dtype === 'f16' || (probe.dtype === 'f32' && (await holdsFp16(probe)));
   if (dtype === 'bf16' && halves) {
-    throw new SanaError('ERR_SANA_ARGUMENT', `${input}: was trained in fp16, and bf16 would not show it any more`, {
-      hint: 'Leave out --dtype, or store f16 or f32: such models need their attention clipped, and bf16 is loaded without that.',
+    throw new SanaError('ERR_SANA_ARGUMENT', `${input}: was trained in fp16, which cannot be recognised in bf16`, {
+      hint: 'Leave out --dtype, or store f16 or f32: such models need their attention clipped, which is not done for bf16 files.',
     });
   }
   if (dtype !== 'f16' || halves) return [];
-  return ['it was not trained in fp16, but will be taken for such a model: its attention will be clipped at 65504'];
+  return ['it was not trained in fp16, but will be loaded as if it was: its attention will be clipped at 65504'];
 }
 
 async function holdsFp16(tensor: SourceTensor): Promise<boolean> {

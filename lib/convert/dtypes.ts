@@ -1,17 +1,15 @@
-/** Weights from one element type to another, rounded to the nearest number, ties to even. */
+/** Converts weights from one element type to another, rounding to nearest, ties to even. */
 
 import type { WeightDType } from '../checkpoint/safetensors.ts';
 import { widenF16 } from '../checkpoint/tensor-file.ts';
 
-export const ELEMENT_BYTES: Readonly<Record<WeightDType, number>> = { f32: 4, bf16: 2, f16: 2 };
-
-/** What `convertElements` makes: the bytes, and how many numbers were too large for the type. */
+/** The result of `convertElements`: the bytes, and how many numbers were too large for the type. */
 export interface Converted {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly overflows: number; // finite before, infinite now
 }
 
-/** Converts whole elements; `bytes` must start where its buffer may be read as elements. */
+/** Converts whole elements; `bytes` must start at an offset that is aligned to them. */
 export function convertElements(bytes: Uint8Array<ArrayBuffer>, from: WeightDType, to: WeightDType): Converted {
   if (from === to) return { bytes, overflows: 0 };
   const wide = widen(bytes, from);

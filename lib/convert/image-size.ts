@@ -1,4 +1,7 @@
-/** The image size a transformer was trained for, which decides its position embedding and its default picture. */
+/**
+ * The image size that a transformer was trained for, which determines its position embedding and its default picture
+ * size.
+ */
 
 import { basename } from 'node:path';
 import { modelError } from '../base/model-error.ts';
@@ -9,7 +12,7 @@ export type ImageSize = (typeof IMAGE_SIZES)[number];
 /** Pixels of an image per pixel of its latents: DC-AE f32. */
 export const LATENT_PIXELS = 32;
 
-/** Of the released models: those of 512 and 1024 pixels have no position embedding. */
+/** The `interpolation_scale` of the released models: those of 512 and 1024 pixels have no position embedding. */
 export const INTERPOLATION_SCALES: Readonly<Record<ImageSize, number | null>> = {
   512: null,
   1024: null,
@@ -20,8 +23,8 @@ export const INTERPOLATION_SCALES: Readonly<Record<ImageSize, number | null>> = 
 const HINT = `Pass it with --image-size ${IMAGE_SIZES.join('|')}.`;
 
 /**
- * The size that was given, or else the one that the file shows: by its `pos_embed` [1, N, D], which the official code
- * keeps with one row per token of the native size whether it is used or not, and by its name, `Sana_1600M_4Kpx.pth`.
+ * The given size, or the one that the file shows: by its `pos_embed` [1, N, D], which the official code keeps with one
+ * row per token of the native size whether it is used or not, and by its name, `Sana_1600M_4Kpx.pth`.
  */
 export function findImageSize(
   given: ImageSize | undefined,
@@ -36,7 +39,7 @@ export function findImageSize(
   const named = name === undefined ? undefined : IMAGE_SIZES[['512', '1024', '2K', '4K'].indexOf(name)];
   const size = named ?? shown;
   if (size === undefined) {
-    throw modelError(path, 'neither its tensors nor its name tell which image size it was trained for', HINT);
+    throw modelError(path, 'neither its tensors nor its name show which image size it was trained for', HINT);
   }
   if (shown !== undefined && shown !== size) {
     throw modelError(

@@ -1,8 +1,9 @@
 /**
- * How the tensors of one code base become those of another: a list of moves, checked against what a file holds.
+ * Maps the tensors of one code base to those of another: a list of moves, checked against a file.
  *
- * The list is made from the sizes that the file itself shows, so it names every tensor a model of that size has. What
- * is missing, unknown, of another shape or no weight is an error, all of it at once: nothing is guessed or left out.
+ * The list is made from the sizes that the file itself shows, so it names every tensor that a model of that size has.
+ * Everything that is missing, unknown, of another shape or not a weight is reported in one error: nothing is guessed or
+ * left out.
  */
 
 import { describeJson, type JsonObject } from '../base/json.ts';
@@ -11,7 +12,7 @@ import type { SourceTensor } from './source-tensor.ts';
 
 export type ComponentName = 'transformer' | 'controlnet' | 'vae';
 
-/** One tensor of the file, and the tensors that its rows become in equal parts, in order. */
+/** One tensor of the file, and the tensors that its rows become, in equal parts and in order. */
 export interface Move {
   readonly from: string;
   readonly shape: readonly number[];
@@ -24,7 +25,7 @@ export interface Layout {
   readonly component: ComponentName;
   readonly config: JsonObject;
   readonly moves: readonly Move[];
-  /** Names that the file may hold and the component does not need. */
+  /** Names that the file may have and the component does not need. */
   readonly dropped: readonly RegExp[];
 }
 
@@ -46,10 +47,10 @@ export function renameBoth(from: string, to: string, shape: readonly [number, ..
   ];
 }
 
-/** How many names an error lists of each kind. */
+/** How many names of each kind an error lists. */
 const NAMED = 20;
 
-/** The names that are dropped; throws one error that lists everything that does not fit. */
+/** Returns the names that are dropped; throws one error that lists everything that does not fit. */
 export function checkLayout(layout: Layout, tensors: ReadonlyMap<string, SourceTensor>, path: string): string[] {
   const missing: string[] = [];
   const misshapen: string[] = [];
@@ -80,7 +81,7 @@ export function checkLayout(layout: Layout, tensors: ReadonlyMap<string, SourceT
   throw modelError(
     path,
     `its tensors are not those of a SANA ${layout.component} of the official repository: ${problems.join('; ')}`,
-    'Pass a checkpoint of a text-to-image SANA or its DC-AE; other models, quantized ones and adapters are not converted.',
+    'Pass a checkpoint of a text-to-image SANA or its DC-AE; other models, quantized weights and adapters are unsupported.',
   );
 }
 
@@ -90,7 +91,7 @@ function summary(what: string, names: readonly string[]): string {
   return `${names.length} ${what}: ${names.slice(0, NAMED).join(', ')}${more}`;
 }
 
-/** Sizes that a layout is made from, out of the shapes in a file. */
+/** Sizes for a layout, from the shapes in a file. */
 export class Shapes {
   readonly #tensors: ReadonlyMap<string, SourceTensor>;
   readonly #path: string;
@@ -104,7 +105,7 @@ export class Shapes {
     return this.#tensors.has(name);
   }
 
-  /** The shape of a tensor that must be there with `rank` dimensions. */
+  /** The shape of a tensor that must exist and have `rank` dimensions. */
   of(name: string, rank: number): readonly number[] {
     const tensor = this.#tensors.get(name);
     if (tensor?.shape.length === rank && tensor.elements > 0) return tensor.shape;
@@ -124,7 +125,7 @@ export class Shapes {
     return this.of(name, rank)[dimension] as number; // dimension < rank
   }
 
-  /** How many numbers from 0 on there are in `prefix.N.`, of at most `most`. */
+  /** How many consecutive numbers from 0 on there are in `prefix.N.`, at most `most`. */
   count(prefix: string, most: number): number {
     let count = 0;
     for (const name of this.#tensors.keys()) {

@@ -1,4 +1,4 @@
-/** A folder that appears whole or not at all. */
+/** A folder that appears completely or not at all. */
 
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, realpath, rename, rm, rmdir, statfs } from 'node:fs/promises';
@@ -13,8 +13,8 @@ export interface OutputFolder {
 }
 
 /**
- * Makes a folder of what `fill` writes into the empty one it is given. That lies beside the target and takes its place
- * at the end; after a failure it is removed, with any folders above it that were missing before.
+ * Creates a folder from what `fill` writes into an empty one. That one is next to the target and replaces it at the
+ * end. After a failure it is removed, together with any parent folders that were created.
  */
 export async function makeFolder(output: OutputFolder, fill: (partial: string) => Promise<void>): Promise<void> {
   const target = resolve(output.path);
@@ -36,7 +36,7 @@ export async function makeFolder(output: OutputFolder, fill: (partial: string) =
   }
 }
 
-/** Finds out before any work whether the folder may be made; `makeFolder` asks again. */
+/** Finds out before any work whether the folder may be created; `makeFolder` checks again. */
 export async function checkOutput({ path, force, inputs }: Omit<OutputFolder, 'bytes'>): Promise<void> {
   const target = resolve(path);
   let names: string[];
@@ -50,16 +50,16 @@ export async function checkOutput({ path, force, inputs }: Omit<OutputFolder, 'b
   if (!force) {
     throw writeError(
       target,
-      'it exists already',
+      'it already exists',
       undefined,
       'Choose another folder, or replace this one with --force.',
     );
   }
-  // Nothing but what this command makes is ever removed.
+  // Only what this command creates is ever removed.
   if (!names.includes('model_index.json') && !names.includes('config.json')) {
     throw writeError(
       target,
-      'it is no model: there is neither a model_index.json nor a config.json in it',
+      'it is not a model: there is neither a model_index.json nor a config.json in it',
       undefined,
       'Only a model can be replaced; choose another folder.',
     );
@@ -68,7 +68,7 @@ export async function checkOutput({ path, force, inputs }: Omit<OutputFolder, 'b
   for (const input of inputs) {
     const way = relative(real, await realpath(input).catch(() => input));
     if (way === '' || (way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way))) {
-      throw writeError(target, `'${input}' lies in it`, undefined, 'Choose another folder.');
+      throw writeError(target, `'${input}' is inside it`, undefined, 'Choose another folder.');
     }
   }
 }
@@ -80,13 +80,13 @@ async function checkSpace(folder: string, bytes: number): Promise<void> {
   const gigabytes = (value: number) => `${(value / 1e9).toPrecision(3)} GB`;
   throw writeError(
     folder,
-    `${gigabytes(bytes)} are needed and ${gigabytes(free)} are free`,
+    `it needs ${gigabytes(bytes)}, and ${gigabytes(free)} are free`,
     undefined,
-    'Make room, or choose a folder on another disk.',
+    'Free some space, or choose a folder on another disk.',
   );
 }
 
-/** Puts `partial` in the place of `target`, which is back if that fails. */
+/** Puts `partial` in the place of `target`, which is restored if that fails. */
 async function replace(target: string, partial: string, aside: string): Promise<void> {
   const there = await rename(target, aside).then(
     () => true,
@@ -105,7 +105,7 @@ async function replace(target: string, partial: string, aside: string): Promise<
   if (there) await rm(aside, { recursive: true, force: true });
 }
 
-/** Removes folders that were made, from the innermost one up, as long as nothing is in them. */
+/** Removes created folders, from the innermost one up, as long as they are empty. */
 async function removeEmpty(folder: string, topmost: string | undefined): Promise<void> {
   if (topmost === undefined) return;
   for (let at = folder; at.startsWith(topmost); at = dirname(at)) {
@@ -126,7 +126,7 @@ async function syncFolders(folder: string): Promise<void> {
   await syncFolder(folder);
 }
 
-/** Names are on the disk once their folder is; not every system can open one. */
+/** Names are on disk once their folder is synced; not every system can open a folder. */
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r').catch(() => undefined);
   try {

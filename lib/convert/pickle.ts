@@ -2,10 +2,10 @@
  * A pickle machine that cannot run code.
  *
  * A pickle is a program for a stack machine (the format is described in CPython's Lib/pickletools.py). Two of its
- * instructions make it dangerous: GLOBAL names any function of any Python module, and REDUCE calls it. Here a global
+ * instructions make it dangerous: GLOBAL names any function of any Python module, and REDUCE calls it. Here, a global
  * is one of the few values that a `PickleWorld` knows, and a call is a method of it: there is nothing to look up and
- * nothing to execute. Of the instructions only those are there that `torch.save` writes for dictionaries of tensors,
- * in protocols 2 to 4; the first one that is something else ends the reading.
+ * nothing to execute. Only the instructions that `torch.save` writes for dictionaries of tensors are implemented, in
+ * protocols 2 to 4; any other instruction ends the reading with an error.
  */
 
 import type { SanaError } from '../base/errors.ts';
@@ -14,7 +14,7 @@ import { modelError } from '../base/model-error.ts';
 
 export type PickleValue = null | boolean | number | bigint | string | PickleObject;
 
-/** Everything that is no plain value. */
+/** Everything that is not a plain value. */
 export abstract class PickleObject {
   /** What it is, for an error message. */
   abstract readonly kind: string;
@@ -40,25 +40,25 @@ export class PickleDict extends PickleObject {
   readonly entries = new Map<string | number, PickleValue>();
 }
 
-/** Makes the error for something at the instruction that is being carried out. */
+/** Makes the error for a problem at the current instruction. */
 export type Fail = (reason: string, hint?: string) => SanaError;
 
-/** What globals, calls and persistent ids mean: the one place where a pickle's words become values. */
+/** The meaning of globals, calls and persistent ids: the one place where a pickle's names become values. */
 export interface PickleWorld {
-  /** The value that `module.name` stands for, or undefined where it is not one that is known. */
+  /** The value of `module.name`, or undefined if it is unknown. */
   global(module: string, name: string): PickleObject | undefined;
-  /** What calling `callee` gives: undefined where it is nothing that can be called. */
+  /** The result of calling `callee`, or undefined if it cannot be called. */
   call(callee: PickleValue, args: PickleTuple, fail: Fail): PickleValue | undefined;
-  /** What a persistent id stands for. */
+  /** The value of a persistent id. */
   persistent(id: PickleValue, fail: Fail): PickleValue;
-  /** Whether `object` may be given a state, which is then ignored: only attributes that no one reads come this way. */
+  /** Whether `object` may be given a state, which is then ignored: it contains only attributes that nobody reads. */
   takesState(object: PickleValue): boolean;
 }
 
-/** A dictionary of 100 000 tensors, the most that is read of any file, takes 3 million steps. */
+/** A dictionary of 100 000 tensors, the maximum that is read from any file, takes 3 million steps. */
 const LIMITS = { bytes: 64 * 1024 * 1024, steps: 5_000_000, containers: 1_000_000, depth: 256 } as const;
 
-/** Instructions that are not carried out, by name: what an error calls them. */
+/** Instructions that are not implemented, by the name that an error uses. */
 const REFUSED: ReadonlyMap<number, string> = new Map([
   [0x50, 'PERSID'],
   [0x69, 'INST'],
@@ -98,9 +98,7 @@ const COULD_RUN_CODE = 'the file was rejected, because such a file can run code 
 const REFUSED_HINT =
   "Nothing in it was executed. Use a release in .safetensors; or, only if you trust its source, save its tensors alone in Python: torch.save({'state_dict': state_dict}, path).";
 
-/**
- * Carries out a pickle and returns what it makes. `where` names it in errors, which give the byte that is at fault.
- */
+/** Runs a pickle and returns its result. `where` names it in errors, which give the offset of the faulty byte. */
 export function readPickle(bytes: Uint8Array, world: PickleWorld, where: string): PickleValue {
   return new Machine(bytes, world, where).run();
 }
@@ -141,7 +139,7 @@ class Machine {
     throw this.#fail(`it has more than ${LIMITS.steps} instructions`);
   }
 
-  /** Carries out one instruction; what it makes, for the stack. */
+  /** Runs one instruction; returns what it pushes on the stack. */
   #step(opcode: number): PickleValue | undefined {
     switch (opcode) {
       case 0x80: {
@@ -149,7 +147,7 @@ class Machine {
         const protocol = this.#byte();
         if (protocol < 2 || protocol > 4 || this.#opcodeAt > 0) {
           throw this.#fail(
-            `it is a pickle of protocol ${protocol}, and 2 to 4 are read`,
+            `it is a pickle of protocol ${protocol}, and only 2 to 4 are supported`,
             "Save it with torch.save's default protocol, which is 2.",
           );
         }

@@ -1,4 +1,4 @@
-/** Tensors of the file to convert, read piece by piece. */
+/** Tensors of the file to convert, read in pieces. */
 
 import type { TensorDType } from '../checkpoint/safetensors.ts';
 import type { NativeFile } from '../device/native.ts';
@@ -17,11 +17,11 @@ export interface SourceTensor {
 
 export interface Source {
   readonly tensors: ReadonlyMap<string, SourceTensor>;
-  /** Names in the dictionary that were passed over because they are no tensors. */
+  /** Names in the dictionary that were ignored because they are not tensors. */
   readonly others: readonly string[];
 }
 
-/** Which of the weights in a file are wanted: those that were trained, or their moving average. */
+/** Which of the weights in a file to use: the trained ones, or their moving average. */
 export type WeightSet = 'trained' | 'ema';
 
 /** The bytes of a range of a file, in pieces of whole elements. */

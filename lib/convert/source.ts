@@ -1,4 +1,4 @@
-/** The file to convert: told by what it is, not by its name. */
+/** The file to convert, recognised by its contents, not by its name. */
 
 import { modelError } from '../base/model-error.ts';
 import { readSafetensors, type TensorEntry } from '../checkpoint/safetensors.ts';
@@ -7,7 +7,7 @@ import { readRange, type Source, type SourceTensor, type WeightSet } from './sou
 import { readTorchFile } from './torch-file.ts';
 import { looksLikeZip } from './zip.ts';
 
-/** Reads what tensors an open file holds, a torch file or a safetensors file. */
+/** Lists the tensors of an open file, a torch file or a safetensors file. */
 export async function readSource(file: NativeFile, weights: WeightSet): Promise<Source> {
   const start = new Uint8Array(await file.read(0, Math.min(file.bytes, 16)));
   if (looksLikeZip(start)) return await readTorchFile(file, weights);
@@ -16,7 +16,7 @@ export async function readSource(file: NativeFile, weights: WeightSet): Promise<
   if (weights === 'ema') {
     throw modelError(
       file.path,
-      'is a safetensors file, which holds one set of weights and no moving average beside it',
+      'is a safetensors file, which has one set of weights and no moving average',
       'Leave out --ema.',
     );
   }
@@ -27,7 +27,7 @@ export async function readSource(file: NativeFile, weights: WeightSet): Promise<
   };
 }
 
-/** The error for a file that is neither a zip file nor a safetensors file, where what it is can be told. */
+/** The error for a file that is neither a zip file nor a safetensors file, naming what it is if that can be told. */
 function kindOf(start: Uint8Array, path: string): Error | null {
   // The length of a safetensors header has zeros in its upper half.
   if (start.length >= 8 && start.subarray(4, 8).every((byte) => byte === 0)) return null;
@@ -36,7 +36,7 @@ function kindOf(start: Uint8Array, path: string): Error | null {
   if (start[0] === 0x80 && (start[1] ?? 0) <= 5) {
     return modelError(
       path,
-      'is a bare pickle: torch.save before PyTorch 1.6 wrote such files, and they are not read',
+      'is a bare pickle: torch.save before PyTorch 1.6 wrote such files, and they are unsupported',
       "Save it again in Python: torch.save(torch.load(path, map_location='cpu', weights_only=True), new_path).",
     );
   }

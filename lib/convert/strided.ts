@@ -1,6 +1,6 @@
 /** Elements of a view whose memory is not in row-major order: a transposed matrix, a range of columns. */
 
-/** The strides of a tensor whose elements lie end to end. */
+/** The strides of a contiguous tensor. */
 export function isContiguous(shape: readonly number[], strides: readonly number[]): boolean {
   let expected = 1;
   for (let i = shape.length - 1; i >= 0; i--) {

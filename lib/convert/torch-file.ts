@@ -1,4 +1,4 @@
-/** Files of `torch.save`: a zip file with a pickle, which says what there is, and the bytes of every storage. */
+/** Files of `torch.save`: a zip file with a pickle, which describes the tensors, and the bytes of every storage. */
 
 import { describeJson } from '../base/json.ts';
 import { modelError } from '../base/model-error.ts';
@@ -10,10 +10,10 @@ import { TorchTensor, TorchWorld } from './torch-objects.ts';
 import { readZipDirectory, type ZipEntry } from './zip.ts';
 
 const MAX_PICKLE_BYTES = 64 * 1024 * 1024;
-/** A view in another order is gathered in memory: no weight of any release comes near this. */
+/** A view in another order is gathered in memory: no weight of any release comes close to this size. */
 const MAX_GATHERED_BYTES = 1024 ** 3;
 
-/** Reads what tensors a torch file holds; the file stays with the caller, and no tensor is read yet. */
+/** Lists the tensors of a torch file. The caller keeps the file open, and no tensor is read yet. */
 export async function readTorchFile(file: NativeFile, weights: WeightSet): Promise<Source> {
   const entries = await readZipDirectory(file);
   const pickle = findPickle(entries, file.path);
@@ -41,7 +41,7 @@ export async function readTorchFile(file: NativeFile, weights: WeightSet): Promi
 }
 
 function findPickle(entries: ReadonlyMap<string, ZipEntry>, path: string): ZipEntry {
-  // The folder's name is that of the file when it was saved.
+  // The folder in the zip file has the name that the file had when it was saved.
   const found = [...entries.values()].filter(({ name }) => /^[^/]+\/data\.pkl$/.test(name));
   const [pickle] = found;
   if (pickle === undefined || found.length > 1) {
@@ -57,14 +57,14 @@ function findPickle(entries: ReadonlyMap<string, ZipEntry>, path: string): ZipEn
   if ([...entries.keys()].some((name) => name === `${prefix}constants.pkl` || name.startsWith(`${prefix}code/`))) {
     throw modelError(
       path,
-      'is a TorchScript program, which holds code beside its weights',
+      'is a TorchScript program, which contains code in addition to its weights',
       "Save its weights alone in Python: torch.save({'state_dict': model.state_dict()}, path).",
     );
   }
   return pickle;
 }
 
-/** Files without the entry are older than big-endian files are. */
+/** Files without the entry are from before big-endian files existed. */
 async function checkByteOrder(file: NativeFile, entry: ZipEntry | undefined): Promise<void> {
   if (entry === undefined) return;
   const text = Buffer.from(await file.read(entry.offset, Math.min(entry.bytes, 16))).toString('latin1');
@@ -77,9 +77,9 @@ async function checkByteOrder(file: NativeFile, entry: ZipEntry | undefined): Pr
 }
 
 /**
- * The dictionary with the weights. Training of the official repository saves `{state_dict, state_dict_ema, epoch, ...}`
- * (diffusion/utils/checkpoint.py) and its inference takes `state_dict`, or the file's own dictionary where there is
- * none (app/sana_pipeline.py); efficientvit's autoencoders keep theirs below `model`.
+ * The dictionary with the weights. The official training code saves `{state_dict, state_dict_ema, epoch, ...}`
+ * (diffusion/utils/checkpoint.py), and its inference code uses `state_dict`, or the file's own dictionary without one
+ * (app/sana_pipeline.py). efficientvit's autoencoders have theirs below `model`.
  */
 function chooseState(root: PickleDict, weights: WeightSet, path: string): PickleDict {
   const names = [...root.entries.keys()];
@@ -92,7 +92,7 @@ function chooseState(root: PickleDict, weights: WeightSet, path: string): Pickle
     chosen === undefined
       ? `holds no ${key}: there is ${names.slice(0, 10).map(describeJson).join(', ')}`
       : `holds ${describePickle(chosen)} as ${key}, not a dictionary of tensors`,
-    weights === 'ema' ? 'Leave out --ema to take the weights that were trained.' : undefined,
+    weights === 'ema' ? 'Leave out --ema to use the trained weights.' : undefined,
   );
 }
 
@@ -104,7 +104,7 @@ function torchTensor(file: NativeFile, name: string, tensor: TorchTensor): Sourc
     if (span * elementBytes > MAX_GATHERED_BYTES) {
       throw modelError(
         file.path,
-        `the tensor ${describeJson(name)} is a view that reaches over ${span * elementBytes} bytes, too many to sort in memory`,
+        `the tensor ${describeJson(name)} is a view that spans ${span * elementBytes} bytes, too many to reorder in memory`,
         'Save it with .contiguous() in Python.',
       );
     }

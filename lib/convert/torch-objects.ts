@@ -1,12 +1,13 @@
 /**
- * What the pickle in a torch file may speak of: storages, tensors that are views of them, and dictionaries.
+ * The objects that the pickle in a torch file may describe: storages, tensors that are views of them, and dictionaries.
  *
  * `torch.save` writes a tensor as a call of `torch._utils._rebuild_tensor_v2` with a storage, an offset, sizes and
  * strides, and a storage as the persistent id `('storage', torch.FloatStorage, key, location, elements)`, whose bytes
- * are the zip entry `data/<key>` (torch/serialization.py, torch/_utils.py). A tensor is believed only when all of its
- * elements lie inside its storage, and no two of them on each other.
+ * are the zip entry `data/<key>` (torch/serialization.py, torch/_utils.py). A tensor is accepted only if all of its
+ * elements are inside its storage and no two of them overlap.
  */
 
+import { dtypes } from '../base/dtypes.ts';
 import { modelError } from '../base/model-error.ts';
 import type { TensorDType } from '../checkpoint/safetensors.ts';
 import {
@@ -20,7 +21,7 @@ import {
 } from './pickle.ts';
 import type { ZipEntry } from './zip.ts';
 
-/** An element type, by the class of storage that holds it. */
+/** An element type, by the class of its storage. */
 export interface StorageType {
   readonly dtype: TensorDType;
   readonly storedDType: string; // as safetensors spells it
@@ -30,11 +31,15 @@ export interface StorageType {
 const STORAGE_TYPES: ReadonlyMap<string, StorageType> = new Map(
   (
     [
-      ['FloatStorage', 'f32', 'F32', 4],
-      ['BFloat16Storage', 'bf16', 'BF16', 2],
-      ['HalfStorage', 'f16', 'F16', 2],
-      ['IntStorage', 'i32', 'I32', 4],
-      ['ByteStorage', 'u8', 'U8', 1],
+      ...(
+        [
+          ['FloatStorage', 'f32'],
+          ['BFloat16Storage', 'bf16'],
+          ['HalfStorage', 'f16'],
+          ['IntStorage', 'i32'],
+          ['ByteStorage', 'u8'],
+        ] as const
+      ).map(([name, dtype]) => [name, dtype, dtypes[dtype].stored, dtypes[dtype].bytes] as const),
       ['DoubleStorage', 'other', 'F64', 8],
       ['LongStorage', 'other', 'I64', 8],
       ['ShortStorage', 'other', 'I16', 2],
@@ -59,7 +64,7 @@ class StorageClass extends PickleObject {
   }
 }
 
-/** A function that is known by name, and not executed. */
+/** A function that is known by name, and never executed. */
 class KnownFunction extends PickleObject {
   readonly kind: string;
   readonly make: (args: readonly PickleValue[], fail: Fail) => PickleValue;
@@ -106,7 +111,7 @@ export class TorchTensor extends PickleObject {
   }
 }
 
-/** `collections.OrderedDict`, which a module's state is kept in, with the layers' versions as an attribute. */
+/** `collections.OrderedDict`, which holds a module's state, with the layers' versions as an attribute. */
 class OrderedDict extends PickleDict {}
 
 /** The world of a torch file: its storages are the entries `<prefix>data/<key>` of the zip file. */
@@ -132,7 +137,7 @@ export class TorchWorld implements PickleWorld {
   }
 
   global(module: string, name: string): PickleObject | undefined {
-    // A dot in the wrong half would be an attribute of something: 'torch' and '_utils._rebuild_tensor_v2'.
+    // A dot in the wrong half would be an attribute access: 'torch' and '_utils._rebuild_tensor_v2'.
     return name.includes('.') ? undefined : this.#globals.get(`${module}.${name}`);
   }
 
@@ -165,7 +170,7 @@ export class TorchWorld implements PickleWorld {
     if (entry === undefined) throw modelError(this.#path, `the zip entry ${JSON.stringify(name)} is missing`);
     const bytes = elements * storageClass.type.elementBytes;
     if (entry.bytes !== bytes) {
-      throw fail(`storage ${JSON.stringify(key)} should have ${bytes} bytes, and its zip entry has ${entry.bytes}`);
+      throw fail(`storage ${JSON.stringify(key)} should have ${bytes} bytes, but its zip entry has ${entry.bytes}`);
     }
     const storage = new TorchStorage(storageClass.type, elements, entry.offset);
     this.#storages.set(key, storage);
@@ -195,9 +200,9 @@ export class TorchWorld implements PickleWorld {
     if (!shape.includes(0)) {
       const span = checkedSpan(shape, strides);
       if (span === null || first + span > storage.elements) {
-        throw fail(`${shown} from element ${first} reaches out of its storage of ${storage.elements}`);
+        throw fail(`${shown} from element ${first} extends beyond its storage of ${storage.elements}`);
       }
-      if (elementsOverlap(shape, strides)) throw fail(`${shown} has elements that lie on each other`, SAVE_CONTIGUOUS);
+      if (elementsOverlap(shape, strides)) throw fail(`${shown} has elements that overlap`, SAVE_CONTIGUOUS);
     }
     return new TorchTensor(storage, first, shape, strides);
   }
@@ -231,7 +236,7 @@ function isCount(value: PickleValue | undefined): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
-/** The numbers of a tuple of sizes or strides, or null where it is none. */
+/** The numbers of a tuple of sizes or strides, or null for anything else. */
 function counts(value: PickleValue | undefined): readonly number[] | null {
   if (!(value instanceof PickleTuple) || value.items.length > MAX_RANK) return null;
   return value.items.every(isCount) ? (value.items as readonly number[]) : null;
@@ -248,8 +253,8 @@ function checkedSpan(shape: readonly number[], strides: readonly number[]): numb
 }
 
 /**
- * Whether a view may hold an element twice, as `expand` makes them. Such a view can be larger than the file it is in,
- * and no weight is one. From the smallest stride up, every step must lead past all that the smaller ones reach.
+ * Whether elements of a view may share memory, as `expand` makes them. Such a view can be larger than its file, and no
+ * weight is one. From the smallest stride up, every stride must be larger than everything that the smaller ones span.
  */
 function elementsOverlap(shape: readonly number[], strides: readonly number[]): boolean {
   const dimensions = shape.map((size, i) => ({ size, stride: strides[i] ?? 0 })).filter(({ size }) => size > 1);

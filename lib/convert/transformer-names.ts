@@ -1,7 +1,7 @@
 /**
  * The linear diffusion transformer and its ControlNet: the names of the official repository (NVlabs/Sana,
  * diffusion/model/nets/sana_multi_scale.py and sana_multi_scale_controlnet.py) and those of diffusers
- * (`SanaTransformer2DModel`, `SanaControlNetModel`), as diffusers' scripts/convert_sana_to_diffusers.py pairs them.
+ * (`SanaTransformer2DModel`, `SanaControlNetModel`), paired as in diffusers' scripts/convert_sana_to_diffusers.py.
  *
  * Sizes: D channels, F hidden channels of the feed-forward, T channels of a caption, p the patch size.
  */
@@ -15,7 +15,7 @@ import { type Layout, type Move, rename, renameBoth, type Shapes, split } from '
 const HEAD_DIM = 32; // of the linear attention, in every release
 const MAX_LAYERS = 512;
 
-/** Cross-attention heads are in no shape: they are known for the widths that were released. */
+/** Cross-attention heads cannot be derived from a shape: they are known for the released widths. */
 const CROSS_HEADS: ReadonlyMap<number, number> = new Map([
   [1152, 16],
   [2240, 20],
@@ -40,7 +40,7 @@ export function transformerLayout(shapes: Shapes, choices: TransformerChoices, p
     qk_norm: sizes.qkNorm ? 'rms_norm_across_heads' : null,
     timestep_scale: 1,
   };
-  parseTransformerConfig(config, path); // what does not pass here would not load
+  parseTransformerConfig(config, path); // what fails here would not load
   return {
     component: 'transformer',
     config,
@@ -69,12 +69,12 @@ export function controlNetLayout(shapes: Shapes, choices: TransformerChoices, pa
       ...renameBoth('controlnet.0.before_proj', 'input_block', [D, D]),
       ...range(layers).flatMap((i) => renameBoth(`controlnet.${i}.after_proj`, `controlnet_blocks.${i}`, [D, D])),
     ],
-    // The file holds the frozen transformer too, which a pipeline has already.
+    // The file also contains the frozen transformer, which a pipeline already has.
     dropped: [...NOT_NEEDED, /^blocks\.\d+\./, /^final_layer\./],
   };
 }
 
-/** The empty prompt's embedding, the position table that is computed anew, and a head that only training uses. */
+/** The empty prompt's embedding, the position table, which is computed, and a head that only training uses. */
 const NOT_NEEDED = [/^y_embedder\.y_embedding$/, /^pos_embed$/, /^logvar_linear\.(weight|bias)$/];
 
 interface Sizes {
@@ -90,17 +90,17 @@ interface Sizes {
   readonly imageSize: ImageSize;
 }
 
-/** `list` is where the blocks are: `blocks`, or `controlnet`, whose blocks are copies. */
+/** `list` names the blocks: `blocks`, or `controlnet`, whose blocks are copies. */
 function readSizes(shapes: Shapes, list: BlockList, choices: TransformerChoices, path: string): Sizes {
   const [width, inChannels, patch] = shapes.of('x_embedder.proj.weight', 4) as [number, number, number, number];
   const crossHeads = choices.crossAttentionHeads ?? CROSS_HEADS.get(width);
-  if (width % HEAD_DIM !== 0) throw modelError(path, `has ${width} channels, which are no multiple of ${HEAD_DIM}`);
+  if (width % HEAD_DIM !== 0) throw modelError(path, `has ${width} channels, which is not a multiple of ${HEAD_DIM}`);
   if (crossHeads === undefined || width % crossHeads !== 0) {
     throw modelError(
       path,
       `has ${width} channels, and ${
         crossHeads === undefined
-          ? 'how many cross-attention heads share them is in no tensor'
+          ? 'the number of cross-attention heads cannot be derived from a tensor'
           : `${crossHeads} cross-attention heads do not divide them`
       }`,
       'Pass the `num_heads` of the model in the official code with --cross-attention-heads.',
@@ -144,13 +144,13 @@ function commonConfig(sizes: Sizes, outChannels: number): JsonObject {
   };
 }
 
-/** The ratio whose product with the width, without its fraction, is the hidden width. */
+/** The ratio whose product with the width, rounded down, is the hidden width. */
 function mlpRatio(hidden: number, width: number): number {
   const ratio = hidden / width;
   return Math.trunc(ratio * width) === hidden ? ratio : (hidden + 0.5) / width;
 }
 
-/** Patches, caption, time: what comes before the blocks. */
+/** Patches, caption, time: everything before the blocks. */
 function embedders({ width: D, inChannels, patch, captionChannels: T }: Sizes, time: string): Move[] {
   return [
     ...renameBoth('x_embedder.proj', 'patch_embed.proj', [D, inChannels, patch, patch]),

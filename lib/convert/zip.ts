@@ -1,18 +1,18 @@
 /**
- * The directory of a zip file of stored entries, such as `torch.save` writes: where each entry's bytes lie.
+ * The directory of a zip file of stored entries, such as `torch.save` writes: where the bytes of each entry are.
  *
- * A zip file says everything twice, in a header before each entry and in a directory at its end, and programs that
- * believe one or the other see different files. This one believes neither alone: the two must agree, no two entries
- * may share a name or a byte, and the records at the end must follow each other without a gap, up to the last byte.
- * Sizes above 4 GB are taken from the zip64 records (APPNOTE.TXT 4.3 to 4.5). Check sums are not verified: torch can
- * be told not to compute them, and they are no protection from intent.
+ * A zip file says everything twice, in a header before each entry and in a directory at its end, and programs that rely
+ * on one or the other see different files. This one requires both to agree, no two entries may share a name or a byte,
+ * and the records at the end must follow one another without a gap, up to the last byte. Sizes above 4 GB are taken
+ * from the zip64 records (APPNOTE.TXT 4.3 to 4.5). Checksums are not verified: torch can be told not to compute them,
+ * and they do not protect against intent.
  */
 
 import { describeJson } from '../base/json.ts';
 import { modelError } from '../base/model-error.ts';
 import type { NativeFile } from '../device/native.ts';
 
-/** One entry, by where its bytes are. */
+/** One entry, by the position of its bytes. */
 export interface ZipEntry {
   readonly name: string;
   readonly offset: number; // bytes from the start of the file
@@ -61,23 +61,24 @@ export async function readZipDirectory(file: NativeFile): Promise<Map<string, Zi
       throw modelError(file.path, `the zip entry ${describeJson(name)} overlaps the one before it`);
     const offset = await checkLocalHeader(file, entry, start);
     end = offset + entry.bytes;
-    if (end > start) throw modelError(file.path, `the zip entry ${describeJson(name)} reaches into the directory`);
+    if (end > start) throw modelError(file.path, `the zip entry ${describeJson(name)} extends into the directory`);
     if (byName.has(name)) throw modelError(file.path, `the zip entry ${describeJson(name)} appears twice`);
     byName.set(name, { name, offset, bytes: entry.bytes });
   }
   return byName;
 }
 
-/** Where the directory is, from the records at the end of the file. */
+/** The position of the directory, from the records at the end of the file. */
 async function findDirectory(file: NativeFile): Promise<{ start: number; bytes: number; entries: number }> {
   const { path } = file;
   const tailBytes = Math.min(file.bytes, ZIP64_END_BYTES + LOCATOR_BYTES + END_BYTES);
   const tailStart = file.bytes - tailBytes;
   const tail = new DataView(await file.read(tailStart, tailBytes));
   const end = tailBytes - END_BYTES;
-  // A comment would come after this record; torch writes none, and what is cut off or has bytes added ends otherwise.
+  // A comment would follow this record. torch writes none, and a file that is truncated or has extra bytes ends
+  // differently.
   if (end < 0 || tail.getUint32(end, true) !== 0x06054b50 || tail.getUint16(end + 20, true) !== 0) {
-    throw modelError(path, 'does not end as a zip file does: it is cut off, or something was added to it');
+    throw modelError(path, 'does not end like a zip file: it is truncated, or something was added to it');
   }
   let directory = {
     entries: tail.getUint16(end + 10, true),
@@ -117,7 +118,7 @@ async function findDirectory(file: NativeFile): Promise<{ start: number; bytes: 
     throw modelError(path, `claims ${directory.entries} zip entries: at most ${MAX_ENTRIES} are read`);
   }
   if (directory.start + directory.bytes !== last || directory.bytes < directory.entries * DIRECTORY_BYTES) {
-    throw modelError(path, 'the zip directory is not where the end of the file says: it is cut off or damaged');
+    throw modelError(path, 'the zip directory is not where the end of the file says: the file is truncated or damaged');
   }
   return directory;
 }
@@ -149,7 +150,7 @@ function parseDirectoryEntry(view: DataView, at: number, path: string): Director
     throw modelError(
       path,
       `the zip entry ${describeJson(name)} is compressed (method ${method})`,
-      'torch.save stores entries as they are: the file is a TorchScript program, or was packed again. Save its tensors with torch.save.',
+      'torch.save does not compress: the file is a TorchScript program, or was packed again. Save its tensors with torch.save.',
     );
   }
   if ((flags & ~HARMLESS_FLAGS) !== 0 || view.getUint16(at + 34, true) !== 0) {
@@ -168,7 +169,7 @@ function parseDirectoryEntry(view: DataView, at: number, path: string): Director
   return { name, nameBytes, flags, bytes, local, end };
 }
 
-/** Sizes and offset of an entry; those that are saturated come from its zip64 field, in this order, or are undefined. */
+/** Sizes and offset of an entry. Saturated ones come from its zip64 field, in this order, or are undefined. */
 function withZip64(view: DataView, values: readonly number[], start: number, end: number): (number | undefined)[] {
   let field = start;
   let fieldEnd = start;
@@ -186,7 +187,7 @@ function withZip64(view: DataView, values: readonly number[], start: number, end
   });
 }
 
-/** Compares the header before an entry with the directory; where the entry's bytes start. */
+/** Compares the header before an entry with the directory; returns where the entry's bytes start. */
 async function checkLocalHeader(file: NativeFile, entry: DirectoryEntry, directoryStart: number): Promise<number> {
   const damaged = (reason: string) =>
     modelError(file.path, `the header of the zip entry ${describeJson(entry.name)} ${reason}`);
@@ -203,7 +204,7 @@ async function checkLocalHeader(file: NativeFile, entry: DirectoryEntry, directo
       size === SATURATED ||
       (size === 0 && (entry.flags & SIZES_FOLLOW) !== 0),
   );
-  if (!sameName || !sameKind || !sameSize) throw damaged('says something else than the directory');
+  if (!sameName || !sameKind || !sameSize) throw damaged('contradicts the directory');
   return entry.local + headerBytes + view.getUint16(28, true);
 }
 
@@ -215,7 +216,7 @@ function decodeName(bytes: Uint8Array, path: string): string {
   }
 }
 
-/** A 64-bit integer; above 2^53 no longer exact, and beyond the end of any file. */
+/** A 64-bit integer; above 2^53 it is not exact, and beyond the end of any file. */
 function readUint64(view: DataView, at: number): number {
   return Number(view.getBigUint64(at, true));
 }

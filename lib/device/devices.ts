@@ -1,9 +1,11 @@
 /** Devices: which there are, which one is taken, and what it can hold. */
 
 import { basename } from 'node:path';
+import { publicDtype } from '../base/dtypes.ts';
+import { environmentVariable } from '../base/environment.ts';
 import { argumentError, SanaError } from '../base/errors.ts';
 import { MAX_THREADS } from '../base/threads.ts';
-import { addon, type DType, type NativeDevice, type NativeDeviceInfo, nativeLibraries } from './native.ts';
+import { addon, type NativeDevice, type NativeDeviceInfo, nativeLibraries } from './native.ts';
 
 /** A device this machine has. */
 export interface DeviceInfo {
@@ -43,7 +45,7 @@ export function listLibraries(): LibraryInfo[] {
 /** The devices of this machine, the CPU last. */
 export function listDevices(): DeviceInfo[] {
   return addon()
-    .listDevices()
+    .listDevices(requestedPaths())
     .map(publicInfo)
     .sort((a, b) => Number(a.id === 'cpu') - Number(b.id === 'cpu'));
 }
@@ -51,8 +53,16 @@ export function listDevices(): DeviceInfo[] {
 function publicInfo(info: NativeDeviceInfo): DeviceInfo {
   const { backend, index, name, path, totalBytes, freeBytes, units, problem } = info;
   const id = backend === 'cpu' ? 'cpu' : `${backend}:${index}`;
-  const dtype = defaultDtype(info) === 'f32' ? 'float32' : 'bfloat16';
+  const dtype = publicDtype(info.defaultDtype);
   return { id, name, path, totalBytes, freeBytes, units, dtype, ...(problem !== '' && { problem }) };
+}
+
+/** The code path that devices are to take, by backend; a backend that is not there takes the best that it has. */
+export function requestedPaths(): Readonly<Record<string, string>> {
+  return {
+    cpu: environmentVariable('SANA_NATIVE_CPU_PATH') ?? '',
+    cuda: environmentVariable('SANA_NATIVE_CUDA_PATH') ?? '',
+  };
 }
 
 /** A device in use. Pipelines that ask for the same one share it, and with it its threads. */
@@ -118,11 +128,11 @@ export function openDevice(device: string, threads?: number): DeviceLease {
     throw new SanaError('ERR_SANA_DEVICE', what, { hint: [others, ...whyNoGpu()].join(' ') });
   }
   const [backend = 'cpu', index = '0'] = found.id.split(':');
-  const path = backend === 'cpu' ? process.env.SANA_NATIVE_CPU_PATH : process.env.SANA_NATIVE_CUDA_PATH;
-  const key = [found.id, threads ?? 0, path ?? ''].join(' ');
+  const path = requestedPaths()[backend] ?? '';
+  const key = [found.id, threads ?? 0, path].join(' ');
   let shared = open.get(key);
   if (shared === undefined) {
-    const native = addon().openDevice({ backend, index: Number(index), threads: threads ?? 0 });
+    const native = addon().openDevice({ backend, index: Number(index), threads: threads ?? 0, path });
     shared = { native, workspaceBytes: native.memory().bytes, users: 0 }; // nothing else is allocated yet
     open.set(key, shared);
   }
@@ -135,23 +145,4 @@ function whyNoGpu(): string[] {
   const libraries = listLibraries();
   if (libraries.some(({ problem }) => problem === undefined)) return [];
   return libraries.map(({ file, problem }) => `${basename(file)}: ${problem}.`);
-}
-
-/** The dtype that `auto` means on a device: bf16 where it computes that natively, else f32. */
-export function defaultDtype({ backend, path }: Pick<NativeDeviceInfo, 'backend' | 'path'>): 'f32' | 'bf16' {
-  return backend !== 'cpu' || path === 'avx512-bf16' ? 'bf16' : 'f32';
-}
-
-/**
- * Why a device has no products with matrices of this dtype, as its backend says what it packs; undefined where it has.
- * ERR_SANA_DEVICE tells of the device, ERR_SANA_PROGRAM of a backend that knows no such matrices.
- */
-export function refusalOfMatrices(device: NativeDevice, dtype: DType): SanaError | undefined {
-  try {
-    device.tensorBytes(dtype, 'linear', [1, 1]);
-    return undefined;
-  } catch (error) {
-    if (error instanceof SanaError && /^ERR_SANA_(DEVICE|PROGRAM)$/.test(error.code)) return error;
-    throw error;
-  }
 }

@@ -7,13 +7,15 @@
  */
 
 import { createRequire } from 'node:module';
-import { nativeError } from '../base/errors.ts';
+import type { DType } from '../base/dtypes.ts';
+import { nativeError, type SanaErrorCode } from '../base/errors.ts';
 import { addonCandidates } from './addon/candidates.ts';
 import { cudaLibraries, type NativeLibrary } from './addon/cuda-libraries.ts';
 import { type FailedCandidate, loadError, reasonOf } from './addon/load-error.ts';
+import type { Layout } from './layouts.ts';
 
-export type DType = 'f32' | 'bf16' | 'f16' | 'i32' | 'u8' | 'i8' | 'f8';
-export type Layout = 'dense' | 'linear' | 'gatedLinear' | 'conv2d' | 'upsampleConv2d' | 'depthwise';
+export type { DType } from '../base/dtypes.ts';
+export type { Layout } from './layouts.ts';
 
 export interface NativeDeviceInfo {
   readonly backend: string; // 'cpu' | 'cuda'
@@ -24,6 +26,15 @@ export interface NativeDeviceInfo {
   readonly freeBytes: number;
   readonly units: number; // threads or multiprocessors
   readonly problem: string; // empty, or why the device cannot be used
+  readonly defaultDtype: 'f32' | 'bf16'; // of activations and weights where nothing else is asked for
+  readonly hostMemory: boolean; // the device computes in the host's memory
+  readonly refusals: Readonly<Partial<Record<DType, DTypeRefusal>>>; // dtypes that the device has no kernels for
+}
+
+/** Why a device has no kernels for a dtype, and the code of the error where it is asked for all the same. */
+export interface DTypeRefusal {
+  readonly code: SanaErrorCode;
+  readonly reason: string;
 }
 
 /** An operand of a program: where it is and what it holds. `buffer` indexes `ProgramDescription.buffers`; -1 is the arena. */
@@ -40,6 +51,7 @@ export interface CallDescription {
   readonly op: string;
   readonly operands: Readonly<Record<string, OperandDescription>>; // by the names of the operator table; absent: left out
   readonly attributes: Readonly<Record<string, number | string | readonly number[]>>;
+  readonly scope?: string; // the part of the model that recorded it, for error messages: 'block 7 > attn1'
 }
 
 export interface ProgramDescription {
@@ -117,7 +129,7 @@ export interface NativeDevice {
   pack(request: PackRequest | PackDataRequest): Promise<number>;
   /** Reads the chosen rows of a checkpoint tensor into a dense tensor. */
   gather(request: GatherRequest): Promise<void>;
-  createProgram(description: ProgramDescription): NativeProgram; // ERR_SANA_PROGRAM names the call and what is wrong
+  createProgram(description: ProgramDescription): NativeProgram; // ERR_SANA_PROGRAM names the call's scope and what is wrong
   run(program: NativeProgram, arena: NativeBuffer | null, options?: { profile?: boolean }): NativeRun;
   /** What the device does at most, measured for a few tenths of a second: the floor under every time. */
   ceilings(): Promise<{ f32Flops: number; bf16Flops: number; i8Flops: number; bytesPerSecond: number }>;
@@ -127,7 +139,7 @@ export interface NativeDevice {
 export interface OperatorTableEntry {
   readonly name: string;
   readonly operands: readonly { name: string; role: string; dtypes: readonly DType[]; layout: string }[];
-  readonly attributes: readonly { name: string; kind: string }[];
+  readonly attributes: readonly { name: string; kind: string; least?: number; most?: number }[];
   readonly inPlace: readonly string[];
 }
 
@@ -137,7 +149,8 @@ export interface Addon {
   readonly operators: readonly OperatorTableEntry[];
   /** Opens libraries in order until one can be used. Once a process: later calls give what the first one found. */
   openLibraries(files: readonly string[]): NativeLibrary[];
-  listDevices(): NativeDeviceInfo[];
+  /** `paths`: the code path that devices of a backend are to be described with, by the backend's name. */
+  listDevices(paths?: Readonly<Record<string, string>>): NativeDeviceInfo[];
   openDevice(options: { backend: string; index: number; threads: number; path?: string }): NativeDevice;
   openFile(path: string): NativeFile; // ERR_SANA_FILE: not there, not a regular file, not readable
 }

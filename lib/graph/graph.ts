@@ -4,15 +4,19 @@
  */
 
 import { SanaError } from '../base/errors.ts';
-import type { Call } from './call.ts';
+import { type Call, SCOPE_SEPARATOR } from './call.ts';
+import { most } from './limits.ts';
 import {
   type Activation,
+  type AttributeSpec,
   type Attributes,
+  type AttributeValue,
+  describeAll,
+  type LimitSpec,
   type OperandSpec,
   type Operands,
-  type OperatorName,
-  operatorSpec,
-} from './operators.ts';
+} from './operator.ts';
+import { type AttributesOf, type Inputs, type OperatorName, operatorSpec } from './operators.ts';
 import { type Plan, plan } from './planner.ts';
 import {
   ArenaValue,
@@ -20,6 +24,7 @@ import {
   type DType,
   denseBytes,
   describe,
+  elements,
   isContiguous,
   reshape,
   shapeError,
@@ -227,7 +232,7 @@ export class Graph {
     return this.#record('pixelUnshuffle', { x, residual: options.residual }, { factor }, options, shape);
   }
 
-  /** Guidance and one multistep update, in place; coefficients [7] = g, p, q, a, b, c, w (see core/ops.h). */
+  /** Guidance and one multistep update, in place; coefficients [7] = g, p, q, a, b, c, w (lib/graph/operators/sampling.ts). */
   solverStep(velocity: Tensor, coefficients: Tensor, latents: Tensor, previous: Tensor): void {
     this.#call('solverStep', { velocity, coefficients, latents, previous }, {});
   }
@@ -253,6 +258,20 @@ export class Graph {
     return this.#record('countNonFinite', { x: dense }, {}, { dtype: 'i32', into });
   }
 
+  /**
+   * Records any operator by its name in the table; the methods above add defaults and shapes. `shape` is that of the
+   * result where it does not follow from the operands.
+   */
+  record<Op extends OperatorName>(
+    op: Op,
+    inputs: Inputs<Op>,
+    attributes: AttributesOf<Op>,
+    result: Result = {},
+    shape?: readonly number[],
+  ): Tensor {
+    return this.#record(op, inputs, attributes, result, shape);
+  }
+
   #record(
     op: OperatorName,
     inputs: Operands,
@@ -262,10 +281,11 @@ export class Graph {
   ): Tensor {
     const spec = operatorSpec(op);
     return this.#explained(op, () => {
+      for (const attribute of spec.attributes) checkAttribute(attribute, attributes[attribute.name]);
       const given = Object.fromEntries(Object.entries(inputs).filter(([, tensor]) => tensor !== undefined));
       const dtype = result.dtype ?? result.into?.dtype ?? Object.values(given)[0]?.dtype ?? 'f32';
       let out = result.into ?? (shape === undefined ? undefined : this.empty(dtype, shape));
-      const inferred = spec.infer((out === undefined ? given : { ...given, out }) as Required<Operands>, attributes);
+      const inferred = spec.infer(out === undefined ? given : { ...given, out }, attributes);
       out ??= this.empty(dtype, inferred ?? []);
       if (inferred !== undefined && inferred.join() !== out.shape.join()) {
         throw shapeError(`out must be [${inferred.join(', ')}], got ${describe(out)}`);
@@ -279,9 +299,11 @@ export class Graph {
     const spec = operatorSpec(op);
     this.#explained(op, () => {
       for (const operand of spec.operands) checkOperand(operand, operands[operand.name]);
-      if (operands.out === undefined) spec.infer(operands as Required<Operands>, attributes);
+      if (operands.out === undefined) spec.infer(operands, attributes);
+      for (const [name, other] of spec.sameDtype ?? []) checkDtypes(operands, name, other);
+      for (const limit of spec.limits) checkLimit(limit, operands, attributes);
     });
-    this.#calls.push({ op, operands, attributes, scope: this.#scope.join(' / ') });
+    this.#calls.push({ op, operands, attributes, scope: this.#scope.join(SCOPE_SEPARATOR) });
   }
 
   /** Adds the operator's name and scope to an error from `body`. */
@@ -291,7 +313,7 @@ export class Graph {
     } catch (error) {
       if (!(error instanceof SanaError) || error.code !== 'ERR_SANA_SHAPE' || error.message.startsWith(`${op}:`))
         throw error;
-      const where = [this.name, ...this.#scope].join(' / ');
+      const where = [this.name, ...this.#scope].join(SCOPE_SEPARATOR);
       throw new SanaError('ERR_SANA_SHAPE', `${op}: ${error.message} (${where})`, { hint: error.hint });
     }
   }
@@ -301,6 +323,12 @@ function checkOperand(spec: OperandSpec, tensor: Tensor | undefined): void {
   if (tensor === undefined) {
     if (spec.role === 'in?') return;
     throw shapeError(`operand \`${spec.name}\` is missing`);
+  }
+  const { shape } = tensor;
+  const isSize = (size: number) => Number.isInteger(size) && size >= 1;
+  if (shape.length < 1 || shape.length > most('rank') || !shape.every(isSize) || elements(shape) >= most('elements')) {
+    const sizes = `1 to ${most('rank')} sizes of at least 1 and fewer than 2^${Math.log2(most('elements'))} elements`;
+    throw shapeError(`\`${spec.name}\` must have ${sizes}, got ${describe(tensor)}`);
   }
   if (!spec.dtypes.includes(tensor.dtype)) {
     throw shapeError(`\`${spec.name}\` must be ${spec.dtypes.join(' or ')}, got ${describe(tensor)}`);
@@ -312,4 +340,40 @@ function checkOperand(spec: OperandSpec, tensor: Tensor | undefined): void {
   if (spec.layout === 'dense' && !isContiguous(tensor)) {
     throw shapeError(`\`${spec.name}\` must be contiguous, got columns of a wider tensor: ${describe(tensor)}`);
   }
+}
+
+function checkAttribute({ name, kind, least, most: largest }: AttributeSpec, value: AttributeValue | undefined): void {
+  if (Array.isArray(value)) {
+    if (value.length > most('listLength')) {
+      throw shapeError(`attribute \`${name}\` may have at most ${most('listLength')} entries, got ${value.length}`);
+    }
+    for (const entry of value) checkRange(`every entry of \`${name}\``, kind, least, largest, entry);
+  } else if (typeof value === 'number') {
+    checkRange(`attribute \`${name}\``, kind, least, largest, value);
+  }
+}
+
+function checkRange(
+  what: string,
+  kind: string,
+  least = Number.NEGATIVE_INFINITY,
+  largest = Number.POSITIVE_INFINITY,
+  value: number,
+): void {
+  const whole = kind === 'number' || Number.isInteger(value);
+  if (whole && value >= least && value <= largest) return;
+  const number = kind === 'number' ? '' : 'an integer ';
+  const range = largest === Number.POSITIVE_INFINITY ? `at least ${least}` : `from ${least} to ${largest}`;
+  throw shapeError(`${what} must be ${number}${range}, got ${value}`);
+}
+
+function checkDtypes(operands: Operands, name: string, other: string): void {
+  const [one, two] = [operands[name], operands[other]];
+  if (one === undefined || two === undefined || one.dtype === two.dtype) return;
+  throw shapeError(`${name} and ${other} must have one dtype; given ${describeAll(operands)}`);
+}
+
+function checkLimit({ operand, limit, what, count }: LimitSpec, operands: Operands, attributes: Attributes): void {
+  if (count(operands, attributes) <= most(limit)) return;
+  throw shapeError(`${operand} may have at most ${most(limit)} ${what}; given ${describeAll(operands)}`);
 }

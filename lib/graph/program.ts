@@ -1,9 +1,9 @@
 /** Programs: a plan handed to the addon once, then run with one call each time. */
 
+import { bytesPerElement, type DType } from '../base/dtypes.ts';
 import { SanaError } from '../base/errors.ts';
 import type {
   CallDescription,
-  DType,
   NativeBuffer,
   NativeDevice,
   NativeProgram,
@@ -12,7 +12,7 @@ import type {
 import type { Call } from './call.ts';
 import { operatorSpec } from './operators.ts';
 import type { Plan } from './planner.ts';
-import { ArenaValue, bytesPerElement, denseBytes, elements, Storage, type Tensor } from './tensor.ts';
+import { ArenaValue, denseBytes, elements, Storage, type Tensor } from './tensor.ts';
 
 /** What an operator of a plan computes and moves. */
 export interface CallCost {
@@ -50,8 +50,9 @@ export class Program {
       pitch: tensor.pitch,
     });
     const calls = plan.calls.map(
-      ({ op, operands, attributes }): CallDescription => ({
+      ({ op, operands, attributes, scope }): CallDescription => ({
         op,
+        scope: scope === '' ? plan.name : scope,
         operands: Object.fromEntries(Object.entries(operands).map(([name, tensor]) => [name, describe(tensor)])),
         attributes,
       }),

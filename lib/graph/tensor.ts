@@ -1,9 +1,12 @@
 /** Tensors: what a graph's operators read and write, and the places their elements live in. */
 
+import { bytesPerElement, type DType } from '../base/dtypes.ts';
 import { SanaError } from '../base/errors.ts';
-import type { DType, Layout, NativeBuffer, NativeDevice } from '../device/native.ts';
+import type { Layout } from '../device/layouts.ts';
+import type { NativeBuffer, NativeDevice } from '../device/native.ts';
 
-export type { DType, Layout } from '../device/native.ts';
+export type { DType } from '../base/dtypes.ts';
+export type { Layout } from '../device/layouts.ts';
 
 /** Alignment of every tensor inside its storage or arena: a cache line, the widest vector. */
 export const alignment = 64;
@@ -86,12 +89,6 @@ export function align(bytes: number): number {
   return Math.ceil(bytes / alignment) * alignment;
 }
 
-const elementBytes: Record<DType, number> = { f32: 4, bf16: 2, f16: 2, i32: 4, u8: 1, i8: 1, f8: 1 };
-
-export function bytesPerElement(dtype: DType): number {
-  return elementBytes[dtype];
-}
-
 export function elements(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
@@ -158,6 +155,6 @@ export function describe(tensor: Pick<Tensor, 'dtype' | 'shape' | 'layout'>): st
 
 export function shapeError(message: string): SanaError {
   return new SanaError('ERR_SANA_SHAPE', message, {
-    hint: 'Record operators on tensors whose shapes fit; lib/graph/operators.ts says what each operator takes.',
+    hint: 'Record operators on tensors whose shapes fit; lib/graph/operators/ says what each operator takes.',
   });
 }

@@ -1,13 +1,13 @@
 /**
- * What kind of place an IP address is. The address of a model says where to connect, and so does every redirect of the
- * server's: nobody but the user may point this process at the machine it runs on or the network it is in.
+ * What kind of place an IP address is. The address of a model and every redirect of the server decide where this
+ * process connects. Only the user may point it at the machine it runs on or at its own network.
  */
 
 import { BlockList, isIP } from 'node:net';
 
 export type AddressKind = 'public' | 'private' | 'loopback' | 'link-local';
 
-/** IANA's special-purpose registries, RFC 6890. What is none of these is public. */
+/** IANA's special-purpose registries, RFC 6890. Addresses outside of these are public. */
 const RANGES: readonly (readonly [AddressKind, ...string[]])[] = [
   ['loopback', '127.0.0.0/8', '::1/128'],
   ['link-local', '169.254.0.0/16', 'fe80::/10'],
@@ -26,7 +26,7 @@ const LISTS = RANGES.map(([kind, ...networks]) => {
   return { kind, list };
 });
 
-/** The kind of an IP address. An IPv4 address written as IPv6 is what it stands for. */
+/** The kind of an IP address. An IPv4 address written as IPv6 counts as the IPv4 address. */
 export function addressKind(address: string): AddressKind {
   const plain = address.replace(/%.*$/, ''); // fe80::1%eth0
   const inner = embedded(plain);
@@ -38,7 +38,7 @@ export function addressKind(address: string): AddressKind {
 /** The IPv4 address in `::ffff:a.b.c.d` (mapped), `::a.b.c.d` (compatible) and `64:ff9b::a.b.c.d` (NAT64). */
 function embedded(address: string): string | null {
   if (isIP(address) !== 6) return null;
-  // The address of a URL is written in the one shortest form: ::ffff:7f00:1
+  // The URL parser writes an address in its shortest form: ::ffff:7f00:1
   const { hostname } = new URL(`http://[${address}]/`);
   const match = /^\[(?:::ffff:|::|64:ff9b::)([0-9a-f]{1,4}):([0-9a-f]{1,4})\]$/.exec(hostname);
   if (match === null) return null;

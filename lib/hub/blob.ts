@@ -1,9 +1,9 @@
 /**
- * One file from the hub into the cache: into `HASH.incomplete`, from where an earlier try of any process stopped,
- * hashed as it comes, and renamed once its length and hash are those that the hub announced.
+ * Downloads one file from the hub into the cache: into `HASH.incomplete`, from where an earlier attempt of any process
+ * stopped, hashed as it arrives, and renamed once its length and hash are those that the hub announced.
  *
- * Writes say where they go. Two processes that write one partial file in spite of the locks, because the disk does not
- * honour them, therefore write the same bytes at the same places, and neither spoils what the other has.
+ * Every write has an explicit position. So if two processes write the same partial file in spite of the locks, because
+ * the file system ignores them, they write the same bytes at the same places and do not spoil each other's work.
  */
 
 import { constants } from 'node:fs';
@@ -23,7 +23,7 @@ export interface BlobRequest {
   readonly file: RemoteFile;
   readonly patience: Patience;
   readonly signal: AbortSignal;
-  /** `bytes` of the file are here, `received` of them since the last call. */
+  /** `bytes` of the file are on disk, `received` of them since the last call. */
   readonly report: (bytes: number, received: number) => void;
 }
 
@@ -52,9 +52,9 @@ class BlobDownload {
   readonly #disk: FileHandle;
   readonly #path: string;
   #hash: ReturnType<typeof hasher>;
-  #bytes = 0; // here, hashed and written
-  #resumed = false; // some of them came in an earlier call
-  #validator: string | undefined; // the ETag of the answer that they came in
+  #bytes = 0; // hashed and written
+  #resumed = false; // some of them arrived in an earlier call
+  #validator: string | undefined; // the ETag of the response that they arrived in
 
   constructor(request: BlobRequest, disk: FileHandle, path: string) {
     this.#request = request;
@@ -76,9 +76,9 @@ class BlobDownload {
       if (digest === file.hash) return;
       if (!this.#resumed) {
         await rm(this.#path, { force: true });
-        throw integrityError(file.name, `has the hash ${digest}, and the hub says ${file.hash}; it was thrown away`);
+        throw integrityError(file.name, `has the hash ${digest}, but the hub says ${file.hash}; it was deleted`);
       }
-      this.#restart(); // what an earlier call left was not of this file
+      this.#restart(); // what an earlier call left was of another file
     }
   }
 
@@ -86,7 +86,7 @@ class BlobDownload {
   async #readPartial(): Promise<void> {
     const { file, signal, report } = this.#request;
     const { size } = await this.#onDisk(() => this.#disk.stat());
-    if (size > file.size) return; // not of this file
+    if (size > file.size) return; // it is of another file
     const buffer = new Uint8Array(WRITE_BYTES);
     while (this.#bytes < size) {
       signal.throwIfAborted();
@@ -99,7 +99,7 @@ class BlobDownload {
     report(this.#bytes, 0);
   }
 
-  /** Forgets what is here. */
+  /** Discards what is on disk. */
   #restart(): void {
     this.#hash = hasher(this.#request.file);
     this.#bytes = 0;
@@ -108,7 +108,7 @@ class BlobDownload {
     this.#request.report(0, 0);
   }
 
-  /** Asks for what is missing, and takes in what comes. */
+  /** Requests what is missing, and writes what arrives. */
   async #receive(): Promise<void> {
     const { client, repository, commit, file, signal } = this.#request;
     if (this.#bytes === file.size) return;
@@ -141,9 +141,9 @@ class BlobDownload {
       throw new Transient(`${answer.url.host} has no bytes from ${asked} on`, { status });
     }
     if (status === 401 || status === 403) {
-      // Of what the hub redirects to: an address that was signed for some minutes. The next one is good again.
+      // This happens with redirect targets: addresses that were signed for a few minutes. The next one is valid again.
       if (answer.url.href !== url.href)
-        throw new Transient(`${answer.url.host} answers with status ${status}`, { status });
+        throw new Transient(`${answer.url.host} answered with status ${status}`, { status });
       throw gated(repository, client.url(...repository.split('/')).href, client.hasToken);
     }
     if (status === 404)
@@ -152,17 +152,17 @@ class BlobDownload {
 
     const encoding = headers['content-encoding'] ?? 'identity';
     if (encoding !== 'identity') {
-      throw integrityError(file.name, `comes in ${quoted(String(encoding))}, which was not asked for`);
+      throw integrityError(file.name, `arrived with the encoding ${quoted(String(encoding))}, which was not requested`);
     }
     if (status === 200) {
-      if (asked > 0) this.#restart(); // the server knows no ranges, or has another file now
+      if (asked > 0) this.#restart(); // the server does not support ranges, or has another file now
     } else {
       const range = /^bytes (\d{1,15})-\d{1,15}\/(\d{1,15}|\*)$/.exec(String(headers['content-range']));
       const whole = range?.[2] === '*' || Number(range?.[2]) === file.size;
       if (asked === 0 || range === null || Number(range[1]) !== asked || !whole) {
         throw integrityError(
           file.name,
-          `asked for bytes from ${asked} of ${file.size}, got ${quoted(String(headers['content-range']))}`,
+          `requested bytes from ${asked} of ${file.size}, got ${quoted(String(headers['content-range']))}`,
         );
       }
     }
@@ -170,7 +170,7 @@ class BlobDownload {
     if (length !== undefined && Number(length) !== file.size - this.#bytes) {
       throw integrityError(
         file.name,
-        `has ${quoted(String(length))} bytes to come, and the hub says ${file.size - this.#bytes}`,
+        `has ${quoted(String(length))} bytes left, but the hub says ${file.size - this.#bytes}`,
       );
     }
     const { etag } = headers;
@@ -193,14 +193,14 @@ class BlobDownload {
     try {
       for await (const chunk of chunksOf(answer, signal)) {
         if (this.#bytes + batched + chunk.byteLength > file.size) {
-          throw integrityError(file.name, `${answer.url.host} sends more than the ${file.size} bytes that it is long`);
+          throw integrityError(file.name, `${answer.url.host} sends more than its ${file.size} bytes`);
         }
         batch.push(chunk);
         batched += chunk.byteLength;
         if (batched >= WRITE_BYTES) await flush();
       }
     } finally {
-      await flush(); // what has come is kept
+      await flush(); // keeps what has arrived
     }
   }
 
@@ -209,7 +209,7 @@ class BlobDownload {
   }
 }
 
-/** The chunks of a body. What throws in here is the connection, whatever the reader of the chunks does. */
+/** The chunks of a body. Errors thrown in here are the connection's, whatever the reader of the chunks does. */
 async function* chunksOf({ body, url }: Answer, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   try {
     yield* body as AsyncIterable<Uint8Array>;
@@ -219,7 +219,7 @@ async function* chunksOf({ body, url }: Answer, signal: AbortSignal): AsyncGener
   }
 }
 
-/** Runs work on a file of the cache; what it throws is said of that file. */
+/** Runs work on a file of the cache; errors name that file. */
 async function onDisk<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

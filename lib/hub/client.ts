@@ -1,13 +1,13 @@
 /**
- * Requests to the hub. Redirects are followed here, not by the HTTP library, because each one is a decision:
+ * Requests to the hub. Redirects are followed here and not by the HTTP library, because each one is a decision:
  *
- * - the token goes to the hub's own origin and nowhere else, and only over TLS, or within this machine;
- * - nothing but http and https is followed, and not from https down to http;
- * - an address that is not public (addresses.ts) is connected to only if the hub's own is of the same kind. It is
- *   checked where the connection is made, so a name that leads there is refused like the number itself.
+ * - the token is sent to the hub's own origin only, and only over TLS or within this machine;
+ * - only http and https are followed, and never from https to http;
+ * - a non-public address (addresses.ts) is connected to only if the hub's own is of the same kind. This is checked
+ *   where the connection is made, so a name that leads there is rejected like the number itself.
  *
- * Bodies are never decompressed: what is announced is what is received. undici does this where the built-in `fetch`
- * cannot: its connections can be looked at, and it takes the proxies of the environment.
+ * Bodies are never decompressed: what is announced is what is received. The built-in `fetch` cannot do this: undici
+ * lets a program check its connections, and takes the proxies from the environment.
  */
 
 import { type LookupAddress, lookup } from 'node:dns';
@@ -22,14 +22,14 @@ export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: Readable;
-  readonly url: URL; // where the redirects ended
+  readonly url: URL; // after all redirects
 }
 
 const MAX_REDIRECTS = 8;
 const CONNECT_MS = 10_000;
 const REDIRECTS = [301, 302, 303, 307, 308];
 
-/** A connection that is not made; why. */
+/** Why a connection is not made. */
 class Refused extends Error {}
 
 export class HubClient {
@@ -37,7 +37,7 @@ export class HubClient {
   readonly #token: string | undefined;
   readonly #userAgent: string;
   readonly #dispatcher: Dispatcher;
-  /** Of the addresses that the hub's own name has. */
+  /** The kinds of the addresses that the hub's own name has. */
   readonly #ownKinds = new Set<AddressKind>();
 
   private constructor(
@@ -46,7 +46,7 @@ export class HubClient {
   ) {
     this.#endpoint = endpoint;
     this.#userAgent = userAgent;
-    // Within the machine nobody listens; anywhere else a token without TLS is everybody's.
+    // Within the machine nobody can listen; anywhere else, a token without TLS is public.
     this.#token = endpoint.protocol === 'https:' || isLoopbackName(endpoint.hostname) ? token : undefined;
     const address = literal(endpoint.hostname);
     if (address !== null) this.#ownKinds.add(addressKind(address));
@@ -58,7 +58,7 @@ export class HubClient {
   }
 
   static async open(settings: HubSettings): Promise<HubClient> {
-    const { EnvHttpProxyAgent } = await import('undici'); // which takes a while, and folders do not need it
+    const { EnvHttpProxyAgent } = await import('undici'); // slow to load, and folders do not need it
     return new HubClient(settings, (options) => new EnvHttpProxyAgent(options));
   }
 
@@ -67,7 +67,7 @@ export class HubClient {
     return this.#token !== undefined;
   }
 
-  /** An address below the hub's, of parts that may hold any characters. */
+  /** An address below the hub's, from parts that may contain any characters. */
   url(...parts: string[]): URL {
     const url = new URL(this.#endpoint);
     url.pathname = `${url.pathname.replace(/\/$/, '')}/${parts.map(encodeURIComponent).join('/')}`;
@@ -75,9 +75,9 @@ export class HubClient {
   }
 
   /**
-   * Asks for `url`. Any status but a redirect is an answer; its body must be read or destroyed.
+   * Requests `url`. Any status except a redirect is a response; its body must be read or destroyed.
    *
-   * @throws Transient when no answer came.
+   * @throws Transient if there was no response.
    */
   async get(
     url: URL,
@@ -86,12 +86,12 @@ export class HubClient {
     let at = url;
     for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
       const { statusCode: status, headers, body } = await this.#request(at, options);
-      body.on('error', () => {}); // also one that comes when nobody reads any more
+      body.on('error', () => {}); // also an error after the last read
       if (!REDIRECTS.includes(status)) return { status, headers, body, url: at };
       body.destroy();
       at = redirectTarget(at, headers.location);
     }
-    throw downloadError(`${url.host} redirects more than ${MAX_REDIRECTS} times`, 'Check HF_ENDPOINT.');
+    throw downloadError(`${url.host} redirected more than ${MAX_REDIRECTS} times`, 'Check HF_ENDPOINT.');
   }
 
   /** Closes the connections. */
@@ -132,7 +132,7 @@ export class HubClient {
     return kind === 'public' || hostname === this.#endpoint.hostname || this.#ownKinds.has(kind);
   }
 
-  /** `dns.lookup` that gives only addresses that may be connected to. */
+  /** `dns.lookup` that returns only addresses that may be connected to. */
   readonly #lookup: LookupFunction = (hostname, options, callback) => {
     lookup(hostname, { ...options, all: true }, (error, found: LookupAddress[] = []) => {
       if (error !== null) return callback(error, '');
@@ -149,27 +149,28 @@ export class HubClient {
   };
 }
 
-/** Where a redirect leads, if it may be followed at all. */
+/** The target of a redirect, if it may be followed at all. */
 export function redirectTarget(from: URL, location: string | string[] | undefined): URL {
   const target = typeof location === 'string' && URL.canParse(location, from.href) ? new URL(location, from) : null;
   const followed = target?.protocol === 'https:' || (target?.protocol === 'http:' && from.protocol === 'http:');
   if (target !== null && followed && target.username === '') return target;
-  // No more of the target than its kind: it is the server's text, or a signed address.
+  // Only the kind of the target is shown: the target itself is the server's text, or a signed address.
   const where = target === null ? 'nowhere' : `${target.protocol}${target.username === '' ? '' : ' with a user'}`;
-  throw downloadError(`${from.host} redirects from ${from.protocol} to ${where}, which is not followed`, REFUSED_HINT);
+  throw downloadError(`${from.host} redirected from ${from.protocol} to ${where}, which is not followed`, REFUSED_HINT);
 }
 
-const REFUSED_HINT = 'Check HF_ENDPOINT: what answers there is no hub, or sends requests where they should not go.';
+const REFUSED_HINT =
+  'Check HF_ENDPOINT: the server there is not a hub, or redirects requests to places they should not go.';
 
 function refusal(hostname: string, kind: AddressKind): string {
-  return `The hub redirects to ${hostname}, a ${kind} address, which is not followed`;
+  return `The hub redirected to ${hostname}, a ${kind} address, which is not followed`;
 }
 
 function refused(hostname: string, kind: AddressKind): Error {
   return downloadError(refusal(hostname, kind), REFUSED_HINT);
 }
 
-/** The IP address that a host of a URL is, or null where it is a name. */
+/** The IP address that is the host of a URL, or null if it is a name. */
 function literal(hostname: string): string | null {
   const address = hostname.replace(/^\[(.*)\]$/, '$1');
   return isIP(address) === 0 ? null : address;
@@ -180,7 +181,7 @@ function isLoopbackName(hostname: string): boolean {
   return address === null ? hostname === 'localhost' : addressKind(address) === 'loopback';
 }
 
-/** The first line of an error and of what caused it; several addresses that were tried are one error of undici's. */
+/** The first line of an error and of its causes; undici joins the errors of several addresses into one. */
 function reasonOf(cause: unknown): string {
   if (cause instanceof AggregateError && cause.errors.length > 0) return reasonOf(cause.errors[0]);
   if (!(cause instanceof Error)) return String(cause);

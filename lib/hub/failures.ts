@@ -1,12 +1,12 @@
-/** What goes wrong between here and the hub, and on the disk: told apart by whether trying again can help. */
+/** Failures of the connection to the hub and of the disk, told apart by whether a retry can help. */
 
 import { SanaError } from '../base/errors.ts';
 import { quoted } from './repository.ts';
 
-/** Something that may be over in a moment: a cut connection, a busy server. */
+/** A failure that may be temporary: a broken connection, a busy server. */
 export class Transient extends Error {
   readonly retryAfterMs: number | undefined;
-  /** Whether an answer came, and a refusal to serve; false when nothing came. */
+  /** The HTTP status of a response that refused to serve; undefined if there was no response. */
   readonly status: number | undefined;
 
   constructor(message: string, options: { cause?: unknown; retryAfterMs?: number; status?: number } = {}) {
@@ -23,13 +23,13 @@ export function downloadError(message: string, hint: string, cause?: unknown): S
 /** What was received is not what was announced. */
 export function integrityError(name: string, reason: string): SanaError {
   return new SanaError('ERR_SANA_INTEGRITY', `${name}: ${reason}`, {
-    hint: 'Try again; if it stays so, a proxy or mirror between here and the hub changes files, or the file is damaged there.',
+    hint: 'Try again. If it fails again, a proxy or mirror changes the files, or the file is damaged on the hub.',
   });
 }
 
-const ELSEWHERE = 'or put the cache elsewhere: the option cacheDir, --cache-dir or HF_HUB_CACHE.';
+const ELSEWHERE = 'or use another cache folder: the option cacheDir, --cache-dir or HF_HUB_CACHE.';
 
-/** The error of a file or folder of the cache that cannot be read or written. */
+/** The error for a file or folder of the cache that cannot be read or written. */
 export function cacheError(path: string, cause: unknown): SanaError {
   if (cause instanceof SanaError) return cause;
   const { code = '', message = String(cause) } = (cause ?? {}) as Partial<NodeJS.ErrnoException>;
@@ -42,12 +42,12 @@ export function cacheError(path: string, cause: unknown): SanaError {
 
 export function diskFull(path: string, reason: string, cause?: unknown): SanaError {
   return new SanaError('ERR_SANA_FILE', `The cache cannot be written at ${path}: ${reason}`, {
-    hint: `Free space and run it again, which goes on where it stopped, ${ELSEWHERE}`,
+    hint: `Free some space and run it again, which resumes the download, ${ELSEWHERE}`,
     ...(cause !== undefined && { cause }),
   });
 }
 
-/** What the server said in a refusal, for a message: a line at most. */
+/** What the server said when it refused, for a message: at most one line. */
 export function said(headers: Readonly<Record<string, string | string[] | undefined>>): string {
   const text = headers['x-error-message'];
   return typeof text === 'string' && text !== '' ? `: ${quoted(text)}` : '';

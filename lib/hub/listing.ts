@@ -1,4 +1,7 @@
-/** What a repository holds at a revision: one request, which gives the commit and every file's length and hash. */
+/**
+ * What a repository contains at a revision: one request, which returns the commit and the length and hash of every
+ * file.
+ */
 
 import type { Answer, HubClient } from './client.ts';
 import { downloadError, integrityError, retryAfterMs, said, Transient } from './failures.ts';
@@ -8,7 +11,7 @@ import { type Patience, retrying } from './retry.ts';
 export interface RemoteFile {
   readonly name: string; // 'vae/config.json'
   readonly size: number;
-  readonly hash: string; // sha256 of what LFS holds, git's sha1 of everything else: its name in the cache
+  readonly hash: string; // sha256 for LFS files, git's sha1 for all others: its name in the cache
 }
 
 export interface Listing {
@@ -16,7 +19,7 @@ export interface Listing {
   readonly files: ReadonlyMap<string, RemoteFile>; // by name
 }
 
-/** For hints: names that exist, and which of them is nearest to one that does not. */
+/** For hints: the names that exist, and the one closest to a name that does not. */
 export interface Suggestions {
   readonly repositories: readonly string[];
   nearest(typed: string, names: readonly string[]): string | undefined;
@@ -39,7 +42,7 @@ export async function fetchListing(client: HubClient, request: ListingRequest): 
   const url = client.url('api', 'models', ...repository.split('/'), 'revision', revision);
   url.searchParams.set('blobs', 'true');
   return await retrying(
-    `The hub cannot be asked for ${repository}`,
+    `The hub cannot list ${repository}`,
     async () => {
       const answer = await client.get(url, { signal });
       if (answer.status === 200) return parseListing(await readJson(answer, signal), repository);
@@ -50,18 +53,18 @@ export async function fetchListing(client: HubClient, request: ListingRequest): 
   );
 }
 
-/** The error of an answer that is none of the files asked for. `what` starts the message. */
+/** The error for a response that is not one of the requested files. `what` starts the message. */
 export function statusError(what: string, { status, headers, url }: Answer): Error {
   if (status === 408 || status === 429 || status >= 500) {
     const after = retryAfterMs(headers['retry-after']);
-    return new Transient(`${url.host} answers with status ${status}${said(headers)}`, {
+    return new Transient(`${url.host} answered with status ${status}${said(headers)}`, {
       status,
       ...(after !== undefined && { retryAfterMs: after }),
     });
   }
   return downloadError(
-    `${what}: ${url.host} answers with status ${status}${said(headers)}`,
-    'Check HF_ENDPOINT and HTTPS_PROXY: what answers there is no hub, or one that does not work now.',
+    `${what}: ${url.host} answered with status ${status}${said(headers)}`,
+    'Check HF_ENDPOINT and HTTPS_PROXY: the server there is not a hub, or the hub is not working.',
   );
 }
 
@@ -80,32 +83,32 @@ async function refusalOf(client: HubClient, answer: Answer, request: ListingRequ
       meant === undefined ? choice : `Did you mean ${meant}? ${choice}`,
     );
   }
-  // The hub does not tell strangers which private repositories there are: 401 without a token, 404 with one.
+  // The hub does not reveal which private repositories exist: it answers 401 without a token, 404 with one.
   if (code === 'RepoNotFound' || status === 401 || status === 404) {
     const meant = suggestions?.nearest(repository, suggestions.repositories);
     const hint = [
       ...(meant === undefined ? [] : [`Did you mean ${meant}?`]),
       client.hasToken
-        ? 'Check the name; if it is private, the token must be of an account that may read it.'
-        : 'Check the name; if it is private, give a token: HF_TOKEN, the option token, or `hf auth login`.',
+        ? 'Check the name. If the repository is private, the token must belong to an account that may read it.'
+        : 'Check the name. If the repository is private, pass a token: HF_TOKEN, the option token, or `hf auth login`.',
     ].join(' ');
-    const token = said(headers).includes('Invalid credentials') ? ', or the token is not valid' : '';
+    const token = said(headers).includes('Invalid credentials') ? ', or the token is invalid' : '';
     return downloadError(`There is no repository ${repository} on ${answer.url.host}, or it is private${token}`, hint);
   }
-  return statusError(`The hub cannot be asked for ${repository}`, answer);
+  return statusError(`The hub cannot list ${repository}`, answer);
 }
 
-/** The error of a repository whose files are given only to those who have asked for it. */
+/** The error for a repository whose files are given only to accounts that requested access. */
 export function gated(repository: string, page: string, hasToken: boolean): Error {
   return downloadError(
-    `${repository} is gated: its files are given to those who have accepted its licence`,
+    `${repository} is gated: only accounts that have accepted its licence can download it`,
     hasToken
-      ? `Accept the licence at ${page} with the account that the token is of.`
-      : `Accept the licence at ${page}, and give a token of that account: HF_TOKEN, the option token, or \`hf auth login\`.`,
+      ? `Accept the licence at ${page} with the account that the token belongs to.`
+      : `Accept the licence at ${page}, and pass a token of that account: HF_TOKEN, the option token, or \`hf auth login\`.`,
   );
 }
 
-/** The names of the branches and tags, or none where they cannot be had. */
+/** The names of the branches and tags, or none if they cannot be listed. */
 async function revisions(client: HubClient, { repository, signal }: ListingRequest): Promise<string[]> {
   try {
     const answer = await client.get(client.url('api', 'models', ...repository.split('/'), 'refs'), { signal });
@@ -128,11 +131,11 @@ async function readJson({ body, headers, url }: Answer, signal: AbortSignal): Pr
   let bytes = 0;
   try {
     if (encoding !== 'identity')
-      throw integrityError(url.host, `answers in ${quoted(String(encoding))}, which was not asked for`);
+      throw integrityError(url.host, `answered with the encoding ${quoted(String(encoding))}, which was not requested`);
     for await (const chunk of body as AsyncIterable<Uint8Array>) {
       bytes += chunk.byteLength;
       if (bytes > MAX_BYTES)
-        throw integrityError(url.host, `answers with more than ${MAX_BYTES} bytes about a repository`);
+        throw integrityError(url.host, `answered with more than ${MAX_BYTES} bytes about a repository`);
       chunks.push(chunk);
     }
   } catch (cause) {
@@ -145,13 +148,13 @@ async function readJson({ body, headers, url }: Answer, signal: AbortSignal): Pr
   try {
     return JSON.parse(Buffer.concat(chunks).toString());
   } catch (cause) {
-    throw downloadError(`${url.host} answers with something that is no JSON`, NO_HUB, cause);
+    throw downloadError(`${url.host} answered with something that is not JSON`, NO_HUB, cause);
   }
 }
 
-const NO_HUB = 'Check HF_ENDPOINT and HTTPS_PROXY: what answers there is no hub.';
+const NO_HUB = 'Check HF_ENDPOINT and HTTPS_PROXY: the server there is not a hub.';
 
-/** Of the answer, the commit and the files that are described whole: nothing of it is trusted. */
+/** From the response, the commit and the files that are fully described: nothing in it is trusted. */
 export function parseListing(json: unknown, repository: string): Listing {
   const fail = (reason: string) => downloadError(`The hub's answer about ${repository} ${reason}`, NO_HUB);
   if (!isObject(json) || !Array.isArray(json.siblings)) throw fail('is not the description of a repository');

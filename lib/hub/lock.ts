@@ -1,11 +1,11 @@
 /**
- * One process at a time downloads a file: a lock file with who holds it, touched again and again while it is held.
+ * One process at a time downloads a file: a lock file names the holder, who touches it regularly while holding it.
  *
- * It only saves downloading twice. Nothing breaks where it does not hold, on a network disk for one: whoever writes
- * into a partial file writes the same bytes at the same places (blob.ts), and what is whole is renamed.
+ * It only avoids downloading twice. Nothing breaks if it does not hold, for example on a network disk: all writers of a
+ * partial file write the same bytes at the same places (blob.ts), and complete files are renamed.
  *
- * A holder that is gone is found out at once on the same machine, by its process id, and elsewhere when the file has
- * not been touched for `STALE_MS` of the waiting process's own time, so clocks need not agree.
+ * A dead holder is detected at once on the same machine, by its process id, and elsewhere when the file has not been
+ * touched for `STALE_MS` by the waiting process's own clock, so clocks need not agree.
  */
 
 import { randomUUID } from 'node:crypto';
@@ -25,12 +25,15 @@ interface Holder {
   readonly thread: number;
 }
 
-/** The locks that this thread holds, by id: one with its process id that is none of these is of a process before. */
+/**
+ * The locks that this thread holds, by id. A lock with this process's id that is not among them belongs to an earlier
+ * process.
+ */
 const held = new Set<string>();
 
 /**
- * Runs `work` while this process alone holds the lock at `path`. `waiting` is called while another one does, again and
- * again; an error that it throws ends the wait.
+ * Runs `work` while only this process holds the lock at `path`. While another one holds it, `waiting` is called
+ * repeatedly; an error that it throws ends the wait.
  */
 export async function withLock<T>(
   path: string,
@@ -68,7 +71,8 @@ async function acquire(path: string, text: string, signal: AbortSignal, waiting:
     const now = { text: await read(path), touched: await touchedAt(path), since: performance.now() };
     if (now.text !== seen.text || now.touched !== seen.touched) seen = now;
     if (isGone(now.text) || performance.now() - seen.since > STALE_MS) {
-      // Still the same one, then away with it. Two that do this at once may both go on, which costs a download.
+      // It is still the same lock: remove it. Two processes that do this at once may both continue, which costs one
+      // download.
       if ((await read(path)) === now.text) await unlink(path).catch(() => {});
       continue;
     }
@@ -81,10 +85,10 @@ async function acquire(path: string, text: string, signal: AbortSignal, waiting:
 function isGone(text: string): boolean {
   const holder = parse(text);
   if (holder === null || holder.host !== hostname()) return false;
-  // A container that was killed comes back under the same name, with the same process ids.
+  // A container that was killed comes back with the same host name and the same process ids.
   if (holder.pid === process.pid) return holder.thread === threadId && !held.has(holder.id);
   try {
-    process.kill(holder.pid, 0); // asks, does nothing
+    process.kill(holder.pid, 0); // only checks that it exists
     return false;
   } catch (cause) {
     return (cause as NodeJS.ErrnoException).code === 'ESRCH';

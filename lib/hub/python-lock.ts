@@ -1,15 +1,15 @@
 /**
- * The lock that Python's huggingface_hub takes: `flock(2)` on a file that stays. Node has no such call, but a process
- * can hold it: flock(1) of util-linux or busybox, around a `cat` that lives as long as our end of its pipe, so that it
- * goes however we go. Where there is no flock(1), Python and we may download the same file at once. That is only slow:
- * both write under names of their own or the same bytes at the same places, and rename.
+ * The lock that Python's huggingface_hub takes: `flock(2)` on a file that stays. Node.js has no such call, but a child
+ * process can hold it: flock(1) of util-linux or busybox, around a `cat` that lives as long as our end of its pipe, so
+ * it ends however we end. Without flock(1), Python and we may download the same file at the same time. That is only
+ * slow: both write under separate names, or the same bytes at the same places, and rename.
  */
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open } from 'node:fs/promises';
 
-/** Runs `work` while Python's lock at `path` is held, if it can be. */
+/** Runs `work` while holding Python's lock at `path`, if possible. */
 export async function withPythonLock<T>(path: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   const release = await hold(path, signal);
   try {

@@ -1,8 +1,8 @@
-/** Names of hub repositories, of their revisions and files, and the folders that the cache gives them. */
+/** Names of hub repositories, of their revisions and files, and of their folders in the cache. */
 
 import { SanaError } from '../base/errors.ts';
 
-/** Of huggingface_hub's `validate_repo_id`, with the owner, which every repository but a few old ones has. */
+/** The rule of huggingface_hub's `validate_repo_id`, with the owner, which every repository but a few old ones has. */
 const PART = /^[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?$/;
 const COMMIT = /^[0-9a-f]{40}$/;
 const REVISION = /^[A-Za-z0-9_](?:[\w./-]{0,198}[A-Za-z0-9_])?$/;
@@ -17,12 +17,12 @@ export function isRepositoryId(text: string): boolean {
   );
 }
 
-/** Whether a revision is a whole commit hash, which always means the same files. */
+/** Whether a revision is a full commit hash, which always means the same files. */
 export function isCommit(revision: string): boolean {
   return COMMIT.test(revision);
 }
 
-/** A branch, a tag or a commit, as git allows them and as a path in the cache's `refs` can safely be. */
+/** A branch, a tag or a commit that is valid in git and safe as a path in the cache's `refs`. */
 export function checkRevision(revision: string): string {
   const parts = revision.split('/');
   const safe = parts.every((part) => part !== '' && !part.startsWith('.') && !part.endsWith('.lock'));
@@ -54,7 +54,7 @@ export function repositoryOfSnapshot(folder: string): string | null {
   return snapshots === 'snapshots' && isCommit(commit ?? '') ? `${owner}/${rest.join('--')}` : null;
 }
 
-/** A text from outside in a message: on one line, not endless. */
+/** A text from outside in a message: on one line, and of limited length. */
 export function quoted(text: string): string {
   return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}...` : text);
 }

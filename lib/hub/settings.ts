@@ -1,21 +1,22 @@
 /**
- * Where the cache is, which hub is asked, and as whom: options first, then the environment that Python's
- * huggingface_hub reads (its `constants.py`), so that both find the same files.
+ * Where the cache is, which hub is used, and with which token: from the options first, then from the environment
+ * variables of Python's huggingface_hub (its `constants.py`), so that both find the same files.
  */
 
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { type Environment, environmentVariable, expandVariables, type VariableName } from '../base/environment.ts';
 import { SanaError } from '../base/errors.ts';
 
 export interface HubOptions {
   /** Default: `HF_HUB_CACHE`, or `hub` in `HF_HOME`, or `~/.cache/huggingface/hub`. */
   readonly cacheDir?: string | undefined;
-  /** Ask nothing of the network, as with `HF_HUB_OFFLINE=1`. */
+  /** Do not use the network, as with `HF_HUB_OFFLINE=1`. */
   readonly localFilesOnly?: boolean | undefined;
   /** Default: `HF_TOKEN`, or the file that `hf auth login` writes. */
   readonly token?: string | undefined;
-  /** What asks: 'sana-native/1.0.0'. */
+  /** The user agent: 'sana-native/1.0.0'. */
   readonly userAgent?: string | undefined;
 }
 
@@ -24,26 +25,29 @@ export interface HubSettings {
   readonly cacheDir: string;
   readonly token: string | undefined;
   readonly offline: boolean;
-  readonly symlinks: boolean; // where the file system has them
-  readonly idleMs: number; // how long a connection may say nothing
+  readonly symlinks: boolean; // if the file system supports them
+  readonly idleMs: number; // how long a connection may be silent
   readonly userAgent: string;
 }
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 const DEFAULT_ENDPOINT = 'https://huggingface.co';
 const DEFAULT_IDLE_SECONDS = 30;
 
-export async function hubSettings(options: HubOptions = {}, env: Environment = process.env): Promise<HubSettings> {
-  const home = folderOf(env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface'), env);
-  const cache = env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE;
-  const idleSeconds = Number(env.HF_HUB_DOWNLOAD_TIMEOUT || DEFAULT_IDLE_SECONDS);
+export async function hubSettings(options: HubOptions = {}, env?: Environment): Promise<HubSettings> {
+  const value = (name: VariableName) => environmentVariable(name, env);
+  const home = folderOf(
+    value('HF_HOME') ?? join(value('XDG_CACHE_HOME') ?? join(homedir(), '.cache'), 'huggingface'),
+    env,
+  );
+  const cache = value('HF_HUB_CACHE') ?? value('HUGGINGFACE_HUB_CACHE');
+  const idleSeconds = Number(value('HF_HUB_DOWNLOAD_TIMEOUT') ?? DEFAULT_IDLE_SECONDS);
   return {
-    endpoint: endpointOf(env.HF_ENDPOINT || DEFAULT_ENDPOINT),
+    endpoint: endpointOf(value('HF_ENDPOINT') ?? DEFAULT_ENDPOINT),
     cacheDir: resolve(options.cacheDir ?? (cache ? folderOf(cache, env) : join(home, 'hub'))),
-    token: checkToken(options.token) ?? (await tokenOf(env, home)),
-    offline: options.localFilesOnly === true || isTrue(env.HF_HUB_OFFLINE) || isTrue(env.TRANSFORMERS_OFFLINE),
-    symlinks: !isTrue(env.HF_HUB_DISABLE_SYMLINKS),
+    token: checkToken(options.token) ?? (await tokenOf(home, env)),
+    offline:
+      options.localFilesOnly === true || isTrue(value('HF_HUB_OFFLINE')) || isTrue(value('TRANSFORMERS_OFFLINE')),
+    symlinks: !isTrue(value('HF_HUB_DISABLE_SYMLINKS')),
     idleMs: 1000 * (idleSeconds > 0 && idleSeconds <= 3600 ? idleSeconds : DEFAULT_IDLE_SECONDS),
     userAgent: [options.userAgent, `node/${process.versions.node}`].filter(Boolean).join('; '),
   };
@@ -53,10 +57,10 @@ function isTrue(value: string | undefined): boolean {
   return ['1', 'ON', 'YES', 'TRUE'].includes(value?.toUpperCase() ?? '');
 }
 
-/** With `~` and `$NAME` replaced, as Python does. */
-function folderOf(path: string, env: Environment): string {
+/** With `~` and `$NAME` replaced, as in Python. */
+function folderOf(path: string, env?: Environment): string {
   const expanded = path.replace(/^~(?=$|\/)/, homedir());
-  return resolve(expanded.replaceAll(/\$(?:(\w+)|\{(\w+)\})/g, (all, plain, braced) => env[plain ?? braced] ?? all));
+  return resolve(expandVariables(expanded, env));
 }
 
 function endpointOf(text: string): URL {
@@ -70,16 +74,18 @@ function endpointOf(text: string): URL {
   });
 }
 
-async function tokenOf(env: Environment, home: string): Promise<string | undefined> {
-  if (isTrue(env.HF_HUB_DISABLE_IMPLICIT_TOKEN)) return undefined;
-  const token = env.HF_TOKEN || env.HUGGING_FACE_HUB_TOKEN;
+async function tokenOf(home: string, env?: Environment): Promise<string | undefined> {
+  const value = (name: VariableName) => environmentVariable(name, env);
+  if (isTrue(value('HF_HUB_DISABLE_IMPLICIT_TOKEN'))) return undefined;
+  const token = value('HF_TOKEN') ?? value('HUGGING_FACE_HUB_TOKEN');
   if (token) return checkToken(token);
-  // Whoever may not read the file is not logged in: what is public still loads.
-  const file = env.HF_TOKEN_PATH ? folderOf(env.HF_TOKEN_PATH, env) : join(home, 'token');
+  // A user who may not read the file is not logged in: public files can still be loaded.
+  const path = value('HF_TOKEN_PATH');
+  const file = path === undefined ? join(home, 'token') : folderOf(path, env);
   return checkToken(await readFile(file, 'utf8').catch(() => undefined));
 }
 
-/** A token as it goes into a header. It is a secret: no message shows it. */
+/** A token as it goes into a header. It is secret, and no message shows it. */
 function checkToken(token: string | undefined): string | undefined {
   const trimmed = token?.trim();
   if (!trimmed) return undefined;

@@ -1,6 +1,6 @@
 /**
- * The files of a repository at a revision, in the cache: those that are there, and those that are fetched now. Which
- * files are needed is the caller's to say, by what the repository holds.
+ * The files of a repository at a revision, in the cache: those that exist and those that are downloaded now. The caller
+ * decides which files are needed, from what the repository contains.
  */
 
 import { statfs } from 'node:fs/promises';
@@ -22,26 +22,29 @@ export interface SnapshotOptions extends HubOptions {
   readonly revision?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: TransferProgress) => void) | undefined;
-  /** Ask the hub even for what is pinned and there, and take no older files when it does not answer. Default: false. */
+  /**
+   * Ask the hub even for a pinned revision that is complete, and do not fall back to older files if it does not answer.
+   * Default: false.
+   */
   readonly refresh?: boolean | undefined;
-  /** The names of the files that are needed, by what there is. */
+  /** The names of the files that are needed, from those that exist. */
   readonly choose: (remote: RemoteSnapshot) => Promise<readonly string[]>;
   /**
-   * Whether a folder in which some of the files may be will do: 'exact' when the hub can have nothing better at that
-   * commit, 'usable' when it might, such as another variant; else what is wrong with it.
+   * Whether a folder with some of the files is good enough: 'exact' if the hub cannot have anything better at that
+   * commit, 'usable' if it might, such as another variant; otherwise what is wrong with it.
    */
   readonly look: (folder: string) => Promise<'exact' | 'usable' | SanaError>;
   readonly suggestions?: Suggestions | undefined;
   readonly patience?: Patience | undefined;
 }
 
-/** A repository whose files are fetched one by one as they turn out to be needed. */
+/** A repository whose files are downloaded one by one as they turn out to be needed. */
 export interface RemoteSnapshot {
   readonly repository: string;
   readonly names: ReadonlySet<string>;
   /** Where the files will be. */
   readonly folder: string;
-  /** Fetches a file into `folder`. */
+  /** Downloads a file into `folder`. */
   fetch(name: string): Promise<void>;
 }
 
@@ -49,19 +52,19 @@ export interface Snapshot {
   readonly repository: string;
   readonly commit: string;
   readonly folder: string;
-  readonly files: readonly RemoteFile[]; // that were asked for; empty when the hub was not asked
-  readonly receivedBytes: number; // that came over the network
+  readonly files: readonly RemoteFile[]; // that were requested; empty if the hub was not asked
+  readonly receivedBytes: number; // over the network
 }
 
-/** Files that are fetched at a time: enough for a fast line, and no burden on the hub. */
+/** Files that are downloaded at a time: enough for a fast connection, and no burden on the hub. */
 const PARALLEL = 4;
-/** Below this, downloading twice costs less than starting a process that holds Python's lock. */
+/** Below this size, downloading twice costs less than starting a process that holds Python's lock. */
 const PYTHON_LOCK_BYTES = 8 << 20;
-const SPARE_DISK_BYTES = 1 << 20; // for folders, links and what else the disk keeps
+const SPARE_DISK_BYTES = 1 << 20; // for folders, links and other overhead of the file system
 
 /**
- * The snapshot of a repository, complete. Without asking the hub when that is not allowed, or when the revision is a
- * commit whose files are all there; with the files that are there when the hub cannot be reached.
+ * The snapshot of a repository, complete. The hub is not asked if that is not allowed, or if the revision is a commit
+ * whose files are all in the cache. If the hub cannot be reached, the files in the cache are used.
  *
  * @throws SanaError ERR_SANA_DOWNLOAD, ERR_SANA_INTEGRITY, ERR_SANA_FILE for the cache; `signal.reason` when aborted.
  */
@@ -96,12 +99,12 @@ function notThere(repository: string, revision: string, settings: HubSettings, m
   const what = missing === undefined ? 'nothing of it is there' : missing.message;
   return downloadError(
     `${repository} at ${revision} is not in the cache ${settings.cacheDir}, and the hub may not be asked: ${what}`,
-    `Run \`sana-native pull ${repository}\` once with a network, without localFilesOnly and HF_HUB_OFFLINE.`,
+    `Run \`sana-native pull ${repository}\` once with a network connection, without localFilesOnly and HF_HUB_OFFLINE.`,
     missing,
   );
 }
 
-/** The hub did not say what there is; the cause is what the caller is told. */
+/** The hub could not list the files; the cause is what the caller is told. */
 class Unreachable extends Error {}
 
 class Download {
@@ -136,7 +139,7 @@ class Download {
     this.#signal = signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]);
   }
 
-  /** `there`: what to give when the hub cannot be reached, which is then tried only once. */
+  /** `there`: what to return if the hub cannot be reached, which is then tried only once. */
   async run(there: Snapshot | undefined): Promise<Snapshot> {
     try {
       return await this.#fetchAll(await this.#list(there === undefined ? this.#patience.attempts : 1));
@@ -177,25 +180,25 @@ class Download {
       this.#transfer.report();
     }
     await this.#cache.writeRef(this.#revision, commit).catch((cause) => {
-      // A cache that cannot be written serves all the same, when all is there.
+      // A cache that cannot be written is still good if all files are in it.
       if (absent.length > 0) throw cacheError(this.#cache.cacheDir, cause);
     });
     return { repository: this.#repository, commit, folder, files: needed, receivedBytes: this.#receivedBytes };
   }
 
   async #fetchParallel(commit: string, files: readonly RemoteFile[]): Promise<void> {
-    // Large ones first: the last one to end is then a short one.
+    // Large files first, so that the last one to finish is a small one.
     const queue = [...files].sort((a, b) => b.size - a.size).values();
     const worker = async () => {
       for (const file of queue) await this.#fetch(commit, file);
     };
     const workers = Array.from({ length: PARALLEL }, worker);
     for (const work of workers) work.catch((error) => this.#stop.abort(error));
-    await Promise.allSettled(workers); // no file is open, no lock held, when this is over
+    await Promise.allSettled(workers); // afterwards no file is open and no lock is held
     this.#signal.throwIfAborted(); // with the first error, or the caller's reason
   }
 
-  /** Puts one file into its place. */
+  /** Puts one file into place. */
   async #fetch(commit: string, file: RemoteFile): Promise<void> {
     if (await this.#cache.has(commit, file)) return;
     const path = this.#cache.blob(file);
@@ -211,7 +214,7 @@ class Download {
     }
   }
 
-  /** Fetches a file under its lock, unless another process did while this one waited. */
+  /** Downloads a file under its lock, unless another process did so while this one waited. */
   async #fetchAbsent(commit: string, file: RemoteFile): Promise<void> {
     if (await this.#cache.has(commit, file)) return this.#transfer.set(file.name, file.size);
     const fresh = !(await this.#cache.hasBlob(file));
@@ -243,7 +246,7 @@ class Download {
     });
   }
 
-  /** Finds out now, not after an hour, that the files do not fit. */
+  /** Finds out at the start, and not after an hour, that the files do not fit. */
   async #demandSpace(files: readonly RemoteFile[]): Promise<void> {
     let needed = SPARE_DISK_BYTES;
     for (const file of files) {
@@ -257,7 +260,7 @@ class Download {
         throw cacheError(cacheDir, cause);
       });
     const free = found.bavail * found.bsize;
-    if (free >= needed || found.blocks === 0) return; // some network disks do not say
+    if (free >= needed || found.blocks === 0) return; // some network disks do not report it
     const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
     throw diskFull(cacheDir, `there are ${gigabytes(needed)} to download and ${gigabytes(free)} free`);
   }
@@ -266,10 +269,10 @@ class Download {
 function find(files: Listing['files'], name: string, repository: string): RemoteFile {
   const file = files.get(name);
   if (file !== undefined) return file;
-  throw downloadError(`${repository} has no file ${name}`, 'The repository is incomplete: ask those who made it.');
+  throw downloadError(`${repository} has no file ${name}`, 'The repository is incomplete: ask its owner.');
 }
 
-/** Whether an error is one of a system call that went wrong. */
+/** Whether an error is that of a failed system call. */
 function isOfSystem(cause: unknown): boolean {
   return cause instanceof Error && typeof (cause as NodeJS.ErrnoException).syscall === 'string';
 }

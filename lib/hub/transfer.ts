@@ -1,12 +1,12 @@
-/** How far a download of several files is, as one number. */
+/** The progress of a download of several files, as one number. */
 
-/** What is reported of a download. */
+/** What is reported about a download. */
 export interface TransferProgress {
-  readonly loadedBytes: number; // what was there before included
-  readonly totalBytes: number; // 0 while it is not known
-  readonly bytesPerSecond: number; // of the last seconds; 0 while it is not known
+  readonly loadedBytes: number; // including what was there before
+  readonly totalBytes: number; // 0 while unknown
+  readonly bytesPerSecond: number; // over the last seconds; 0 while unknown
   readonly etaMs?: number;
-  readonly file?: string; // that the last bytes were of
+  readonly file?: string; // that the last bytes belong to
 }
 
 const WINDOW_MS = 5000;
@@ -16,7 +16,7 @@ export class Transfer {
   readonly #report: ((progress: TransferProgress) => void) | undefined;
   readonly #loaded = new Map<string, number>(); // by file
   #totalBytes = 0;
-  #received = 0; // from the network, all in all
+  #received = 0; // from the network, in total
   #marks: { time: number; received: number }[] = [];
   #reported = Number.NEGATIVE_INFINITY;
 
@@ -24,12 +24,12 @@ export class Transfer {
     this.#report = report;
   }
 
-  /** From now on the total is known. */
+  /** The total is known from now on. */
   expect(totalBytes: number): void {
     this.#totalBytes = totalBytes;
   }
 
-  /** `bytes` of a file are here; `received` of them came just now. */
+  /** `bytes` of a file are on disk; `received` of them arrived just now. */
   set(file: string, bytes: number, received = 0): void {
     const before = this.#loaded.get(file) ?? 0;
     this.#loaded.set(file, bytes);
@@ -43,7 +43,7 @@ export class Transfer {
     this.report(file);
   }
 
-  /** Reports where things stand. */
+  /** Reports the current state. */
   report(file?: string): void {
     if (this.#report === undefined) return;
     const loadedBytes = [...this.#loaded.values()].reduce((sum, bytes) => sum + bytes, 0);

@@ -1,4 +1,4 @@
-/** Reads the one field of an EXIF block that generators write to: the user comment. */
+/** Reads the one field of an EXIF block that image generators write to: the user comment. */
 
 const EXIF_FOLDER = 0x8769;
 const USER_COMMENT = 0x9286;
@@ -6,8 +6,9 @@ const UNDEFINED_BYTES = 7;
 const ENTRY_BYTES = 12;
 
 /**
- * The user comment of an EXIF block, or null. The block is a TIFF file (with `Exif\0\0` before it or not): a folder of
- * entries, one of which leads to the EXIF folder, which holds the comment. No loop follows an offset more than twice.
+ * The user comment of an EXIF block, or null. The block is a TIFF file (with `Exif\0\0` before it or not): a directory
+ * of entries, one of which points to the EXIF directory, which has the comment. No loop follows an offset more than
+ * twice.
  */
 export function readUserComment(exif: Uint8Array): string | null {
   const block = Buffer.from(exif.buffer, exif.byteOffset, exif.byteLength);
@@ -18,7 +19,7 @@ export function readUserComment(exif: Uint8Array): string | null {
   const u16 = (at: number) => (little ? tiff.readUInt16LE(at) : tiff.readUInt16BE(at));
   const u32 = (at: number) => (little ? tiff.readUInt32LE(at) : tiff.readUInt32BE(at));
 
-  /** Where the entry of a tag lies in a folder, or null: tag u16, type u16, count u32, value or offset u32. */
+  /** The position of a tag's entry in a directory, or null: tag u16, type u16, count u32, value or offset u32. */
   const entry = (folder: number, tag: number): number | null => {
     if (folder + 2 > tiff.length) return null;
     for (let i = 0, at = folder + 2; i < u16(folder) && at + ENTRY_BYTES <= tiff.length; i++, at += ENTRY_BYTES) {
@@ -42,7 +43,8 @@ function decodeComment(comment: Buffer, little: boolean): string | null {
   const text = comment.subarray(8);
   if (encoding === 'ASCII' || encoding === '') return text.toString('utf8').replace(/\0+$/, '');
   if (encoding !== 'UNICODE') return null;
-  // UTF-16 in the block's byte order by the standard, big-endian in common practice: a first byte of 0 tells.
+  // UTF-16 in the block's byte order by the standard, big-endian in common practice: a first byte of 0 tells them
+  // apart.
   const bigEndian = !little || text[0] === 0;
   return new TextDecoder(bigEndian ? 'utf-16be' : 'utf-16le').decode(text);
 }

@@ -11,7 +11,7 @@ const HINTS: Readonly<Record<string, string>> = {
   EACCES: 'Check the permissions of the file and of its folder.',
   EPERM: 'Check the permissions of the file and of its folder.',
   EROFS: 'Choose a folder that is not on a read-only file system.',
-  ENOSPC: 'Make room on the disk.',
+  ENOSPC: 'Free some disk space.',
   ENOTDIR: 'A part of the path is a file where a folder is needed.',
   EEXIST: 'A part of the path is a file where a folder is needed.',
   EISDIR: 'Name a file, not a folder.',
@@ -24,14 +24,14 @@ export function fileError(message: string, cause: unknown): SanaError {
   return new SanaError('ERR_SANA_FILE', `${message}: ${reason}`, { hint: HINTS[code] ?? 'Check the path.', cause });
 }
 
-/** The bytes of a regular file. Pipes and devices are refused: they could block for ever. */
+/** The bytes of a regular file. Pipes and devices are rejected: they could block for ever. */
 export async function readWholeFile(path: string, maxBytes: number): Promise<Buffer> {
   try {
     await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const info = await file.stat();
     if (!info.isFile()) throw new Error('it is not a regular file');
     if (info.size > maxBytes) throw new Error(`it has ${info.size} bytes, at most ${maxBytes} are read`);
-    // Not more than was announced, should the file grow meanwhile.
+    // Read no more than the size found, even if the file grows meanwhile.
     const bytes = Buffer.allocUnsafe(info.size);
     let filled = 0;
     while (filled < bytes.length) {
@@ -45,9 +45,9 @@ export async function readWholeFile(path: string, maxBytes: number): Promise<Buf
   }
 }
 
-/** Makes a folder and those above it that are missing. */
+/** Creates a folder and its missing parents. */
 export async function makeFolder(folder: string): Promise<void> {
-  // Not by mkdir's own recursion: that never ends where the system makes no folders, as in /proc.
+  // Not with mkdir's own recursion, which never ends where the system allows no folders, as in /proc.
   if ((await stat(folder).catch(() => undefined))?.isDirectory()) return;
   if (dirname(folder) !== folder) await makeFolder(dirname(folder));
   await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
@@ -55,7 +55,10 @@ export async function makeFolder(folder: string): Promise<void> {
   });
 }
 
-/** Writes a file whole or not at all: under a temporary name in its folder, which is made when missing, then renamed. */
+/**
+ * Writes a file completely or not at all: under a temporary name in its folder, which is created if missing, then
+ * renamed.
+ */
 export async function writeWholeFile(path: string, data: Uint8Array): Promise<void> {
   const folder = dirname(path);
   const temporary = join(folder, `.${basename(path).slice(0, 100)}.${randomBytes(6).toString('hex')}.tmp`);

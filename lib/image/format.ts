@@ -1,4 +1,4 @@
-/** Image formats, told by a file's first bytes: only these are handed to the decoder. */
+/** Image formats, recognised by a file's first bytes: only these are passed to the decoder. */
 
 import { isPng } from './png-text.ts';
 

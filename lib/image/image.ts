@@ -1,7 +1,7 @@
-/** A generated image: its pixels, and what it was made from. */
+/** A generated image: its pixels, and how it was made. */
 
 import { extname } from 'node:path';
-import sharp, { type Sharp } from 'sharp';
+import type { Sharp } from 'sharp';
 import { argumentError, SanaError } from '../base/errors.ts';
 import { checkEncodeOptions, FORMATS } from '../request/encode-options.ts';
 import type { EncodedFormat } from '../request/encode-table.ts';
@@ -9,6 +9,7 @@ import { checkChoice } from '../request/fields.ts';
 import type { EncodeOptions, GenerationParameters } from '../request/types.ts';
 import { writeWholeFile } from './file.ts';
 import { addPngMetadata, embeddedMetadata } from './metadata.ts';
+import { loadSharp } from './sharp.ts';
 
 export type { EncodedFormat, EncodeOptions };
 
@@ -32,7 +33,7 @@ export class SanaImage {
   readonly height: number;
   /** RGB, row-major: [height, width, 3]. */
   readonly data: Uint8Array;
-  /** Everything that is enough to make it again. */
+  /** Everything that is needed to make it again. */
   readonly parameters: GenerationParameters;
 
   constructor(
@@ -47,7 +48,7 @@ export class SanaImage {
     this.parameters = parameters;
   }
 
-  /** The format that a file name stands for. Throws `ERR_SANA_FILE` for an extension that stands for none. */
+  /** The format of a file name. Throws `ERR_SANA_FILE` for an unknown extension. */
   static formatOf(path: string): EncodedFormat {
     const extension = extname(path).toLowerCase();
     const format = Object.hasOwn(EXTENSIONS, extension) ? EXTENSIONS[extension] : undefined;
@@ -60,19 +61,20 @@ export class SanaImage {
     return format;
   }
 
-  /** The seed with which this image can be made alone. */
+  /** The seed with which this image can be made on its own. */
   get seed(): bigint {
     return BigInt(this.parameters.seed);
   }
 
-  /** The pixels as a sharp instance, to go on with. */
+  /** The pixels as a sharp instance, for further processing. */
   toSharp(): Sharp {
-    return sharp(this.data, { raw: { width: this.width, height: this.height, channels: 3 } });
+    return loadSharp()(this.data, { raw: { width: this.width, height: this.height, channels: 3 } });
   }
 
   /**
-   * The bytes of an image file. They say what the image was made from: PNG files in two text chunks (`parameters`, for
-   * viewers, and the exact `sana-native`), the others in EXIF and XMP, which leave out prompts too long for them.
+   * The bytes of an image file. They record how the image was made: PNG files in two text chunks (`parameters`, for
+   * viewers, and the exact `sana-native`), other formats in EXIF and XMP, which leave out prompts that are too long for
+   * them.
    */
   async toBuffer(format: EncodedFormat = 'png', options: EncodeOptions = {}): Promise<Buffer> {
     checkChoice('format', format, FORMATS);
@@ -94,7 +96,7 @@ export class SanaImage {
   }
 
   /**
-   * Writes an image file, whole or not at all. The extension gives the format; missing folders are made.
+   * Writes an image file, completely or not at all. The extension determines the format; missing folders are created.
    * Rejects with `ERR_SANA_FILE`.
    */
   async save(path: string, options: EncodeOptions = {}): Promise<void> {
@@ -102,7 +104,7 @@ export class SanaImage {
     await writeWholeFile(path, await this.toBuffer(SanaImage.formatOf(path), options));
   }
 
-  /** What it is and was made from, without the pixels. */
+  /** The size, seed and parameters, without the pixels. */
   toJSON(): { width: number; height: number; seed: string; parameters: GenerationParameters } {
     return { width: this.width, height: this.height, seed: this.parameters.seed, parameters: this.parameters };
   }

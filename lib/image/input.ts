@@ -1,20 +1,21 @@
-/** A picture given by a caller, in any of the forms of `ImageInput`, as plain RGB. */
+/** A picture passed by a caller, in any of the forms of `ImageInput`, as plain RGB. */
 
-import sharp, { type Sharp } from 'sharp';
+import type { Sharp } from 'sharp';
 import { argumentError, SanaError } from '../base/errors.ts';
 import type { ImageInput, RawImage } from '../request/types.ts';
 import { readWholeFile } from './file.ts';
 import { sniffFormat } from './format.ts';
 import { SanaImage } from './image.ts';
+import { loadSharp } from './sharp.ts';
 
 const MAX_FILE_BYTES = 512 * 1024 * 1024;
-/** Pixels of a picture given: twice the largest that is drawn. */
+/** The most pixels that a picture may have: twice those of the largest picture that can be drawn. */
 const MAX_PIXELS = 2 * 8192 * 8192;
 const MAX_SIDE = 65_535;
 
 /**
  * The pixels of a picture: upright by its EXIF orientation, transparent parts on white, in sRGB, eight bits, the first
- * frame where there are several. `name` is the argument that errors name.
+ * frame if there are several. `name` is the argument that errors name.
  */
 export async function readImage(input: ImageInput, name = 'image'): Promise<RawImage> {
   if (typeof input === 'string') return decodeFile(await readWholeFile(input, MAX_FILE_BYTES), `'${input}'`);
@@ -53,7 +54,7 @@ async function decodeFile(file: Uint8Array, what: string): Promise<RawImage> {
       hint: 'Pass a PNG, JPEG, WebP, AVIF, GIF or TIFF file.',
     });
   }
-  return decode(sharp(file, { limitInputPixels: MAX_PIXELS }).autoOrient(), what);
+  return decode(loadSharp()(file, { limitInputPixels: MAX_PIXELS }).autoOrient(), what);
 }
 
 async function decode(image: Sharp, what: string): Promise<RawImage> {
@@ -67,13 +68,13 @@ async function decode(image: Sharp, what: string): Promise<RawImage> {
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new SanaError('ERR_SANA_FILE', `${what} cannot be decoded: ${reason}`, {
-      hint: `Pass a whole image of at most ${MAX_PIXELS} pixels.`,
+      hint: `Pass a complete image of at most ${MAX_PIXELS} pixels.`,
       cause,
     });
   }
 }
 
-/** Pixels of any number of channels as RGB: one channel is grey, a fourth is left over. */
+/** Pixels of any number of channels as RGB: one channel is grey, a fourth is ignored. */
 function toRgb(data: Uint8Array, channels: number): Uint8Array {
   if (channels === 3) return data;
   const pixels = data.length / channels;

@@ -1,11 +1,12 @@
 /**
- * Lanczos resampling of 8-bit pictures, with the arithmetic of Pillow's `Image.resize(size, Image.LANCZOS)`, which is
- * what the reference's pipelines resize a given picture by:
+ * Lanczos resampling of 8-bit pictures, with the arithmetic of Pillow's `Image.resize(size, Image.LANCZOS)`, which the
+ * reference's pipelines use to resize a given picture:
  *
- *     w(x) = sinc(x) sinc(x / 3), |x| < 3, stretched by in / out when a side shrinks; of pixel centres, sum 1
+ *     w(x) = sinc(x) sinc(x / 3), |x| < 3, stretched by in / out when a side shrinks; at pixel centres, sum 1
  *     coefficients rounded to 22 fractional bits, rows first, 8 bits between the two passes
  *
- * Not sharp's: it enlarges by cubic interpolation between pixel corners, which moves every edge by up to half a pixel.
+ * sharp is not used: it enlarges by cubic interpolation between pixel corners, which moves every edge by up to half a
+ * pixel.
  */
 
 import type { RawImage } from '../request/types.ts';
@@ -16,7 +17,7 @@ const HALF = 1 << (FRACTION_BITS - 1);
 /** Multiplications between turns of the event loop: a few milliseconds. */
 const PAUSE = 1 << 21;
 
-/** The input pixels that make one output pixel: `coefficients.length` of them from `first` on. */
+/** The input pixels that one output pixel is made from: `coefficients.length` of them from `first` on. */
 interface Taps {
   readonly first: number;
   readonly coefficients: Int32Array;
@@ -79,7 +80,7 @@ function sinc(x: number): number {
   return x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x);
 }
 
-// Below, every index is inside its array: the taps of a side are made for its length.
+// Every index below is inside its array: the taps of a side are made for its length.
 
 function resizeRow(row: Uint8Array, out: Uint8Array, start: number, taps: readonly Taps[]): void {
   let at = start;
@@ -111,7 +112,7 @@ function toByte(sum: number): number {
   return Math.min(255, Math.max(0, sum >> FRACTION_BITS));
 }
 
-/** Gives the event loop a turn every so much work. */
+/** Lets the event loop turn every so often. */
 function pauses(signal: AbortSignal | undefined): (work: number) => Promise<void> | undefined {
   let done = 0;
   return (work) => {

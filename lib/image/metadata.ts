@@ -1,6 +1,5 @@
 /** What an image was made from, in its file: written beside the pixels, read back without a model. */
 
-import sharp from 'sharp';
 import { SanaError } from '../base/errors.ts';
 import { checkRecord } from '../request/record.ts';
 import type { GenerationParameters } from '../request/types.ts';
@@ -9,6 +8,7 @@ import { readWholeFile } from './file.ts';
 import { sniffFormat } from './format.ts';
 import { readParametersText, writeParametersText } from './parameters-text.ts';
 import { insertPngText, readPngText } from './png-text.ts';
+import { loadSharp } from './sharp.ts';
 
 /** Keyword of the text form, and of the exact one. */
 const TEXT_KEYWORD = 'parameters';
@@ -62,7 +62,7 @@ function pngRecords(png: Uint8Array): Records {
 }
 
 async function embeddedRecords(file: Uint8Array): Promise<Records> {
-  const { exif, xmp } = await sharp(file)
+  const { exif, xmp } = await loadSharp()(file)
     .metadata()
     .catch((cause: unknown) => {
       throw new SanaError('ERR_SANA_FILE', 'The image is damaged', { hint: 'Pass a whole image file.', cause });

@@ -1,11 +1,12 @@
 /**
- * The text form of generation parameters that viewers of generated images show:
+ * The text form of generation parameters that image viewers show:
  *
  *     a red fox in snow
  *     Negative prompt: blurry
  *     Steps: 20, Sampler: flow-dpm-solver, CFG scale: 4.5, Seed: 7, Size: 1024x1024, Model hash: ..., Model: ..., Version: ...
  *
- * Its readers go by lines, so a text with line breaks could pass for other fields: here a prompt is one line.
+ * Readers of it go line by line, so a text with line breaks could be mistaken for other fields: a prompt is one line
+ * here.
  */
 
 import { LIMITS } from '../request/limits.ts';
@@ -29,7 +30,7 @@ export function writeParametersText(parameters: GenerationParameters): string {
   ];
   const negative = oneLine(parameters.negativePrompt);
   return [
-    // A prompt that begins like the next line would be read as it.
+    // A prompt that begins like the next line would be read as that line.
     oneLine(parameters.prompt).replace(/^(Negative prompt):/, '$1 :'),
     ...(negative === '' ? [] : [`${NEGATIVE} ${negative}`]),
     pairs.map(([name, value]) => `${name}: ${quote(String(value))}`).join(', '),
@@ -41,7 +42,7 @@ function lorasText(loras: readonly Lora[], loraScale = 1): string {
   return loras.map(({ name, scale }) => `${oneLine(name)} ${scale * loraScale}`).join(', ');
 }
 
-/** Control characters and line separators become spaces. */
+/** Replaces control characters and line separators with spaces. */
 function oneLine(text: string): string {
   return text.replaceAll(/[\p{Cc}\u2028\u2029]+/gu, ' ').trim();
 }
@@ -50,7 +51,7 @@ function quote(value: string): string {
   return /[,:"\n]/.test(value) ? JSON.stringify(value) : value;
 }
 
-/** What a text of this form says, or null when it is not one: fewer than three fields in the last line. */
+/** What a text of this form says, or null if it is not one: fewer than three fields in the last line. */
 export function readParametersText(text: string): Partial<GenerationParameters> | null {
   const lines = text.replaceAll('\r\n', '\n').trim().split('\n');
   const pairs = readPairs(lines.pop() ?? '');
@@ -82,7 +83,7 @@ function number(text: string | undefined, min: number, max: number): number | un
   return value >= min && value <= max ? value : undefined;
 }
 
-/** `Name: value, Name: "quoted, value", ...`, read in one pass; nothing when the line is anything else. */
+/** `Name: value, Name: "quoted, value", ...`, read in one pass; nothing if the line is anything else. */
 function readPairs(line: string): Map<string, string> {
   const pairs = new Map<string, string>();
   for (let at = 0; at < line.length; ) {

@@ -1,5 +1,6 @@
 /**
- * Text chunks of PNG files: `tEXt` (Latin-1), `zTXt` (the same, deflated) and `iTXt` (UTF-8). sharp writes none of them.
+ * Text chunks of PNG files: `tEXt` (Latin-1), `zTXt` (the same, deflated) and `iTXt` (UTF-8). sharp writes none of
+ * them.
  *
  * A chunk is its length (u32, big-endian), a type of four letters, the data, and a CRC-32 of type and data. A file is
  * the signature, `IHDR`, other chunks, the pixels as `IDAT`s, and `IEND`.
@@ -10,10 +11,10 @@ import { crc32, inflateSync } from 'node:zlib';
 const SIGNATURE = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
 const HEADER_END = SIGNATURE.length + 12 + 13; // after IHDR, 13 bytes of data
 
-/** The longest text that is read, inflated or not; the rest of a hostile file costs nothing. */
+/** The longest text that is read, inflated or not, so that hostile files cost nothing. */
 export const MAX_TEXT_BYTES = 1 << 20;
 const MAX_KEYWORD_BYTES = 79;
-/** How many text chunks of the wanted keywords are looked into. */
+/** How many text chunks of the wanted keywords are examined. */
 const MAX_TEXT_CHUNKS = 16;
 
 export function isPng(file: Uint8Array): boolean {
@@ -21,8 +22,8 @@ export function isPng(file: Uint8Array): boolean {
 }
 
 /**
- * The file with texts added after its header, so that readers which stop at the pixels find them.
- * Latin-1 texts become `tEXt`, which every reader knows, others `iTXt`.
+ * The file with texts added after its header, so that readers that stop at the pixels find them. Latin-1 texts become
+ * `tEXt`, which every reader knows, others `iTXt`.
  */
 export function insertPngText(png: Uint8Array, texts: Readonly<Record<string, string>>): Buffer {
   const chunks = Object.entries(texts).map(([keyword, text]) => textChunk(keyword, text));
@@ -30,8 +31,8 @@ export function insertPngText(png: Uint8Array, texts: Readonly<Record<string, st
 }
 
 /**
- * The texts of a PNG file by keyword, of `keywords` only; the first chunk of a keyword counts. Chunks that are damaged,
- * too long or not understood are passed over: the answer is what could be read of any bytes whatever.
+ * The texts of a PNG file by keyword, for `keywords` only; the first chunk of a keyword counts. Chunks that are
+ * damaged, too long or not understood are skipped: the result is what could be read, for any bytes.
  */
 export function readPngText(png: Uint8Array, keywords: readonly string[]): Map<string, string> {
   const found = new Map<string, string>();

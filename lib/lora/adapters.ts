@@ -1,6 +1,6 @@
 /**
- * The adapters of a model, and what of them its weights hold now. Any failure leaves a note of the matrix it happened
- * in, so that the next call finds and repairs it: nothing is computed with weights that are merged halfway.
+ * The adapters of a model, and which of them its weights contain now. If a merge fails, the matrix is recorded, so that
+ * the next call finds and repairs it: nothing is computed with half-merged weights.
  */
 
 import { argumentError } from '../base/errors.ts';
@@ -22,14 +22,14 @@ interface Entry extends Adapter {
   readonly deltas: readonly LoraDelta[];
 }
 
-const HOST_COPIES = 2; // of a chunk on its way back: as it is read, and as it waits to be packed
+const HOST_COPIES = 2; // of a chunk: as it is read back, and while it waits to be packed
 
 export class Adapters {
   readonly #engine: MergeEngine;
   readonly #weights: Weights;
   readonly #merger: Merger;
   #entries: readonly Entry[] = [];
-  /** What the matrices hold that are not as the checkpoint has them; 'unknown' after a failure. */
+  /** The adapters in the matrices that differ from the checkpoint; 'unknown' after a failure. */
   readonly #held = new Map<string, readonly Contribution[] | 'unknown'>();
 
   constructor(engine: MergeEngine, weights: Weights, component: Component<unknown>) {
@@ -55,7 +55,7 @@ export class Adapters {
     };
   }
 
-  /** Throws ERR_SANA_ARGUMENT when an adapter has that name. */
+  /** Throws ERR_SANA_ARGUMENT if an adapter already has that name. */
   checkNew(name: string): void {
     if (this.#entries.every((entry) => entry.name !== name)) return;
     throw argumentError(
@@ -71,7 +71,7 @@ export class Adapters {
     this.#entries = [...this.#entries, { name, scale, sha256, deltas }];
   }
 
-  /** Forgets one adapter, or all. The weights change at the next `merge`. */
+  /** Removes one adapter, or all. The weights change at the next `merge`. */
   remove(name?: string): void {
     if (name !== undefined && this.#entries.every((entry) => entry.name !== name)) {
       const names = this.#entries.map((entry) => describeJson(entry.name)).join(', ');
@@ -81,15 +81,16 @@ export class Adapters {
     this.#entries = name === undefined ? [] : this.#entries.filter((entry) => entry.name !== name);
   }
 
-  /** To be called when the weights have been read from the checkpoint, or given back. */
+  /** Must be called when the weights have been read from the checkpoint, or released. */
   reset(): void {
     this.#held.clear();
   }
 
   /**
-   * Makes the loaded weights those of the checkpoint and every adapter times `loraScale`. Does nothing when they are.
+   * Makes the loaded weights those of the checkpoint plus every adapter times `loraScale`. Does nothing if they are
+   * already.
    *
-   * @throws SanaError ERR_SANA_MEMORY before anything changes, ERR_SANA_NUMERICS when the adapters overflow.
+   * @throws SanaError ERR_SANA_MEMORY before anything changes, ERR_SANA_NUMERICS if the adapters overflow.
    */
   async merge(loraScale: number, signal?: AbortSignal): Promise<void> {
     const merges = this.#pending(loraScale);
@@ -103,14 +104,14 @@ export class Adapters {
     }
   }
 
-  /** What a merge would run now, and the memory it would take for it; undefined where nothing is to be computed. */
+  /** What a merge would run now, and the memory it would need; undefined if there is nothing to compute. */
   explain(loraScale: number): { plan: Plan; stateBytes: number } | undefined {
     const merges = this.#pending(loraScale);
     const plan = this.#merger.plan(merges);
     return plan.calls.length === 0 ? undefined : { plan, stateBytes: this.#merger.scratchBytes(merges) };
   }
 
-  /** Every matrix that is not what it should be. */
+  /** Every matrix whose contents are not what they should be. */
   #pending(loraScale: number): Merge[] {
     const wanted = new Map<string, Contribution[]>();
     for (const { scale: own, deltas } of this.#entries) {
@@ -129,7 +130,7 @@ export class Adapters {
 
   #demandMemory(merges: readonly Merge[]): void {
     const { device } = this.#engine;
-    const inHostMemory = device.info.backend === 'cpu';
+    const inHostMemory = device.info.hostMemory;
     const bytes = this.#merger.scratchBytes(merges) * (inHostMemory ? 1 + HOST_COPIES : 1);
     this.#engine.demandMemory(bytes, 'Merging the LoRA adapters', 'Free memory, or unload the adapters.');
   }

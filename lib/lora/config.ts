@@ -1,15 +1,15 @@
 /**
- * How strong a LoRA is, from its file's metadata: `lora_adapter_metadata` holds PEFT's configuration as JSON, its
- * fields prefixed with the model's name: { "transformer.r": 4, "transformer.lora_alpha": 8, ... }.
+ * The strength of a LoRA, from its file's metadata: `lora_adapter_metadata` is PEFT's configuration as JSON, with the
+ * model's name before each field: { "transformer.r": 4, "transformer.lora_alpha": 8, ... }.
  */
 
 import { describeJson, isJsonObject, type JsonObject, type JsonValue, parseJsonObject } from '../base/json.ts';
 import { modelError } from '../base/model-error.ts';
 
 export interface LoraConfig {
-  /** Alpha of a module where the file has no tensor of it; undefined: its rank. */
+  /** Alpha of a module if the file has no tensor of it; undefined: its rank. */
   alphaOf(module: string): number | undefined;
-  /** The rank that the configuration tells of a module. */
+  /** The rank of a module according to the configuration. */
   rankOf(module: string): number | undefined;
   /** Whether alpha is divided by the square root of the rank. */
   readonly rankStabilised: boolean;
@@ -19,7 +19,7 @@ const METADATA_KEY = 'lora_adapter_metadata';
 const PREFIX = 'transformer.';
 const MAX_CHARACTERS = 1_000_000;
 
-/** Options that make something else of A and B than W + scale B A, or of W itself. */
+/** Options that change the formula W + scale B A, or W itself. */
 const OTHER_ADAPTERS = ['use_dora', 'use_qalora', 'use_bdlora', 'lora_bias', 'layer_replication'] as const;
 const CHANGED_BASE = /^(pissa|olora|corda|loftq|lora_ga)/;
 
@@ -44,11 +44,12 @@ export function parseLoraConfig(metadata: ReadonlyMap<string, string>, file: str
 
   for (const option of OTHER_ADAPTERS) {
     const value = fields[option];
-    if (value !== undefined && value !== null && value !== false) throw error(option, 'false: it is not supported');
+    if (value !== undefined && value !== null && value !== false)
+      throw error(option, 'false, because it is unsupported');
   }
   const start = fields.init_lora_weights;
   if (typeof start === 'string' && CHANGED_BASE.test(start)) {
-    throw error('init_lora_weights', 'a plain start: this one belongs to base weights that were changed too');
+    throw error('init_lora_weights', 'a plain initialisation: this one also changes the base weights');
   }
   const { use_rslora: rankStabilised = false } = fields;
   if (typeof rankStabilised !== 'boolean') throw error('use_rslora', 'true or false');
@@ -81,7 +82,7 @@ export function parseLoraConfig(metadata: ReadonlyMap<string, string>, file: str
   };
 }
 
-/** The fields about the transformer; all of them where none is about any model. */
+/** The fields about the transformer, or all fields if none names a model. */
 function ownFields(all: JsonObject): JsonObject {
   const entries = Object.entries(all);
   if (!entries.some(([name]) => /^[a-z_0-9]+\./.test(name))) return all;
@@ -90,12 +91,13 @@ function ownFields(all: JsonObject): JsonObject {
   );
 }
 
-/** Values by the whole name of a module, after a '^', or by its end. The first that matches counts. */
+/** Values by a module's whole name, after a '^', or by the end of its name. The first match counts. */
 type Patterns = Map<string, { readonly value: number; readonly order: number }>;
 
 /**
  * PEFT's patterns are regular expressions; in practice they are names, with or without backslashes before the dots.
- * Others are not run: they come from a file. Gives the name, '^' before it where it must be the whole one.
+ * Other expressions are not run, because they come from a file. Returns the name, with '^' before it if the whole name
+ * must match.
  */
 function literal(pattern: string): string | null {
   const [, start = '', name = ''] = /^(\^?)((?:[\w-]|\\?\.)+)\$?$/.exec(pattern) ?? [];

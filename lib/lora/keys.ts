@@ -12,7 +12,7 @@ export type LoraPart = 'down' | 'up' | 'alpha';
 
 export type LoraKey =
   | { readonly kind: 'part'; readonly module: string; readonly flat: boolean; readonly part: LoraPart }
-  /** Left out with a warning. */
+  /** Skipped with a warning. */
   | { readonly kind: 'ignored'; readonly what: 'text encoder' | 'dora_scale' }
   | { readonly kind: 'refused'; readonly why: string };
 
@@ -28,11 +28,11 @@ const PAIRS: readonly RegExp[] = [
 ];
 
 const REFUSED: readonly (readonly [RegExp, string])[] = [
-  [/\.lora_magnitude_vector/, 'is of DoRA, which scales whole columns and is not supported'],
-  [/\.lora_[AB](\.[^.]+)?\.bias$/, 'is a bias of an adapter, which is not supported'],
-  [/\.lora_embedding_[AB]/, 'adapts an embedding, which is not supported'],
-  [/\.(hada_|lokr_|oft_|boft_|vera_|diff)/, 'is of another kind of adapter than LoRA'],
-  [/^base_model\.model\./, 'is named as PEFT itself saves, which keeps alpha in another file'],
+  [/\.lora_magnitude_vector/, 'belongs to DoRA, which is unsupported'],
+  [/\.lora_[AB](\.[^.]+)?\.bias$/, 'is a bias of an adapter, which is unsupported'],
+  [/\.lora_embedding_[AB]/, 'adapts an embedding, which is unsupported'],
+  [/\.(hada_|lokr_|oft_|boft_|vera_|diff)/, 'belongs to another kind of adapter than LoRA'],
+  [/^base_model\.model\./, 'has a name that PEFT itself writes, which keeps alpha in another file'],
 ];
 
 export function parseLoraKey(key: string): LoraKey {
@@ -47,7 +47,7 @@ export function parseLoraKey(key: string): LoraKey {
   }
   const [, module] = /^(.+)\.alpha$/.exec(key) ?? [];
   if (module !== undefined) return { kind: 'part', ...moduleOf(module), part: 'alpha' };
-  return { kind: 'refused', why: 'is no weight of a LoRA' };
+  return { kind: 'refused', why: 'is not a weight of a LoRA' };
 }
 
 function moduleOf(name: string, pattern?: RegExp): { module: string; flat: boolean } {

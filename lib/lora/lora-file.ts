@@ -1,7 +1,7 @@
 /**
- * Reads a LoRA: for some of the transformer's matrices W [out, in] a pair A [r, in], B [out, r] and a factor, so that
- * the adapted matrix is W + scale * factor * B A (LoRA, arXiv 2106.09685). Nothing in the file is believed: every
- * tensor must be half of a whole pair for a matrix that the model has, of its size, and finite.
+ * Reads a LoRA: for some of the transformer's matrices W [out, in], a pair A [r, in], B [out, r] and a factor, so that
+ * the adapted matrix is W + scale * factor * B A (LoRA, arXiv 2106.09685). Nothing in the file is trusted: every tensor
+ * must be half of a complete pair for a matrix that the model has, have its size, and be finite.
  */
 
 import { createHash } from 'node:crypto';
@@ -17,11 +17,13 @@ import { addon, type NativeFile } from '../device/native.ts';
 import { type LoraConfig, parseLoraConfig } from './config.ts';
 import { type LoraPart, parseLoraKey } from './keys.ts';
 
-/** What a model has for adapters to change, by the names of modules, such as `transformer_blocks.0.attn1.to_q`. */
+/**
+ * The parts of a model that adapters can change, by the names of modules, such as `transformer_blocks.0.attn1.to_q`.
+ */
 export interface LoraTargets {
-  /** Matrices, 1x1 convolutions among them. */
+  /** Matrices, including 1x1 convolutions. */
   readonly matrices: ReadonlyMap<string, { readonly out: number; readonly in: number }>;
-  /** Modules that have weights of other kinds, and which. */
+  /** Modules with other kinds of weights. */
   readonly others: ReadonlyMap<string, 'a depthwise convolution' | 'no matrix'>;
 }
 
@@ -36,7 +38,7 @@ export interface LoraDelta {
 }
 
 export interface LoraFile {
-  /** The file's name without its extension, or that of its folder where all files have the same. */
+  /** The file's name without its extension, or its folder's name if the file has the usual name. */
   readonly name: string;
   readonly sha256: string;
   readonly deltas: readonly LoraDelta[];
@@ -44,7 +46,7 @@ export interface LoraFile {
   readonly warnings: readonly string[];
 }
 
-/** A tensor as the file has it: half the size of its numbers for most. */
+/** A tensor in the file's dtype, which for most files takes half the memory of f32. */
 export class StoredTensor {
   readonly #entry: TensorEntry;
   readonly #bytes: ArrayBuffer;
@@ -54,7 +56,7 @@ export class StoredTensor {
     this.#bytes = bytes;
   }
 
-  /** Its elements, row-major. Not to be written to. */
+  /** Its elements, row-major. Must not be written to. */
   read(): Float32Array {
     return decodeTensor(this.#bytes, this.#entry).data as Float32Array; // readers demand f32, bf16 or f16
   }
@@ -62,7 +64,7 @@ export class StoredTensor {
 
 const DEFAULT_FILE = 'pytorch_lora_weights.safetensors';
 const EXTENSION = '.safetensors';
-/** Wider than any matrix: more would only make an adapter larger, not stronger. */
+/** More columns than any matrix has: a higher rank would only make an adapter larger, not stronger. */
 const MAX_RANK = 8192;
 const HASH_CHUNK_BYTES = 1 << 20;
 const EXPONENT: Readonly<Record<WeightDType, number>> = { f32: 0x7f800000, bf16: 0x7f80, f16: 0x7c00 };
@@ -98,7 +100,7 @@ export async function readLoraFile(
 
 async function findFile(path: string): Promise<string> {
   const found = await stat(path).catch(() => null);
-  if (found?.isDirectory() !== true) return path; // opening it says what else is wrong
+  if (found?.isDirectory() !== true) return path; // opening it reports what else is wrong
   const folder = await ModelFolder.open(path);
   const usual = await folder.find(DEFAULT_FILE);
   if (usual !== null) return usual;
@@ -106,7 +108,7 @@ async function findFile(path: string): Promise<string> {
   const [only] = names;
   const file = names.length === 1 && only !== undefined ? await folder.find(only) : null;
   if (file !== null) return file;
-  const pickled = 'A LoRA is a .safetensors file; .bin and .pt files are not read.';
+  const pickled = 'A LoRA must be a .safetensors file; .bin and .pt files are unsupported.';
   const reason = names.length === 0 ? `holds no ${DEFAULT_FILE}` : `holds ${names.length} .safetensors files`;
   throw new SanaError('ERR_SANA_FILE', `${path}: the folder ${reason}`, {
     hint: names.length === 0 ? pickled : `Pass one of the files: ${names.slice(0, 5).map(describeJson).join(', ')}.`,
@@ -114,7 +116,7 @@ async function findFile(path: string): Promise<string> {
 }
 
 function nameOf(path: string, found: string): string {
-  // The real file of a link in a hub cache is named by its hash: the path that was given counts.
+  // The real file of a link in a hub cache is named by its hash, so the given path is used.
   const given = resolve(path.endsWith(EXTENSION) ? path : join(path, basename(found)));
   const stem = basename(given, EXTENSION);
   return given.endsWith(EXTENSION) && basename(given) !== DEFAULT_FILE ? stem : basename(dirname(given));
@@ -153,8 +155,8 @@ function pairsOf(
           OTHER_MODEL,
         );
       }
-      const hint = 'Linear layers and 1x1 convolutions can be adapted: train the adapter on those alone.';
-      throw modelError(file, `the tensor ${describeJson(key)} is for ${other}, which is not supported`, hint);
+      const hint = 'Only linear layers and 1x1 convolutions can be adapted: train the adapter on those.';
+      throw modelError(file, `the tensor ${describeJson(key)} is for ${other}, which is unsupported`, hint);
     }
     if (!isWeight(entry)) {
       throw modelError(file, `the tensor ${describeJson(key)} is ${entry.storedDType}, expected F32, BF16 or F16`);
@@ -163,7 +165,7 @@ function pairsOf(
     const before = own[parsed.part];
     if (before !== undefined) {
       const both = `${describeJson(before.name)} and ${describeJson(key)}`;
-      throw modelError(file, `the tensors ${both} are the same half of one pair`, 'Save one adapter to a file.');
+      throw modelError(file, `the tensors ${both} are the same half of one pair`, 'Save one adapter per file.');
     }
     own[parsed.part] = entry;
     parts.set(module, own);
@@ -204,7 +206,7 @@ function checkPair(
   return { down, up, alpha, rank };
 }
 
-/** [a, b], of a 1x1 convolution too: [a, b, 1, 1]. */
+/** [a, b], also for a 1x1 convolution: [a, b, 1, 1]. */
 function matrixShape({ shape }: TensorEntry): readonly number[] | undefined {
   const [a = 0, b = 0, ...rest] = shape;
   const matrix = shape.length === 2 || (shape.length === 4 && rest.every((n) => n === 1));

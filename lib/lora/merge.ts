@@ -1,10 +1,10 @@
 /**
- * Adapters into a matrix of a loaded model:
+ * Merges adapters into a matrix of a loaded model:
  *
  *   W' = W + sum_i s_i B_i A_i          W [out, in]   B_i [out, r_i]   A_i [r_i, in]
  *
- * computed in f32 from the checkpoint's own W and rounded once, when W' is packed in W's place. The sum is one product:
- * all s_i B_i side by side, [out, R], by all A_i on top of each other, [R, in].
+ * computed in f32 from the checkpoint's own W and rounded once, when W' is packed in the place of W. The sum is one
+ * product: all s_i B_i next to each other, [out, R], times all A_i on top of each other, [R, in].
  */
 
 import { SanaError } from '../base/errors.ts';
@@ -17,13 +17,13 @@ import { rows, Storage, type Tensor } from '../graph/tensor.ts';
 import type { Weights } from '../networks/weights.ts';
 import type { LoraDelta } from './lora-file.ts';
 
-/** One adapter's part in a matrix: scale includes the adapter's own factor. */
+/** One adapter's part in a matrix; scale includes the adapter's own factor. */
 export interface Contribution {
   readonly delta: LoraDelta;
   readonly scale: number;
 }
 
-/** A matrix and all that is to be added to what the checkpoint has for it. */
+/** A matrix and everything to be added to the checkpoint's values. */
 export interface Merge {
   readonly name: string; // of the checkpoint's tensor
   readonly contributions: readonly Contribution[];
@@ -33,7 +33,7 @@ export interface Merge {
 export interface MergeEngine {
   readonly device: NativeDevice;
   run(program: Program, signal?: AbortSignal): Promise<void>;
-  /** Throws ERR_SANA_MEMORY when they do not fit. */
+  /** Throws ERR_SANA_MEMORY if they do not fit. */
   demandMemory(bytes: number, what: string, hint: string): void;
 }
 
@@ -63,12 +63,12 @@ export class Merger {
     this.#chunkBytes = chunkBytes;
   }
 
-  /** Device memory that merges take at a time, beside the weights. */
+  /** Device memory that a merge needs at a time, in addition to the weights. */
   scratchBytes(merges: readonly Merge[]): number {
     return Math.max(0, ...merges.filter(changes).map((merge) => this.#record(merge).storage.bytes));
   }
 
-  /** What merging computes, all matrices in one plan, for `explain`. */
+  /** What merging computes, with all matrices in one plan, for `explain`. */
   plan(merges: readonly Merge[]): Plan {
     const g = new Graph('lora merge');
     for (const merge of merges.filter(changes)) {
@@ -79,8 +79,8 @@ export class Merger {
   }
 
   /**
-   * Makes the packed matrix what the merge says: the checkpoint's, when nothing contributes. Whatever it held before
-   * does not matter; when this fails it holds nothing of use.
+   * Makes the packed matrix what the merge says, or the checkpoint's if nothing contributes. Its contents before do not
+   * matter; if this fails, its contents are undefined.
    */
   async merge(merge: Merge, signal?: AbortSignal): Promise<void> {
     const { name, contributions } = merge;
@@ -99,7 +99,7 @@ export class Merger {
         let nonFinite = 0;
         for (let first = 0; first < n; first += chunk) {
           signal?.throwIfAborted();
-          // The last chunk may be shorter: the rows behind it keep what they were, and are not looked at.
+          // The last chunk may be shorter: the rows after it keep their old values and are not used.
           const count = Math.min(chunk, n - first);
           await this.#weights.readRows(this.#component, name, first, rows(base, 0, count));
           await write(device, rows(up, 0, count), sides.up.subarray(first * sides.rank, (first + count) * sides.rank));
@@ -144,7 +144,7 @@ function changes({ contributions }: Merge): boolean {
   return contributions.length > 0;
 }
 
-/** All s_i B_i side by side, [out, R], and all A_i likewise as the weight of a product, [in, R]. */
+/** All s_i B_i next to each other, [out, R], and all A_i likewise as the weight of a product, [in, R]. */
 function sideBySide(contributions: readonly Contribution[]): { up: Float32Array; down: Float32Array; rank: number } {
   const total = contributions.reduce((sum, { delta }) => sum + delta.rank, 0);
   let up = new Float32Array();
@@ -184,6 +184,6 @@ async function pack(device: NativeDevice, target: Tensor, data: Float32Array): P
 
 function overflow(name: string, count: number): SanaError {
   return new SanaError('ERR_SANA_NUMERICS', `With the LoRA adapters, ${name} has ${count} NaN or infinite values`, {
-    hint: 'Their numbers or scales are too large: use a smaller scale, or unload the adapter that was loaded last.',
+    hint: 'Their values or scales are too large: use a smaller scale, or unload the last adapter.',
   });
 }

@@ -8,10 +8,11 @@ import type { Plan } from '../graph/planner.ts';
 import { Program, read, write } from '../graph/program.ts';
 import { reshape, Storage, type Tensor } from '../graph/tensor.ts';
 import { AutoencoderDecoder, AutoencoderEncoder } from '../networks/dc-ae.ts';
-import type { ActivationDtype, WeightsProgress } from '../networks/weights.ts';
+import type { ActivationDtype } from '../networks/weights.ts';
 import type { TensorLike } from '../request/types.ts';
 import { tallestBands } from './band-height.ts';
 import { channelsFirst, checkTensor } from './channel-order.ts';
+import { ComponentWeights } from './component-weights.ts';
 import type { Engine } from './engine.ts';
 import { resizeCropPlan } from './resolution.ts';
 import { convertInTiles, needsTiles, type Tiling, tilesAlong } from './tiling.ts';
@@ -26,13 +27,13 @@ export interface Size {
 interface Planned {
   readonly plan: Plan;
   readonly storage: Storage;
-  /** Of the storage and the intermediates. */
+  /** Bytes of the storage and the intermediates. */
   readonly bytes: number;
-  /** Rows of the picture that are made at a time; undefined: all of it. */
+  /** Rows of the picture that are decoded at a time; undefined: all of them. */
   readonly bandRows?: number | undefined;
 }
 
-/** From a channels-first tensor to another. */
+/** From one channels-first tensor to another. */
 interface TensorGraph extends Planned {
   readonly from: Tensor; // [B, C, h * w] f32
   readonly to: Tensor; // [B, C', h' * w'] f32
@@ -47,7 +48,7 @@ interface RgbGraph extends Planned {
 }
 
 /** A program that encoding or decoding a picture runs. */
-export interface PictureStage {
+export interface PictureProgram {
   readonly name: string;
   readonly runs: number;
   readonly plan: Plan;
@@ -61,6 +62,9 @@ export class Autoencoder {
   readonly #dtype: ActivationDtype;
   readonly #decoder: AutoencoderDecoder;
   readonly #encoder: AutoencoderEncoder;
+  readonly decoder: ComponentWeights;
+  /** Loaded when a picture is first encoded. */
+  readonly encoder: ComponentWeights;
 
   constructor(engine: Engine, component: Component<AutoencoderConfig>, dtype: ActivationDtype) {
     this.#engine = engine;
@@ -68,78 +72,32 @@ export class Autoencoder {
     this.#dtype = dtype;
     this.#decoder = new AutoencoderDecoder(engine.device, component.config, dtype);
     this.#encoder = new AutoencoderEncoder(engine.device, component.config, dtype);
+    this.decoder = new ComponentWeights(this.#decoder.weights, component, { others: /^encoder\./ });
+    this.encoder = new ComponentWeights(this.#encoder.weights, component, {
+      others: /^decoder\./,
+      demandMemory: (bytes) =>
+        engine.demandMemory(bytes, "The autoencoder's encoder", "Free memory, or load with offload: 'sequential'."),
+    });
   }
 
   get config(): AutoencoderConfig {
     return this.#component.config;
   }
 
-  /** Pixels to a latent along each side: 32. */
+  /** Pixels per latent along each side: 32. */
   get compression(): number {
     return 2 ** (this.config.decoderBlockOutChannels.length - 1);
   }
 
-  get decoderBytes(): number {
-    return this.#decoder.weights.bytes;
-  }
-
-  /** Throws ERR_SANA_MODEL when the decoder's tensors are not those of the configuration. */
-  check(): void {
-    this.#decoder.weights.check(this.#component, /^encoder\./);
-  }
-
-  async load(signal?: AbortSignal, onProgress?: (progress: WeightsProgress) => void): Promise<void> {
-    if (this.#decoder.weights.storage.allocated) return;
-    await this.#decoder.weights.load(this.#component, {
-      others: /^encoder\./,
-      signal,
-      ...(onProgress && { onProgress }),
-    });
-  }
-
-  /** The encoder is only loaded when a picture is encoded. */
-  async #loadEncoder(signal?: AbortSignal): Promise<void> {
-    if (this.#encoder.weights.storage.allocated) return;
-    this.#engine.demandMemory(
-      this.encoderBytes,
-      "The autoencoder's encoder",
-      "Free memory, or load with offload: 'sequential'.",
-    );
-    await this.#encoder.weights.load(this.#component, { others: /^decoder\./, signal });
-  }
-
   dispose(): void {
-    this.#decoder.weights.dispose();
-    this.disposeEncoder();
-  }
-
-  disposeEncoder(): void {
-    this.#encoder.weights.dispose();
-  }
-
-  get encoderBytes(): number {
-    return this.#encoder.weights.bytes;
-  }
-
-  /** As `check`, of the encoder. */
-  checkEncoder(): void {
-    this.#encoder.weights.check(this.#component, /^decoder\./);
-  }
-
-  /** Bytes of the encoder on the device now. */
-  get heldEncoderBytes(): number {
-    return this.#encoder.weights.storage.allocated ? this.encoderBytes : 0;
-  }
-
-  /** Bytes of the decoder on the device now. */
-  get heldBytes(): number {
-    return this.#decoder.weights.storage.allocated ? this.decoderBytes : 0;
+    this.decoder.release();
+    this.encoder.release();
   }
 
   /**
    * z = latents / scalingFactor, [B, latentChannels, h, w] -> [B, 3, 32h, 32w], about [-1, 1], not clamped.
    *
-   * @param options.tiling in pixels: blend overlapping tiles as the reference does; without, nothing is cut
+   * @param options.tiling in pixels: blend overlapping tiles as the reference does; by default, nothing is cut
    */
   async decode(
     z: TensorLike,
@@ -147,7 +105,7 @@ export class Autoencoder {
   ): Promise<TensorLike> {
     const { tiling, signal } = options;
     const [, , h = 0, w = 0] = checkTensor('latents', z, [-1, this.config.latentChannels, -1, -1]);
-    await this.load(signal);
+    await this.decoder.load(signal);
     const tiles = tiling && this.#inLatents(tiling);
     if (tiles === undefined || !needsTiles(h, w, tiles)) return await this.#decodeWhole(z, signal);
     return await convertInTiles(z, tiles, this.compression, (tile) => this.#decodeWhole(tile, signal));
@@ -168,28 +126,28 @@ export class Autoencoder {
     if (h % factor !== 0 || w % factor !== 0) {
       checkTensor('image', image, [b, c, Math.ceil(h / factor) * factor, Math.ceil(w / factor) * factor]);
     }
-    await this.#loadEncoder(signal);
+    await this.encoder.load(signal);
     const whole = (part: TensorLike) => this.#convert(this.#recordEncode(part.shape), part, signal);
     if (tiling === undefined || !needsTiles(h, w, tiling)) return await whole(image);
     return await convertInTiles(image, tiling, 1 / factor, whole);
   }
 
   /** Plans encoding one picture of `size`, multiples of 32. */
-  planEncode({ height, width }: Size): PictureStage {
-    return stageOf('encode', 1, this.#recordEncode([1, this.config.inChannels, height, width]));
+  planEncode({ height, width }: Size): PictureProgram {
+    return programOf('encode', 1, this.#recordEncode([1, this.config.inChannels, height, width]));
   }
 
   /**
    * Plans decoding one picture of h x w latents to `size`: nothing is allocated or run.
    *
-   * @param freeBytes what its state and intermediates may take: it is decoded in bands when all at once needs more
+   * @param freeBytes the limit of its state and intermediates: it is decoded in bands if decoding all at once needs more
    */
-  planRgb(h: number, w: number, size: Size, freeBytes = Number.POSITIVE_INFINITY): PictureStage {
-    return stageOf('decode', 1, this.#rgbThatFits(h, w, size, freeBytes));
+  planRgb(h: number, w: number, size: Size, freeBytes = Number.POSITIVE_INFINITY): PictureProgram {
+    return programOf('decode', 1, this.#rgbThatFits(h, w, size, freeBytes));
   }
 
-  /** Plans decoding one picture, of tiles when `tiling` is given and it does not fit into one. */
-  planDecode(h: number, w: number, size: Size, freeBytes: number, tiling?: Tiling): PictureStage[] {
+  /** Plans decoding one picture, in tiles if `tiling` is given and it does not fit into one. */
+  planDecode(h: number, w: number, size: Size, freeBytes: number, tiling?: Tiling): PictureProgram[] {
     const tiles = tiling && this.#inLatents(tiling);
     if (tiles === undefined || !needsTiles(h, w, tiles)) return [this.planRgb(h, w, size, freeBytes)];
     const { latentChannels } = this.config;
@@ -199,9 +157,9 @@ export class Autoencoder {
     return [
       ...[...new Set(shapes)].map((shape) => {
         const runs = shapes.filter((other) => other === shape).length;
-        return stageOf('decode tile', runs, this.#decodeThatFits(shape.split(',').map(Number), freeBytes));
+        return programOf('decode tile', runs, this.#decodeThatFits(shape.split(',').map(Number), freeBytes));
       }),
-      stageOf('decode blended', 1, this.#recordBlended(h, w, size)),
+      programOf('decode blended', 1, this.#recordBlended(h, w, size)),
     ];
   }
 
@@ -213,7 +171,7 @@ export class Autoencoder {
     size: Size,
     { tiling, signal }: { tiling?: Tiling | undefined; signal?: AbortSignal | undefined } = {},
   ): Promise<Uint8Array> {
-    await this.load(signal);
+    await this.decoder.load(signal);
     if (tiling === undefined || !needsTiles(h, w, this.#inLatents(tiling))) {
       return await this.#toRgb(this.#rgbThatFits(h, w, size, this.#engine.spareBytes), latents, signal);
     }
@@ -363,11 +321,11 @@ function planned(g: Graph, storage: Storage): Planned {
   return { plan, storage, bytes: storage.bytes + plan.arenaBytes };
 }
 
-function stageOf(name: string, runs: number, { plan, storage, bandRows }: Planned): PictureStage {
+function programOf(name: string, runs: number, { plan, storage, bandRows }: Planned): PictureProgram {
   return { name, runs, plan, stateBytes: storage.bytes, bandRows };
 }
 
-/** The picture [1, H, W, 3] f32, resized and cropped to `size`, as bytes, and how many of its numbers are not finite. */
+/** The picture [1, H, W, 3] f32, resized and cropped to `size`, as bytes, and how many of its values are not finite. */
 function recordBytes(g: Graph, storage: Storage, image: Tensor, size: Size): Pick<RgbGraph, 'rgb' | 'nonFinite'> {
   const { height, width } = size;
   const rgb = storage.reserve('u8', [1, height, width, 3]);

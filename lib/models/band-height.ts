@@ -1,18 +1,18 @@
-/** How much of a picture is decoded at a time: as much as fits, and no more than it takes to be fast. */
+/** How much of a picture is decoded at a time: as much as fits, but no more than is needed to be fast. */
 
-/** What is left to others: the pictures on the host, other programs, and what is allocated meanwhile. */
+/** The share that is left for others: the pictures on the host, other programs, and allocations in the meantime. */
 const reserve = 1 / 8;
 
-/** Rows of a band below which most of the work would be the halo's. */
+/** Bands lower than this would spend most of their work on the halo. */
 export const lowestBand = 8;
 
-/** Rows of a band above which more of them save next to no work: the halo is a few in a hundred. */
+/** Bands higher than this save next to no work: the halo is only a few percent. */
 export const highestBand = 128;
 
 /**
- * Plans without bands when the map is no higher than `highestBand` and that fits into `freeBytes`; else in the tallest
- * bands that are and do, of a half, a quarter, ... of the map. When nothing fits, the plan that needs least: whoever
- * runs it then finds out that memory is short.
+ * Plans without bands if the map is no higher than `highestBand` and that fits into `freeBytes`; otherwise in the
+ * tallest bands that do, of a half, a quarter, ... of the map. If nothing fits, returns the plan that needs least:
+ * running it then reports that memory is short.
  *
  * @param mapRows rows of the map that is cut into bands
  */

@@ -1,9 +1,9 @@
-/** Channels-first tensors, as callers have them, and channels-last, as the kernels have them. */
+/** Converts between channels-first tensors, which callers use, and channels-last ones, which the kernels use. */
 
 import { argumentError } from '../base/errors.ts';
 import type { TensorLike } from '../request/types.ts';
 
-/** [B, C, H, W] -> [B, H, W, C] of one batch item or all of them. */
+/** [B, C, H, W] -> [B, H, W, C], for one batch item or all of them. */
 export function channelsLast(data: Float32Array, batch: number, channels: number, pixels: number): Float32Array {
   return transposed(data, batch, channels, pixels);
 }
@@ -24,7 +24,7 @@ function transposed(data: Float32Array, batch: number, rows: number, columns: nu
   return out;
 }
 
-/** Checks a tensor that a caller passed: `shape` gives each dimension's size, or -1 where any will do. */
+/** Checks a tensor that a caller passed: `shape` gives the size of each dimension, or -1 if any is allowed. */
 export function checkTensor(name: string, tensor: TensorLike, shape: readonly number[]): readonly number[] {
   const wanted = `float32 of shape [${shape.map((size) => (size < 0 ? '*' : size)).join(', ')}]`;
   if (

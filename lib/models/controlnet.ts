@@ -11,7 +11,7 @@ import type { TransformerInputs } from '../networks/sana-transformer.ts';
 import type { ModelDtype, WeightsProgress } from '../networks/weights.ts';
 import type { Engine } from './engine.ts';
 
-/** What a ControlNet is given for a generation. */
+/** The inputs of a ControlNet for a generation. */
 export interface Control {
   /** [K, N, inChannels] in the transformer's scale: of one picture for all images, or of one for each. */
   readonly latents: Float32Array;
@@ -43,7 +43,7 @@ export class ControlNetPart {
     return this.model.weights.storage.allocated;
   }
 
-  /** Throws ERR_SANA_MODEL when the checkpoint's tensors are not those of its configuration. */
+  /** Throws ERR_SANA_MODEL if the checkpoint's tensors do not match its configuration. */
   check(): void {
     this.model.weights.check(this.#component);
   }
@@ -53,12 +53,12 @@ export class ControlNetPart {
     await this.model.weights.load(this.#component, { signal, ...(onProgress && { onProgress }) });
   }
 
-  dispose(): void {
+  release(): void {
     this.model.weights.dispose();
   }
 }
 
-/** The memory of a ControlNet in a run of the transformer, and where it records. */
+/** The memory of a ControlNet in a run of the transformer, and what it records. */
 export class ControlGraph {
   readonly #engine: Engine;
   readonly #model: ControlNet;
@@ -90,7 +90,7 @@ export class ControlGraph {
     this.#keysValues = Array.from({ length: model.layers }, () => storage.reserve(dtype, [tokens, 2 * model.channels]));
   }
 
-  /** What is the same in every step: of the prompts' embeddings [T, captionChannels], and of the pictures. */
+  /** What is the same in every step: from the prompts' embeddings [T, captionChannels], and from the pictures. */
   recordContext(g: Graph, embeds: Tensor): void {
     g.scope('controlnet', () => {
       this.#model.recordContext(g, embeds, this.#keysValues);

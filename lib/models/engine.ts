@@ -5,7 +5,7 @@ import type { DeviceLease } from '../device/devices.ts';
 import type { NativeDevice } from '../device/native.ts';
 import { Arena, type CallProfile, type Program } from '../graph/program.ts';
 
-/** A program that ran, and the time each of its operators took. */
+/** A program that ran, with the time of each of its operators. */
 export interface ProfiledProgram {
   readonly name: string;
   readonly operators: readonly CallProfile[];
@@ -27,18 +27,18 @@ export class Engine {
     return this.#lease.id;
   }
 
-  /** What the device holds beside every buffer. */
+  /** What the device holds besides all buffers. */
   get workspaceBytes(): number {
     return this.#lease.workspaceBytes;
   }
 
-  /** What programs' intermediates and other buffers may take now: what is free, and the arena. */
+  /** How much memory intermediates and other buffers may use now: what is free, plus the arena. */
   get spareBytes(): number {
     return this.#lease.freeBytes() + this.arena.bytes;
   }
 
   /**
-   * Fails before work starts when `bytes` more than is allocated now do not fit.
+   * Fails before work starts if `bytes` more than is allocated now do not fit.
    * @throws SanaError ERR_SANA_MEMORY with what is needed, what is free, and what to do.
    */
   demandMemory(bytes: number, what: string, hint: string): void {
@@ -51,7 +51,7 @@ export class Engine {
     );
   }
 
-  /** Runs a program on the shared arena, timing every operator inside `profile`. */
+  /** Runs a program on the shared arena; inside `profile`, times every operator. */
   async run(program: Program, signal?: AbortSignal): Promise<void> {
     if (this.#profiles === undefined) await program.run(this.arena, signal);
     else this.#profiles.push({ name: program.plan.name, operators: await program.profile(this.arena, signal) });

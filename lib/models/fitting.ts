@@ -1,15 +1,15 @@
-/** Which of the released models a device can hold. */
+/** Which of the released models fit on a device. */
 
 import type { DeviceInfo } from '../device/devices.ts';
 import type { Needed } from './memory-needed.ts';
 import { RELEASED_MEMORY } from './released-memory.ts';
 
 export interface Fit {
-  /** Repositories that hold models of these dimensions. */
+  /** Repositories with models of these dimensions. */
   readonly repositories: readonly string[];
-  /** Pixels of a side: what they were trained at. */
+  /** Pixels per side that they were trained for. */
   readonly size: number;
-  /** The first value of `offload` with which one picture fits into what is free; null: it does not. */
+  /** The first value of `offload` with which one picture fits into the free memory; null if none does. */
   readonly offload: 'none' | 'sequential' | null;
   /** GB that it then needs, or would need. */
   readonly gigabytes: number;

@@ -1,7 +1,7 @@
 /**
  * Keys and values of instructions, kept on disk: an instruction has more tokens than most prompts, and is the same in
- * every process. What is read is what was computed, bit for bit, or nothing: a file is found by the weights, the way
- * they are computed, and the tokens, and carries a hash of what it holds. Where the folder cannot be read or written,
+ * every process. What is read is bit for bit what was computed, or nothing: a file is found by the weights, the way
+ * they are computed, and the tokens, and contains a hash of its contents. If the folder cannot be read or written,
  * instructions are computed.
  */
 
@@ -12,14 +12,14 @@ import { readSafetensors } from '../checkpoint/safetensors.ts';
 import { writeSafetensors } from '../checkpoint/tensor-file.ts';
 import { addon } from '../device/native.ts';
 
-/** Of the files' form. */
+/** Version of the file format. */
 const FORM = 1;
 const SUFFIX = '.safetensors';
-/** An instruction of the released models takes 22 MB in bf16. The ones used last are kept. */
+/** An instruction of the released models takes 22 MB in bf16. The most recently used ones are kept. */
 const MOST_BYTES = 512e6;
 
 export interface KeptInstruction {
-  /** Of all layers, as they lie on the device. */
+  /** Of all layers, in the device's layout. */
   readonly keysValues: Uint8Array;
   /** The hidden state of the first token, [C]. */
   readonly first: Float32Array;
@@ -31,7 +31,10 @@ export class InstructionCache {
   readonly #computed: string;
   readonly #mostBytes: number;
 
-  /** `files`: of the weights; `computed`: what else decides about the bits, such as the device's code path. */
+  /**
+   * `files` are those of the weights; `computed` is everything else that determines the bits, such as the device's code
+   * path.
+   */
   constructor(folder: string, files: readonly string[], computed: string, mostBytes = MOST_BYTES) {
     this.#mostBytes = mostBytes;
     this.#folder = folder;
@@ -39,7 +42,7 @@ export class InstructionCache {
     this.#computed = computed;
   }
 
-  /** What was kept of these tokens, when it has the sizes that are expected. */
+  /** The entry for these tokens, if it has the expected sizes. */
   async find(ids: readonly number[], bytes: number, channels: number): Promise<KeptInstruction | undefined> {
     try {
       const path = await this.#path(ids);
@@ -54,7 +57,7 @@ export class InstructionCache {
         };
         if (metadata.get('sha256') !== hashOf(kept)) return undefined;
         const now = new Date();
-        await utimes(path, now, now); // the ones used last are kept
+        await utimes(path, now, now); // the most recently used ones are kept
         return kept;
       } finally {
         file.close();
@@ -82,7 +85,7 @@ export class InstructionCache {
   async #path(ids: readonly number[]): Promise<string> {
     const hash = createHash('sha256').update(`${FORM}\n${this.#computed}\n${ids.join()}\n`);
     for (const file of this.#files) {
-      // Weights of gigabytes are not read for this: any change of a file changes the times that the system keeps of it.
+      // The gigabytes of weights are not read for this: any change of a file changes its timestamps.
       const { dev, ino, size, mtimeNs, ctimeNs } = await stat(file, { bigint: true });
       hash.update(`${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}\n`);
     }

@@ -1,7 +1,7 @@
-/** GB that the models of these repositories need for a picture of their size, by dtype and `offload`. */
+/** GB that these repositories' models need for a picture of their size, by dtype and `offload`. */
 export interface ReleasedMemory {
   readonly repositories: readonly string[];
-  /** Pixels of a side. */
+  /** Pixels per side. */
   readonly size: number;
   readonly int8: Needed;
   readonly bfloat16: Needed;

@@ -3,13 +3,13 @@
 import type { TextSelection } from '../text/selection.ts';
 import type { PromptEmbeds } from './prompt-embeds.ts';
 
-/** Of host memory: some hundred prompts of the released models, 9 kB a token. */
+/** Host memory: a few hundred prompts of the released models, at 9 kB per token. */
 const MOST_BYTES = 64e6;
 
-/** Keeps the embeddings of the token sequences used last. */
+/** Keeps the embeddings of the most recently used token sequences. */
 export class PromptCache {
   readonly #mostBytes: number;
-  readonly #kept = new Map<string, PromptEmbeds>(); // the one used last at the end
+  readonly #kept = new Map<string, PromptEmbeds>(); // the most recently used one at the end
   #bytes = 0;
 
   constructor(mostBytes = MOST_BYTES) {
@@ -51,7 +51,7 @@ export class PromptCache {
   }
 }
 
-/** The tokens that are read, and those of them that are kept. */
+/** Identifies a sequence: the tokens that are read, and which of them are kept. */
 function keyOf({ ids, positions }: TextSelection): string {
   return `${ids.join()}/${positions.join()}`;
 }

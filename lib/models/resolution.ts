@@ -1,11 +1,11 @@
-/** Which sizes a model generates, and how its picture becomes the size that was asked for. */
+/** Which sizes a model generates, and how its picture gets the requested size. */
 
 import { argumentError, SanaError } from '../base/errors.ts';
 
-/** A height / width ratio, as the reference prints it, and the height and width that go with it. */
+/** A height / width ratio, as the reference prints it, with the height and width that belong to it. */
 type Bin = readonly [ratio: number, height: number, width: number];
 
-// In pairs and in this order, because of two equally near ratios the first is taken.
+// In pairs and in this order, because the first of two equally close ratios is used.
 const BINS_1024: readonly Bin[] = [
   [0.25, 512, 2048],
   [0.28, 512, 1856],
@@ -108,7 +108,7 @@ export function binResolution(sampleSize: number, height: number, width: number)
       'ERR_SANA_MODEL',
       `There are no resolution bins for a model of sample size ${sampleSize}: only for 16, 32, 64, 128`,
       {
-        hint: 'Turn resolution binning off and ask for a size in multiples of 32.',
+        hint: 'Turn off resolution binning, and use a size in multiples of 32.',
       },
     );
   }
@@ -121,7 +121,7 @@ export function binResolution(sampleSize: number, height: number, width: number)
 }
 
 export interface ResizeCropPlan {
-  readonly resizedHeight: number; // at least the wanted height
+  readonly resizedHeight: number; // at least the requested height
   readonly resizedWidth: number;
   readonly top: number; // first row kept
   readonly left: number; // first column kept
@@ -130,8 +130,8 @@ export interface ResizeCropPlan {
 /**
  * How a picture of h x w becomes one of H x W: resized to cover it, then cropped around the centre.
  *
- * The reference truncates `h * max(H/h, W/w)`, which for one size in fifty lands one below the wanted side and then
- * crops to a picture one pixel high; so no side is let fall short here.
+ * The reference truncates `h * max(H/h, W/w)`, which for one size in fifty is one below the requested side, and then
+ * crops to a picture one pixel high. Here, no side is ever too short.
  */
 export function resizeCropPlan(
   height: number,

@@ -50,7 +50,7 @@ export class TextEncoder {
   #model: Gemma2;
   #prefix: Prefix | undefined;
 
-  /** `instructions`: where those of other processes are kept, and this one's for them. */
+  /** `instructions`: where instructions computed by other processes are kept, and this one's are stored. */
   constructor(
     engine: Engine,
     component: Component<Gemma2Config>,
@@ -76,12 +76,12 @@ export class TextEncoder {
     return this.#model.weights.storage.allocated;
   }
 
-  /** Bytes on the device now: the weights, and an instruction's keys and values. */
-  get heldBytes(): number {
-    return (this.loaded ? this.weightBytes : 0) + (this.#prefix?.storage.bytes ?? 0);
+  /** Bytes on the device now for an instruction's keys and values. */
+  get heldInstructionBytes(): number {
+    return this.#prefix?.storage.bytes ?? 0;
   }
 
-  /** Throws ERR_SANA_MODEL when the checkpoint's tensors are not those of its configuration. */
+  /** Throws ERR_SANA_MODEL if the checkpoint's tensors do not match its configuration. */
   check(): void {
     const { config, tensors, configPath } = this.#component;
     const table = tensors.get(embeddingName);
@@ -108,7 +108,7 @@ export class TextEncoder {
     });
   }
 
-  /** Gives the weights' memory back. The next encode loads them again; the instruction's keys and values stay. */
+  /** Releases the weights' memory. The next encode loads them again; the instruction's keys and values stay. */
   release(): void {
     this.#model.weights.dispose();
   }
@@ -120,7 +120,7 @@ export class TextEncoder {
     this.#prefix = undefined;
   }
 
-  /** Embeddings of each sequence, computed or remembered: where all are remembered, the weights are not needed. */
+  /** Embeddings of each sequence, computed or cached: if all are cached, the weights are not needed. */
   async encode(sequences: readonly TextSelection[], signal?: AbortSignal): Promise<PromptEmbeds[]> {
     const remembered = sequences.map((sequence) => this.#cache.get(sequence));
     const missing = sequences.filter((_, i) => remembered[i] === undefined);
@@ -160,7 +160,7 @@ export class TextEncoder {
     return { plan, stateBytes: storage.bytes };
   }
 
-  /** Plans the pass that keeps an instruction's keys and values. */
+  /** Plans the pass that stores an instruction's keys and values. */
   planInstruction(tokens: number): { plan: Plan; stateBytes: number } {
     const capture = this.#reservePrefix(new Storage(this.#engine.device, 'instruction'), tokens);
     const { plan, storage } = this.#record([tokens], undefined, capture);
@@ -218,7 +218,9 @@ export class TextEncoder {
     }
   }
 
-  /** Fills the memory of an instruction with what another process computed; the hidden state of its first token. */
+  /**
+   * Fills the memory of an instruction with what another process computed; returns the hidden state of its first token.
+   */
   async #findInstruction(ids: readonly number[], storage: Storage): Promise<Float32Array | undefined> {
     const kept = await this.#instructions?.find(ids, storage.bytes, this.config.hiddenSize);
     if (kept === undefined) return undefined;
@@ -262,7 +264,7 @@ export class TextEncoder {
     return { storage, plan: g.plan(), embeddings, cos, sin, hidden, nonFinite };
   }
 
-  /** The last hidden states of sequences laid end to end, [T, C]. */
+  /** The last hidden states of sequences, concatenated, [T, C]. */
   async #run(
     sequences: readonly (readonly number[])[],
     positions: readonly (readonly number[])[],

@@ -1,28 +1,28 @@
 /**
- * The reference's way to pictures that do not fit into memory: overlapping tiles, each converted alone, and blended
- * linearly where they overlap. For comparisons only: attention does not see beyond a tile, so that tiles differ in
- * brightness and texture, and their edges show. Decoding in bands (lib/networks/bands.ts) has no such edges.
+ * The reference's method for pictures that do not fit into memory: overlapping tiles, each converted on its own, and
+ * blended linearly where they overlap. For comparisons only: attention does not see beyond a tile, so tiles differ in
+ * brightness and texture, and their edges are visible. Decoding in bands (lib/networks/bands.ts) has no such edges.
  */
 
 import type { TensorLike } from '../request/types.ts';
 
-/** A tile's side and the distance from one tile to the next. */
+/** The side of a tile, and the distance from one tile to the next. */
 export interface Tiling {
   readonly size: number;
   readonly stride: number;
 }
 
-/** What the reference uses, in pixels: its default, and larger tiles for models of 4096 pixels. */
+/** The reference's values, in pixels: its default, and larger tiles for models of 4096 pixels. */
 export function referenceTiling(sampleSize: number): Tiling {
   return sampleSize >= 128 ? { size: 1024, stride: 896 } : { size: 512, stride: 448 };
 }
 
-/** Is a map of h x w cut into tiles at all? */
+/** Whether a map of h x w is cut into tiles at all. */
 export function needsTiles(h: number, w: number, { size }: Tiling): boolean {
   return h > size || w > size;
 }
 
-/** The tiles along one side: where each begins and how long it is. The last ones may be short. */
+/** The tiles along one side: start and length of each. The last ones may be short. */
 export function tilesAlong(length: number, { size, stride }: Tiling): { start: number; length: number }[] {
   return Array.from({ length: Math.ceil(length / stride) }, (_, i) => {
     return { start: i * stride, length: Math.min(size, length - i * stride) };
@@ -38,7 +38,7 @@ interface Planes {
 }
 
 /**
- * Converts a map in tiles, one after the other, and blends what comes out.
+ * Converts a map in tiles, one after the other, and blends the results.
  *
  * @param input [B, C, h, w]
  * @param tiling in pixels of the input
@@ -98,7 +98,7 @@ function copyOf({ planes, height, width, data }: Planes, row: Span, column: Span
   return tile;
 }
 
-/** At most `stride` rows and columns of a tile: the rest is the next tiles' part. */
+/** At most `stride` rows and columns of a tile: the rest belongs to the next tiles. */
 function paste(tile: Planes, out: Planes, top: number, left: number, stride: number): void {
   const [height, width] = [Math.min(stride, tile.height), Math.min(stride, tile.width)];
   for (let plane = 0; plane < tile.planes; plane++) {
@@ -109,7 +109,10 @@ function paste(tile: Planes, out: Planes, top: number, left: number, stride: num
   }
 }
 
-/** The first `extent` rows of `tile` go over from the last of `above`. In place; every product and sum is rounded to f32. */
+/**
+ * Blends the first `extent` rows of `tile` with the last rows of `above`. In place; products and sums are rounded to
+ * f32.
+ */
 function blendRows(above: Planes, tile: Planes, extent: number): void {
   for (let plane = 0; plane < tile.planes; plane++) {
     for (let y = 0; y < extent; y++) {
@@ -120,7 +123,7 @@ function blendRows(above: Planes, tile: Planes, extent: number): void {
   }
 }
 
-/** The same for columns: the first `extent` of `tile` go over from the last of `left`. */
+/** The same for columns: blends the first `extent` of `tile` with the last of `left`. */
 function blendColumns(left: Planes, tile: Planes, extent: number): void {
   for (let line = 0; line < tile.planes * tile.height; line++) {
     const from = (line + 1) * left.width - extent;

@@ -1,4 +1,6 @@
-/** The transformer with its weights: single forwards for other programs, and the denoising steps of a generation. */
+/**
+ * The transformer with its weights: single forward passes for other programs, and the denoising steps of a generation.
+ */
 
 import { argumentError, SanaError } from '../base/errors.ts';
 import type { Component } from '../checkpoint/checkpoint.ts';
@@ -26,12 +28,12 @@ export interface DenoiseShape {
   readonly images: number; // B
   readonly height: number; // latent pixels
   readonly width: number;
-  /** Tokens of each prompt: when `perturbedBlocks` all of them, when `guidance` the unconditional ones, then all. */
+  /** Tokens of each prompt: with `perturbedBlocks` those of all, with `guidance` the unconditional ones, then all. */
   readonly lengths: readonly number[];
   readonly guidance: boolean;
-  /** Blocks that run with perturbed attention as well; none: without that guidance. */
+  /** Blocks that also run with perturbed attention; none: without perturbed-attention guidance. */
   readonly perturbedBlocks: readonly number[];
-  /** Pictures that a ControlNet sees: one for all images, or one for each; 0 without a ControlNet. */
+  /** Control pictures: one for all images, or one for each; 0 without a ControlNet. */
   readonly controlPictures: number;
 }
 
@@ -39,7 +41,7 @@ export class Transformer {
   readonly #engine: Engine;
   readonly #component: Component<TransformerConfig>;
   readonly #model: SanaTransformer;
-  /** What steers it, where there is one. Its weights come and go on their own. */
+  /** The ControlNet, if there is one. Its weights are loaded and released separately. */
   readonly #controlnet: ControlNetPart | undefined;
   readonly #adapters: Adapters;
 
@@ -71,7 +73,7 @@ export class Transformer {
     return this.#model.weights.storage.allocated;
   }
 
-  /** Throws ERR_SANA_MODEL when the checkpoint's tensors are not those of its configuration. */
+  /** Throws ERR_SANA_MODEL if the checkpoint's tensors do not match its configuration. */
   check(): void {
     this.#model.weights.check(this.#component);
   }
@@ -82,12 +84,12 @@ export class Transformer {
     this.#adapters.reset();
   }
 
-  dispose(): void {
+  release(): void {
     this.#model.weights.dispose();
     this.#adapters.reset();
   }
 
-  /** The LoRA adapters that are loaded, in that order. */
+  /** The loaded LoRA adapters, in order. */
   get adapters(): readonly Adapter[] {
     return this.#adapters.list;
   }
@@ -98,12 +100,12 @@ export class Transformer {
     await this.#adapters.merge(loraScale, signal);
   }
 
-  /** What `prepare` would run now and the memory that takes, where there is anything to compute. */
+  /** What `prepare` would run now and the memory it needs, if there is anything to compute. */
   explainMerge(loraScale: number): { plan: Plan; stateBytes: number } | undefined {
     return this.#adapters.explain(loraScale);
   }
 
-  /** Reads an adapter and merges it, when the weights are there: else that is done once they are loaded. */
+  /** Reads an adapter, and merges it if the weights are loaded; otherwise it is merged once they are. */
   async addAdapter(path: string, { name: given, scale, signal }: CheckedLora): Promise<LoadedLora> {
     if (given !== undefined) this.#adapters.checkNew(given);
     const file = await readLoraFile(path, this.#adapters.targets, { signal });
@@ -118,7 +120,7 @@ export class Transformer {
     return { name, scale, sha256: file.sha256, matrices: file.deltas.length, warnings: file.warnings };
   }
 
-  /** Takes one adapter out of the weights, or all. It is gone even where that fails: the next call does the rest. */
+  /** Removes one adapter from the weights, or all. It is gone even if this fails: the next call does the rest. */
   async removeAdapter(name: string | undefined): Promise<void> {
     this.#adapters.remove(name);
     if (this.loaded) await this.#adapters.merge(1);
@@ -156,7 +158,9 @@ export class Transformer {
     const { config } = this;
     const loraScale = checkFinite('loraScale', inputs.loraScale ?? 1);
     if ((inputs.guidance !== undefined) !== config.guidanceEmbeds) {
-      const expected = config.guidanceEmbeds ? 'a number, because the model embeds it' : 'left out: the model has none';
+      const expected = config.guidanceEmbeds
+        ? 'a number, because the model embeds it'
+        : 'left out, because the model has none';
       throw argumentError('guidance', expected, inputs.guidance);
     }
     const [b = 0, , height = 0, width = 0] = checkTensor('latents', inputs.latents, [-1, config.inChannels, -1, -1]);
@@ -216,7 +220,7 @@ export class Transformer {
     }
   }
 
-  /** What the ControlNet is given in a forward, or undefined where it has no part in it. */
+  /** The ControlNet's inputs in a forward pass, or undefined if it has no part in it. */
   #checkControl(
     inputs: Pick<Parameters<Transformer['forward']>[0], 'controlLatents' | 'controlnetConditioningScale'>,
     [b, height, width]: readonly [number, number, number],
@@ -224,7 +228,8 @@ export class Transformer {
     const { controlLatents, controlnetConditioningScale: scale } = inputs;
     const part = this.#controlnet;
     if (controlLatents === undefined || part === undefined) {
-      const needed = part === undefined ? 'left out: the model has no ControlNet' : 'left out without `controlLatents`';
+      const needed =
+        part === undefined ? 'left out, because the model has no ControlNet' : 'left out without `controlLatents`';
       if (controlLatents !== undefined) throw argumentError('controlLatents', needed, controlLatents);
       if (scale !== undefined) throw argumentError('controlnetConditioningScale', needed, scale);
       return undefined;
@@ -245,7 +250,7 @@ class TextContextGraph {
   readonly #engine: Engine;
   readonly #embeds: Tensor; // [T, captionChannels] f32
 
-  /** `control` records what it makes of the prompts in the same program. */
+  /** `control` records its part for the prompts in the same program. */
   constructor(
     engine: Engine,
     model: SanaTransformer,
@@ -277,7 +282,7 @@ class TextContextGraph {
   }
 }
 
-/** What the transformer takes beside latents, time and text, where it takes it: constant over the steps. */
+/** The transformer's inputs besides latents, time and text, if it has any: constant over the steps. */
 class Conditions {
   readonly tensors: Pick<TransformerInputs, 'positions' | 'guidance'>;
   readonly #engine: Engine;
@@ -371,12 +376,12 @@ export class Denoiser {
     return this.#storage.bytes;
   }
 
-  /** Bytes that `start` will take. */
+  /** Bytes that `start` will allocate. */
   get unallocatedBytes(): number {
     return this.#storage.allocated ? 0 : this.#storage.bytes;
   }
 
-  /** Takes the memory, writes the start latents [B, N, channels] and computes the prompts' keys and values. */
+  /** Allocates the memory, writes the start latents [B, N, channels] and computes the prompts' keys and values. */
   async start(
     latents: Float32Array,
     embeds: readonly PromptEmbeds[],
@@ -396,12 +401,12 @@ export class Denoiser {
     await this.#engine.run(this.#contextProgram, signal);
   }
 
-  /** Gives the next step of a schedule that renoises its noise, [B, N, channels]. */
+  /** Sets the noise of the next step of a schedule that renoises, [B, N, channels]. */
   async renoise(noise: Float32Array): Promise<void> {
     await write(this.#engine.device, this.#previous, noise);
   }
 
-  /** Puts other latents in the place of the current ones, [B, N, channels]. */
+  /** Replaces the current latents, [B, N, channels]. */
   async setLatents(latents: Float32Array): Promise<void> {
     await write(this.#engine.device, this.#latents, latents);
   }
@@ -416,9 +421,9 @@ export class Denoiser {
   ): Promise<void> {
     const { device } = this.#engine;
     if (this.#stepProgram === undefined) throw new Error('start() comes first');
-    // Without the prompt's absence, the perturbed part stands in its place: ptb + (1 + w) (cond - ptb).
+    // Without an unconditional part, the perturbed part takes its place: ptb + (1 + w) (cond - ptb).
     const g = this.shape.guidance ? scales.guidanceScale : 1 + scales.pagScale;
-    // Queued together: the device does them in order, without waiting for this thread in between.
+    // Queued together: the device runs them in order, without waiting for this thread in between.
     const [, , , counted] = await Promise.all([
       write(device, this.#timestep, Float32Array.of(timestep)),
       write(device, this.#coefficients, Float32Array.of(g, p, q, a, b, c, scales.pagScale)),
@@ -451,7 +456,7 @@ export class Denoiser {
   }
 }
 
-/** The tokens of each batch item that its mask keeps; all of them where it keeps none. */
+/** The tokens of each batch item that its mask keeps; all of them if it keeps none. */
 function realTokens(
   embeds: TensorLike, // [B, n, C]
   mask: { readonly data: ArrayLike<number>; readonly shape: readonly number[] }, // [B, n]

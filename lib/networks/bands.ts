@@ -1,11 +1,11 @@
 /**
- * Layers that see only a few rows of a map, recorded on one horizontal band of it after the other: the intermediates of
- * a band take a fraction of the memory, and what comes out is the same as from the whole map.
+ * Layers that see only a few rows of a map, recorded on one horizontal band of it after another: the intermediates of a
+ * band take a fraction of the memory, and the result is the same as from the whole map.
  *
- * What a row of the last output is made from is followed back layer by layer. A band of every map is cut to just those
- * rows (rows of a map are a view, so cutting is free). At the true borders of the picture nothing is cut, and the
- * layers' own zero padding is what it always is. Inside, a layer pads its band with zeros, too, which are wrong there:
- * they reach those rows only that are cut off next.
+ * The rows that a row of the last output depends on are traced back layer by layer. A band of every map is cut to
+ * exactly those rows (rows of a map are a view, so cutting is free). At the true borders of the picture nothing is cut,
+ * and the layers' own zero padding is as usual. Inside, a layer also pads its band with zeros, which are wrong there,
+ * but they affect only rows that are cut off next.
  */
 
 import type { Graph } from '../graph/graph.ts';
@@ -21,7 +21,7 @@ export interface Layer {
   /** x [B, h, w, C] -> [B, scale h, scale w, C'] */
   readonly record: (g: Graph, x: Tensor) => Tensor;
   readonly scale: number;
-  /** The rows of the input that rows of the output are made from, as if the map had no borders; absent: all there are. */
+  /** The input rows that output rows depend on, as if the map had no borders; absent: all there are. */
   readonly needs?: (rows: Rows) => Rows;
   /** Its intermediates are several times as large as its input and output. */
   readonly wide?: boolean;
@@ -34,7 +34,7 @@ export function isLocal(layer: Layer): layer is LocalLayer {
   return layer.needs !== undefined;
 }
 
-/** Sees `distance` rows above and below, as a chain of that many 3x3 convolutions does. */
+/** Sees `distance` rows above and below, like a chain of that many 3x3 convolutions. */
 export function reaching(distance: number): (rows: Rows) => Rows {
   return ({ first, end }) => ({ first: first - distance, end: end + distance });
 }
@@ -43,7 +43,7 @@ export function scaleOf(layers: readonly Layer[]): number {
   return layers.reduce((product, { scale }) => product * scale, 1);
 }
 
-/** Rows of the input beyond a band, on either side, that the band's output is made from. */
+/** Input rows beyond a band, on either side, that the band's output depends on. */
 export function haloOf(layers: readonly LocalLayer[]): number {
   const oneRow = { first: 0, end: scaleOf(layers) };
   const { first, end } = layers.reduceRight((rows, { needs }) => needs(rows), oneRow);
@@ -80,7 +80,10 @@ function recordBand(g: Graph, layers: readonly LocalLayer[], x: Tensor, item: nu
   );
 }
 
-/** The rows of every map, of the input of the first layer of `height` rows first, that `wanted` of the last are made from. */
+/**
+ * The rows of every map, starting with the first layer's input of `height` rows, that `wanted` of the last map depend
+ * on.
+ */
 function needed(layers: readonly LocalLayer[], wanted: Rows, height: number): Rows[] {
   return layers.reduceRight<Rows[]>(
     ([rows = wanted, ...rest], { needs }, i) => {

@@ -10,7 +10,7 @@ import { SanaError } from '../base/errors.ts';
 import type { AutoencoderConfig } from '../checkpoint/configs.ts';
 import type { NativeDevice } from '../device/native.ts';
 import type { Graph } from '../graph/graph.ts';
-import type { Activation } from '../graph/operators.ts';
+import type { Activation } from '../graph/operator.ts';
 import { columns, columnsOf, reshape, type Tensor } from '../graph/tensor.ts';
 import { haloOf, isLocal, type Layer, type LocalLayer, reaching, recordInBands, scaleOf } from './bands.ts';
 import { type ActivationDtype, Weights } from './weights.ts';
@@ -23,7 +23,7 @@ const multiScaleKernel = 5;
 /** Called with each stage's name and output while recording, for comparisons with a reference. */
 export type StageObserver = (name: string, output: Tensor) => void;
 
-/** A part of one direction: its layers in order, under the name of the checkpoint. */
+/** A part of one direction: its layers in order, under the checkpoint's name. */
 interface Stage<L extends Layer = Layer> {
   readonly name: string;
   readonly layers: readonly L[];
@@ -31,7 +31,7 @@ interface Stage<L extends Layer = Layer> {
 
 /**
  * The decoder: a head, which ends with the last stage that attends over the whole map, and a tail of convolutions and
- * norms, which see a few rows and make all of the large maps. The tail can be recorded band by band.
+ * norms, which see a few rows and produce all of the large maps. The tail can be recorded band by band.
  */
 export class AutoencoderDecoder {
   readonly weights: Weights;
@@ -88,7 +88,7 @@ export class AutoencoderDecoder {
         },
       ],
     });
-    // The last convolution leaves in f32: bf16 would quantise the upper half of the range to 1/256.
+    // The last convolution outputs f32: bf16 would quantise the upper half of the range to 1/256.
     const result = { shortcut: false, dtype: 'f32' } as const;
     const out = half
       ? upsampler(w, 'decoder.conv_out.conv', last, config.inChannels, config.upsampleBlockType, result)
@@ -102,8 +102,8 @@ export class AutoencoderDecoder {
   }
 
   /**
-   * The map that the tail begins with: its rows to one of the latents, the rows of the picture to one of its own, and
-   * how many rows beyond a band the band's pixels depend on.
+   * The map that the tail begins with: the ratio of its rows to the latents', of the picture's rows to its own, and how
+   * many rows beyond a band the band's pixels depend on.
    */
   get tail(): { readonly rowsPerLatent: number; readonly scale: number; readonly halo: number } {
     const layers = this.#tail.flatMap((stage) => stage.layers);
@@ -118,7 +118,7 @@ export class AutoencoderDecoder {
    * latents / scaling factor [B, h, w, latentChannels] -> image [B, 32h, 32w, 3] f32, about [-1, 1], not clamped.
    *
    * With `bandRows`, the tail is recorded in bands of that many rows of the map it begins with, and the head's widest
-   * layers in halves: the same image from less memory.
+   * layers in halves: the same image with less memory.
    */
   record(g: Graph, latents: Tensor, options: { bandRows?: number | undefined; observe?: StageObserver } = {}): Tensor {
     const { bandRows, observe } = options;
@@ -314,8 +314,8 @@ function resBlock(w: Weights, path: string, c: number, activation: Activation): 
 }
 
 /**
- * ReLU linear attention over the map and, for every scale, over a locally aggregated copy of q, k and v.
- * A head's q, k and v are 3D consecutive channels of to_q | to_k | to_v: the names do not mean what they say.
+ * ReLU linear attention over the map and, for every scale, over a locally aggregated copy of q, k and v. A head's q, k
+ * and v are 3D consecutive channels of to_q | to_k | to_v: the tensors' names are misleading.
  */
 function multiScaleAttention(w: Weights, path: string, c: number, options: BlockOptions): Layer {
   const { headDim, multiscales } = options;

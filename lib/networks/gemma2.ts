@@ -1,8 +1,8 @@
 /**
  * The text encoder: Gemma-2's decoder stack without the language-model head (transformers' `Gemma2Model`).
  *
- * Sizes: T tokens of all sequences laid end to end, C hidden size, H query heads and Hkv key heads of D channels,
- * P tokens of a prefix that every sequence continues.
+ * Sizes: T tokens of all sequences concatenated, C hidden size, H query heads and Hkv key heads of D channels, P tokens
+ * of a prefix that every sequence continues.
  */
 
 import type { Gemma2Config } from '../checkpoint/configs.ts';
@@ -45,7 +45,7 @@ export function rotaryAngles(
 
 export class Gemma2 {
   readonly config: Gemma2Config;
-  /** Everything but the token embeddings, whose few rows that a prompt needs are read from the file. */
+  /** Everything but the token embeddings: the few rows that a prompt needs are read from the file. */
   readonly weights: Weights;
   readonly #layers: readonly LayerWeights[];
   readonly #norm: Tensor; // [C]

@@ -1,9 +1,9 @@
 /**
- * The fixed two-dimensional positions of transformers with an `interpolation_scale` (SANA at 2K and 4K; diffusers'
- * `get_2d_sincos_pos_embed`): sines and cosines of a token's column, then of its row.
+ * The fixed two-dimensional position embedding of transformers with an `interpolation_scale` (SANA at 2K and 4K;
+ * diffusers' `get_2d_sincos_pos_embed`): sines and cosines of a token's column, then of its row.
  *
- * Coordinates are stretched so that each side of any map spans [0, baseSize / interpolationScale): a map of another size
- * or shape than the native one sees the same range, more finely or coarsely.
+ * Coordinates are stretched so that each side of any map spans [0, baseSize / interpolationScale): a map of another
+ * size or shape than the native one covers the same range, more finely or coarsely.
  */
 
 export interface PositionGrid {

@@ -11,23 +11,23 @@ import type { Weights } from './weights.ts';
 const queryKeyNormEpsilon = 1e-5;
 const attentionEpsilon = 1e-15;
 
-/** What fp16-trained checkpoints clip their attention output to, as fp16 arithmetic did in training. */
+/** The limit of the attention output in fp16-trained checkpoints, as in fp16 arithmetic during training. */
 export const fp16Clip = 65504;
 
-/** Sees intermediates by name while they are recorded, for comparisons with a reference. */
+/** Receives intermediates by name while they are recorded, for comparisons with a reference. */
 export type Observer = (name: string, tensor: Tensor) => void;
 
 /** The prompts of a batch, as the blocks see them. */
 export interface TextContext {
-  /** Keys and values of every storage, [L][T, 2C]. */
+  /** Keys and values of every block, [L][T, 2C]. */
   readonly keysValues: readonly Tensor[];
-  /** Tokens of each prompt; unconditional prompts first when there is guidance. */
+  /** Tokens of each prompt; unconditional prompts first if there is guidance. */
   readonly lengths: readonly number[];
 }
 
 /**
  * Perturbed-attention guidance: the first images of the batch, a fraction 1 / `parts` of it, go through some blocks
- * with every token seeing only itself (Ahn et al., "Self-Rectifying Diffusion Sampling with Perturbed-Attention
+ * with every token attending only to itself (Ahn et al., "Self-Rectifying Diffusion Sampling with Perturbed-Attention
  * Guidance", 2024).
  */
 export interface Perturbation {
@@ -55,7 +55,8 @@ interface BlockWeights {
 
 /**
  * Norms over all heads together. A query's own factor cancels in ReLU linear attention, which divides by a sum that
- * has it too; so of the norm of self-attention's queries only the weight is left, and that is the projection's gate.
+ * contains it too. So of the norm of self-attention's queries only the weight is left, which is applied as the
+ * projection's gate.
  */
 interface QueryKeyNorm {
   readonly gate: Tensor; // [1, 3C]: the queries' weight, then ones
@@ -64,20 +65,20 @@ interface QueryKeyNorm {
   readonly crossKey: Tensor; // [C]
 }
 
-/** What a block is recorded on. */
+/** The inputs that a block is recorded with. */
 export interface BlockInputs {
   readonly modulation: Tensor; // [6L, B, C] f32: every block's shifts, scales and gates
   readonly text: TextContext;
-  /** Of the map of tokens. */
+  /** Size of the map of tokens. */
   readonly size: { readonly b: number; readonly height: number; readonly width: number };
   readonly perturbation?: Perturbation | undefined;
   readonly observe?: Observer | undefined;
 }
 
 /**
- * `transformer_blocks.*` of a checkpoint. In i8 and f8 the matrices that latent tokens go through have 8 bits; norms,
- * linear attention, the depthwise convolution and the text's keys and values stay as they are, as in the paper's
- * section 4.
+ * `transformer_blocks.*` of a checkpoint. In i8 and f8, the matrices that latent tokens go through have 8 bits; norms,
+ * linear attention, the depthwise convolution and the text's keys and values are unchanged, as in section 4 of the
+ * paper.
  */
 export class SanaBlocks {
   readonly channels: number;
@@ -177,9 +178,9 @@ export class SanaBlocks {
     observe(`block ${index} attn1`, h);
 
     h = g.scope('attn2', () => {
-      const q = g.linear(h, w.crossQ, { bias: w.crossQBias }); // [B, N, C], of the hidden state as it is: no norm
+      const q = g.linear(h, w.crossQ, { bias: w.crossQBias }); // [B, N, C], from the hidden state without a norm
       if (w.queryKeyNorm !== undefined) normInPlace(g, q, w.queryKeyNorm.crossQuery);
-      const prompts = text.lengths.length; // images of one prompt lie side by side and share its keys
+      const prompts = text.lengths.length; // images of one prompt are adjacent and share its keys
       const attended = g.crossAttention(
         reshape(q, [prompts, (b / prompts) * n, c]),
         columns(keysValues, 0, c),
@@ -203,7 +204,7 @@ export class SanaBlocks {
     return h;
   }
 
-  /** Self-attention, [B, N, C]; of the first `perturbed` images every token sees itself alone. qkv [B, N, 3C] */
+  /** Self-attention, [B, N, C]; in the first `perturbed` images every token attends only to itself. qkv [B, N, 3C] */
   #recordAttention(g: Graph, qkv: Tensor, perturbed: number): Tensor {
     const c = this.channels;
     const options = { headDim: this.#config.attentionHeadDim, order: 'split', epsilon: attentionEpsilon } as const;

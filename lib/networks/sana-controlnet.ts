@@ -1,12 +1,13 @@
 /**
- * A ControlNet: a copy of the transformer's first blocks that sees a picture beside the latents, and adds what it makes
- * of them to the transformer's hidden state (arXiv 2302.05543; diffusers' `SanaControlNetModel`).
+ * A ControlNet: a copy of the transformer's first blocks that also sees a picture, and adds its outputs to the
+ * transformer's hidden state (arXiv 2302.05543; diffusers' `SanaControlNetModel`).
  *
  *     h = patch(latents) + W patch(picture) + b                      the same patch embedding for both
- *     h = block_i(h);  base = base + scale (W_i h + b_i)             behind the transformer's block i + 1
+ *     h = block_i(h);  base = base + scale (W_i h + b_i)             after the transformer's block i + 1
  *
- * The transformer's block 0 gets nothing. The sum is the epilogue of the product with W_i: the scale is its gate, the
- * transformer's hidden state its residual. Letters as in sana-transformer.ts; K pictures, one for all images or one each.
+ * Nothing is added after the transformer's block 0. The sum is the epilogue of the product with W_i: the scale is its
+ * gate, the transformer's hidden state its residual. Letters as in sana-transformer.ts; K pictures, one for all images
+ * or one each.
  */
 
 import { SanaError } from '../base/errors.ts';
@@ -19,10 +20,10 @@ import { SanaEmbeddings } from './sana-embeddings.ts';
 import type { TransformerInputs } from './sana-transformer.ts';
 import { type ModelDtype, Weights } from './weights.ts';
 
-/** What a forward takes. Keys and values of the text are the ControlNet's own. */
+/** The inputs of a forward pass. Keys and values of the text are the ControlNet's own. */
 export interface ControlNetInputs extends Pick<TransformerInputs, 'latents' | 'timestep'> {
   readonly text: TextContext;
-  /** [K, N, C] in the compute dtype: what `recordPicture` made. */
+  /** [K, N, C] in the compute dtype: the output of `recordPicture`. */
   readonly picture: Tensor;
   /** [1, C] f32: the conditioning scale in every channel. */
   readonly scale: Tensor;
@@ -41,7 +42,7 @@ export class ControlNet {
   readonly #input: Projection;
   readonly #outputs: readonly Projection[]; // [L]
 
-  /** @throws SanaError ERR_SANA_MODEL when it was not made for a transformer like `base`. */
+  /** @throws SanaError ERR_SANA_MODEL if it was not made for a transformer like `base`. */
   constructor(device: NativeDevice, config: TransformerConfig, base: TransformerConfig, dtype: ModelDtype) {
     demandFitting(config, base);
     const w = new Weights(device, 'controlnet', dtype);
@@ -66,7 +67,7 @@ export class ControlNet {
     return this.blocks.count;
   }
 
-  /** As `SanaTransformer.recordContext`, of the ControlNet's own caption projection and blocks. */
+  /** Like `SanaTransformer.recordContext`, with the ControlNet's own caption projection and blocks. */
   recordContext(g: Graph, embeds: Tensor, keysValues: readonly Tensor[]): void {
     const caption = g.scope('caption', () => this.#embeddings.recordCaption(g, embeds)); // [T, C]
     this.blocks.recordText(g, caption, keysValues);
@@ -80,7 +81,7 @@ export class ControlNet {
 
   /**
    * Records what comes before the blocks. The function it returns is the transformer's `afterBlock`: it records the
-   * block whose turn it is and adds its output, so that no output has to be kept.
+   * ControlNet's next block and adds its output, so that no output has to be kept.
    */
   record(g: Graph, inputs: ControlNetInputs): (index: number, h: Tensor) => Tensor {
     const { latents, timestep, text, picture, scale } = inputs;
@@ -107,7 +108,7 @@ export class ControlNet {
   }
 }
 
-/** Rejects by name what does not fit the transformer, and what no ControlNet of SANA has. */
+/** Rejects what does not fit the transformer, and what no ControlNet of SANA has, with an error that names it. */
 function demandFitting(config: TransformerConfig, base: TransformerConfig): void {
   const reject = (reason: string, hint: string): never => {
     throw new SanaError('ERR_SANA_MODEL', `The ControlNet's config.json ${reason}`, { hint });

@@ -1,5 +1,5 @@
 /**
- * What a SANA transformer and its ControlNet see before their first block: latents as tokens, the time as a vector,
+ * The inputs of a SANA transformer and its ControlNet before the first block: latents as tokens, the time as a vector,
  * and the caption in the width of the blocks.
  */
 
@@ -20,7 +20,7 @@ interface ScalarEmbedder {
   readonly bias2: Tensor; // [C]
 }
 
-/** The time as blocks and output head take it: [B, C] and [B, 6C]. */
+/** The time as the blocks and the output head need it: [B, C] and [B, 6C]. */
 export interface EmbeddedTime {
   readonly embedded: Tensor; // [B, C]
   readonly six: Tensor; // [B, 6C]: added to every block's shifts, scales and gates
@@ -90,7 +90,7 @@ export class SanaEmbeddings {
     return { embedded: g.convert(embedded, { repeat: b }), six: g.convert(six, { repeat: b }) };
   }
 
-  /** The caption as the blocks' keys and values are made of it; embeds [T, captionChannels] -> [T, C]. */
+  /** The caption, from which the blocks' keys and values are computed; embeds [T, captionChannels] -> [T, C]. */
   recordCaption(g: Graph, embeds: Tensor): Tensor {
     const { weight1, bias1, weight2, bias2, norm } = this.#caption;
     const hidden = g.linear(embeds, weight1, { bias: bias1, activation: 'gelu-tanh' }); // [T, C]
@@ -99,7 +99,7 @@ export class SanaEmbeddings {
   }
 }
 
-/** Rejects by name what no released transformer has. */
+/** Rejects what no released transformer has, with an error that names it. */
 function demandSupported({ patchSize }: TransformerConfig): void {
   if (patchSize === 1) return;
   throw new SanaError('ERR_SANA_MODEL', `The transformer's config.json asks for patch_size ${patchSize}`, {

@@ -1,10 +1,10 @@
 /**
- * The linear diffusion transformer (SANA, arXiv 2410.10629, section 3; diffusers' `SanaTransformer2DModel`), with what
- * its successors add: norms of queries and keys (SANA-1.5, arXiv 2501.18427), an embedding of the guidance scale
- * (SANA-Sprint, arXiv 2503.09641) and fixed positions (the models for 2K and 4K).
+ * The linear diffusion transformer (SANA, arXiv 2410.10629, section 3; diffusers' `SanaTransformer2DModel`), with the
+ * additions of its successors: norms of queries and keys (SANA-1.5, arXiv 2501.18427), an embedding of the guidance
+ * scale (SANA-Sprint, arXiv 2503.09641) and a fixed position embedding (the models for 2K and 4K).
  *
- * Sizes: B images (guidance doubles them, unconditional first), N = height * width latent tokens, C channels,
- * L blocks, T text tokens of all prompts laid end to end, F hidden channels of the feed-forward.
+ * Sizes: B images (guidance doubles them, unconditional first), N = height * width latent tokens, C channels, L blocks,
+ * T text tokens of all prompts concatenated, F hidden channels of the feed-forward.
  */
 
 import type { TransformerConfig } from '../checkpoint/configs.ts';
@@ -16,18 +16,18 @@ import { type Observer, type Perturbation, SanaBlocks, type TextContext } from '
 import { SanaEmbeddings } from './sana-embeddings.ts';
 import { type ModelDtype, Weights } from './weights.ts';
 
-/** What a forward takes. */
+/** The inputs of a forward pass. */
 export interface TransformerInputs {
   /** [B, height, width, inChannels] in the compute dtype. */
   readonly latents: Tensor;
   /** [1] or [B] f32, in the model's units. */
   readonly timestep: Tensor;
   readonly text: TextContext;
-  /** [1, N, C] f32: `positions` of the map, for models that have any. */
+  /** [1, N, C] f32: the position embedding of the map, for models that have one. */
   readonly positions?: Tensor | undefined;
   /** [1] or [B] f32: the guidance scale times `guidance_embeds_scale`, for models that embed it. */
   readonly guidance?: Tensor | undefined;
-  /** What a ControlNet makes of the hidden state [B, N, C] behind a block: see controlnet.ts. */
+  /** The ControlNet's part after a block, with the hidden state [B, N, C]: see sana-controlnet.ts. */
   readonly afterBlock?: ((index: number, h: Tensor) => Tensor) | undefined;
   readonly perturbation?: Perturbation | undefined;
 }
@@ -62,7 +62,7 @@ export class SanaTransformer {
     return this.blocks.count;
   }
 
-  /** What `TransformerInputs.positions` holds for a map, [N, C]: only for models with an `interpolation_scale`. */
+  /** The value of `TransformerInputs.positions` for a map, [N, C]: only for models with an `interpolation_scale`. */
   positions(height: number, width: number): Float32Array {
     const { interpolationScale, sampleSize, patchSize } = this.config;
     if (interpolationScale === null) throw new Error('this transformer has no positions');

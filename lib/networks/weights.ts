@@ -1,13 +1,17 @@
 /**
- * A model's weights: which checkpoint tensors become which packed tensors. Declared first, so that names, shapes and
- * bytes are known before a file is read or memory taken; then loaded row by row, never twice in memory.
+ * A model's weights: which checkpoint tensors become which packed tensors. They are declared first, so that names,
+ * shapes and bytes are known before a file is read or memory is allocated; then they are loaded row by row, never twice
+ * in memory.
  */
 
+import { type ActivationDtype, bytesPerElement, type DType, isQuantized, type ModelDtype } from '../base/dtypes.ts';
 import { SanaError } from '../base/errors.ts';
 import { type Component, checkTensors } from '../checkpoint/checkpoint.ts';
-import type { DType, Layout, NativeBuffer, NativeDevice } from '../device/native.ts';
+import type { Layout, NativeBuffer, NativeDevice } from '../device/native.ts';
 import { write } from '../graph/program.ts';
-import { bytesPerElement, columnsOf, elements, Storage, type Tensor } from '../graph/tensor.ts';
+import { columnsOf, elements, Storage, type Tensor } from '../graph/tensor.ts';
+
+export type { ActivationDtype, ModelDtype } from '../base/dtypes.ts';
 
 interface Source {
   readonly name: string;
@@ -21,20 +25,15 @@ export interface WeightsProgress {
   readonly total: number;
 }
 
-/** What activations are. */
-export type ActivationDtype = 'f32' | 'bf16' | 'f16';
-
-/** What a model computes in. i8 and f8: bf16, and the products that a transformer's blocks are made of in 8 bits. */
-export type ModelDtype = ActivationDtype | 'i8' | 'f8';
-
+/** The dtype of a model's activations: with i8 and f8, only the products of a transformer's blocks are in 8 bits. */
 export function activationDtype(dtype: ModelDtype): ActivationDtype {
-  return dtype === 'i8' || dtype === 'f8' ? 'bf16' : dtype;
+  return isQuantized(dtype) ? 'bf16' : dtype;
 }
 
 export class Weights {
-  /** The dtype of activations and of most matrices; vectors and small tables are f32 always. */
+  /** The dtype of activations and of most matrices; vectors and small tables are always f32. */
   readonly dtype: ActivationDtype;
-  /** The dtype of the matrices that a transformer's blocks take every token through. */
+  /** The dtype of the matrices in a transformer's blocks that every token goes through. */
   readonly blockDtype: ModelDtype;
   readonly storage: Storage;
   readonly #device: NativeDevice;
@@ -53,8 +52,8 @@ export class Weights {
   }
 
   /**
-   * Matrices of K columns stacked on top of each other: [N, K], as checkpoint tensors [rows, K], or [rows, K, 1, 1] of a
-   * `convolution`.
+   * Matrices of K columns stacked on top of each other: [N, K], from checkpoint tensors [rows, K], or [rows, K, 1, 1]
+   * of a `convolution`.
    */
   linear(
     names: readonly string[],
@@ -87,7 +86,7 @@ export class Weights {
     return target;
   }
 
-  /** Biases, norm weights and small tables, f32: `shape` here, `stored` in the checkpoint when that differs. */
+  /** Biases, norm weights and small tables, f32: `shape` here, `stored` in the checkpoint if it differs. */
   table(name: string, shape: readonly number[], stored: readonly number[] = shape): Tensor {
     const target = this.storage.reserve('f32', shape);
     this.#sources.push({ name, shape: stored, target, firstRow: 0 });
@@ -98,7 +97,7 @@ export class Weights {
     return this.table(name, [n]);
   }
 
-  /** Vectors of n elements end to end, f32. */
+  /** Vectors of n elements, concatenated, f32. */
   concat(names: readonly string[], n: number): Tensor {
     const target = this.storage.reserve('f32', [names.length * n]);
     names.forEach((name, i) => {
@@ -116,7 +115,7 @@ export class Weights {
     return target;
   }
 
-  /** A vector of the checkpoint, and ones after it up to `total` elements, as one row of factors: [1, total] f32. */
+  /** A vector of the checkpoint, followed by ones up to `total` elements, as one row of factors: [1, total] f32. */
   beforeOnes(name: string, n: number, total: number): Tensor {
     const target = this.storage.reserve('f32', [1, total]);
     this.#sources.push({ name, shape: [n], target, firstRow: 0 });
@@ -124,7 +123,7 @@ export class Weights {
     return target;
   }
 
-  /** The checkpoint tensors this model takes, by name. */
+  /** The checkpoint tensors that this model uses, by name. */
   expected(): Map<string, readonly number[]> {
     return new Map(this.#sources.map(({ name, shape }) => [name, shape]));
   }
@@ -138,8 +137,9 @@ export class Weights {
   }
 
   /**
-   * Allocates the storage and fills it. `others` are tensors of the component that belong to somebody else.
-   * @throws SanaError ERR_SANA_MODEL listing missing, extra and misshapen tensors, or naming one with a NaN or infinity.
+   * Allocates the storage and fills it. `others` are tensors of the component that belong to another network.
+   * @throws SanaError ERR_SANA_MODEL listing missing, extra and misshapen tensors, or naming one with a NaN or
+   *   infinity.
    */
   async load(
     component: Component<unknown>,
@@ -170,13 +170,16 @@ export class Weights {
     }
   }
 
-  /** The checkpoint tensors whose rows can be replaced, by name: matrices of [rows, columns], 1x1 convolutions too. */
+  /**
+   * The checkpoint tensors whose rows can be replaced, by name: matrices of [rows, columns], including 1x1
+   * convolutions.
+   */
   matrices(): Map<string, { readonly rows: number; readonly columns: number }> {
     const matrices = this.#sources.filter(({ target }) => target.layout === 'linear');
     return new Map(matrices.map(({ name, shape: [rows = 0], target }) => [name, { rows, columns: columnsOf(target) }]));
   }
 
-  /** Reads rows `first`.. of a matrix as the checkpoint has them into `target`, [n, columns] f32. */
+  /** Reads rows `first`.. of a matrix, with the checkpoint's values, into `target`, [n, columns] f32. */
   async readRows(component: Component<unknown>, name: string, first: number, target: Tensor): Promise<void> {
     const { rows, rowElements, ...file } = this.#inFile(component, this.#source(name));
     const [n = 0] = target.shape;
@@ -186,7 +189,7 @@ export class Weights {
     await this.#device.pack({ ...file, fileOffset, rows: n, rowElements, ...into(target, 0) });
   }
 
-  /** Packs other numbers, [n, columns] f32, as rows `first`.. of a matrix; gives how many are NaN or infinite. */
+  /** Packs other values, [n, columns] f32, as rows `first`.. of a matrix; returns how many are NaN or infinite. */
   async replaceRows(name: string, first: number, data: Uint8Array): Promise<number> {
     const { shape, target, firstRow } = this.#source(name);
     const rowElements = columnsOf(target);
@@ -201,7 +204,7 @@ export class Weights {
     });
   }
 
-  /** Packs a tensor as the checkpoint has it again: the very bits that `load` made. */
+  /** Packs a tensor with the checkpoint's values again: the same bits that `load` made. */
   async restore(component: Component<unknown>, name: string): Promise<void> {
     await this.#pack(component, this.#source(name));
   }
@@ -216,7 +219,7 @@ export class Weights {
     return source;
   }
 
-  /** Where a tensor's rows lie in the checkpoint. */
+  /** The position of a tensor's rows in the checkpoint. */
   #inFile(component: Component<unknown>, { name, shape }: Source) {
     const entry = component.tensors.get(name);
     if (entry === undefined) throw new Error(`check() demands ${name}`);

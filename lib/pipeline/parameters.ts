@@ -2,12 +2,11 @@
 
 import { createHash } from 'node:crypto';
 import { basename, resolve } from 'node:path';
+import { publicDtype } from '../base/dtypes.ts';
 import { version } from '../base/package.ts';
 import { repositoryOfSnapshot } from '../hub/repository.ts';
-import type { ModelDtype } from '../networks/weights.ts';
 import { type CommonParameters, recordOf } from '../request/record.ts';
 import type { CheckedRequest } from '../request/request.ts';
-import type { DTypeName } from '../request/types.ts';
 import type { Parts } from './parts.ts';
 
 export type { CommonParameters };
@@ -33,10 +32,6 @@ export function commonParameters(
 export function nameOf({ folder }: { readonly folder: string }): string {
   const path = resolve(folder);
   return repositoryOfSnapshot(path) ?? basename(path);
-}
-
-export function publicDtype(dtype: ModelDtype): DTypeName {
-  return ({ f32: 'float32', bf16: 'bfloat16', f16: 'float16', i8: 'int8', f8: 'fp8' } as const)[dtype];
 }
 
 export function sha256(data: NodeJS.ArrayBufferView): string {

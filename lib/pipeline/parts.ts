@@ -15,9 +15,16 @@ import { type Denoiser, type DenoiseShape, Transformer } from '../models/transfo
 import { type ActivationDtype, activationDtype, type ModelDtype } from '../networks/weights.ts';
 import type { CheckedLoadOptions } from '../request/load-options.ts';
 import type { ModelTraits } from '../request/model-traits.ts';
-import type { CheckedRequest } from '../request/request.ts';
 import type { DecodeTiling } from '../request/types.ts';
 import { SCHEDULERS_OF } from '../schedulers/index.ts';
+import {
+  isPreloaded,
+  type ModelName,
+  type ModelWeights,
+  OFFLOAD_POLICIES,
+  type Offload,
+  type OffloadPolicy,
+} from './offload.ts';
 
 /** Sizes of latents (pixels / 32) for which there is a table of resolutions. */
 const binnedSampleSizes = [16, 32, 64, 128];
@@ -43,29 +50,55 @@ function instructionsOf(
   );
 }
 
+function modelsOf({ textEncoder, transformer, controlnet, autoencoder }: Omit<Parts, 'models'>): ModelWeights[] {
+  const weights = (
+    name: ModelName,
+    component: string,
+    model: Pick<ModelWeights, 'loaded' | 'load' | 'release'> & { readonly weightBytes: number },
+  ): ModelWeights => ({
+    name,
+    component,
+    bytes: model.weightBytes,
+    get loaded() {
+      return model.loaded;
+    },
+    load: (signal, onProgress) => model.load(signal, onProgress),
+    release: () => model.release(),
+  });
+  return [
+    weights('textEncoder', 'text_encoder', textEncoder),
+    weights('transformer', 'transformer', transformer),
+    ...(controlnet === undefined ? [] : [weights('controlnet', 'controlnet', controlnet)]),
+    weights('decoder', 'vae', autoencoder.decoder),
+    weights('encoder', 'vae', autoencoder.encoder),
+  ];
+}
+
 export class Parts {
   readonly engine: Engine;
   readonly checkpoint: Checkpoint;
   readonly dtype: ModelDtype;
-  readonly offload: CheckedLoadOptions['offload'];
+  readonly policy: OffloadPolicy;
   readonly textEncoder: TextEncoder;
   readonly transformer: Transformer;
   readonly controlnet: ControlNetPart | undefined;
   readonly autoencoder: Autoencoder;
+  /** The weights of all of them, in the order they are loaded in. */
+  readonly models: readonly ModelWeights[];
   #denoiser: Denoiser | undefined;
 
   constructor(
     engine: Engine,
     checkpoint: Checkpoint,
     dtype: ModelDtype,
-    offload: CheckedLoadOptions['offload'],
+    offload: Offload,
     trainedInFp16: { readonly transformer: boolean; readonly controlnet: boolean },
     instructionCache: CheckedLoadOptions['instructionCache'],
   ) {
     this.engine = engine;
     this.checkpoint = checkpoint;
     this.dtype = dtype;
-    this.offload = offload;
+    this.policy = OFFLOAD_POLICIES[offload];
     // Gemma-2 and DC-AE leave the range of f16, as the released models' own instructions have it: bf16 for them.
     const others = dtype === 'f16' ? 'bf16' : activationDtype(dtype);
     this.textEncoder = new TextEncoder(
@@ -79,14 +112,15 @@ export class Parts {
       controlnet && new ControlNetPart(engine, controlnet, transformer.config, dtype, trainedInFp16.controlnet);
     this.transformer = new Transformer(engine, transformer, dtype, trainedInFp16.transformer, this.controlnet);
     this.autoencoder = new Autoencoder(engine, checkpoint.vae, others);
+    this.models = modelsOf(this);
   }
 
   /** Are the tensors in the files those of the configurations? Finds out now what loading would find out later. */
   check(): void {
-    for (const model of [this.textEncoder, this.transformer, this.autoencoder]) model.check();
+    for (const model of [this.textEncoder, this.transformer, this.autoencoder.decoder]) model.check();
     if (this.controlnet === undefined) return;
     this.controlnet.check();
-    this.autoencoder.checkEncoder();
+    this.autoencoder.encoder.check();
   }
 
   /** What the model decides about a request. */
@@ -107,47 +141,38 @@ export class Parts {
     };
   }
 
-  /** Reads the weights that `offload` keeps in memory. */
+  /** Reads the weights that stay in memory. */
   async load({ signal, onProgress }: CheckedLoadOptions): Promise<void> {
-    const controlnet = this.controlnet;
-    const parts = [
-      { name: 'text_encoder', model: this.textEncoder, bytes: this.textEncoder.weightBytes },
-      { name: 'transformer', model: this.transformer, bytes: this.transformer.weightBytes },
-      ...(controlnet === undefined ? [] : [{ name: 'controlnet', model: controlnet, bytes: controlnet.weightBytes }]),
-      { name: 'vae', model: this.autoencoder, bytes: this.autoencoder.decoderBytes },
-    ];
-    const resident = this.offload === 'none' ? parts : this.offload === 'text-encoder' ? parts.slice(1) : [];
+    const preloaded = this.models.filter(({ name }) => isPreloaded(name, this.policy));
+    const totalBytes = preloaded.reduce((sum, { bytes }) => sum + bytes, 0);
+    const parts = this.models.filter(({ name }) => name !== 'encoder');
     this.engine.demandMemory(
-      this.offload === 'sequential'
-        ? Math.max(this.denoisingBytes, ...parts.map(({ bytes }) => bytes))
-        : resident.reduce((sum, { bytes }) => sum + bytes, 0),
-      `Loading the weights (${parts.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(', ')})`,
+      Math.max(totalBytes, this.#denoisingBytes, ...parts.map(({ bytes }) => bytes)),
+      `Loading the weights (${parts.map(({ component, bytes }) => `${component} ${formatBytes(bytes)}`).join(', ')})`,
       "Free memory, use dtype 'bfloat16' or 'int8', offload: 'text-encoder' or 'sequential', or a smaller model.",
     );
-    const totalBytes = resident.reduce((sum, { bytes }) => sum + bytes, 0);
     let before = 0;
-    for (const { name, model, bytes } of resident) {
-      await model.load(signal, ({ loaded, total }) => {
-        onProgress?.({ phase: 'load', component: name, loadedBytes: before + (loaded / total) * bytes, totalBytes });
+    for (const { component, bytes, load } of preloaded) {
+      await load(signal, ({ loaded, total }) => {
+        onProgress?.({ phase: 'load', component, loadedBytes: before + (loaded / total) * bytes, totalBytes });
       });
       before += bytes;
     }
     onProgress?.({ phase: 'ready', loadedBytes: totalBytes, totalBytes });
   }
 
-  /** Weights that a step needs. */
-  get denoisingBytes(): number {
-    return this.transformer.weightBytes + (this.controlnet?.weightBytes ?? 0);
-  }
-
-  /** The denoiser of the last call when it fits, since most calls look like the one before. */
-  denoiserFor(shape: DenoiseShape): Denoiser {
+  /** The denoiser of the last call when it fits, since most calls look like the one before; else another, recorded now. */
+  findDenoiser(shape: DenoiseShape): Denoiser {
     if (this.#denoiser !== undefined && JSON.stringify(this.#denoiser.shape) === JSON.stringify(shape)) {
       return this.#denoiser;
     }
-    this.releaseDenoiser();
-    this.#denoiser = this.transformer.denoiser(shape);
-    return this.#denoiser;
+    return this.transformer.denoiser(shape);
+  }
+
+  /** Keeps a denoiser for the calls to come, in the place of the one before. */
+  keepDenoiser(denoiser: Denoiser): void {
+    if (denoiser !== this.#denoiser) this.releaseDenoiser();
+    this.#denoiser = denoiser;
   }
 
   releaseDenoiser(): void {
@@ -156,37 +181,38 @@ export class Parts {
   }
 
   /**
-   * Gives back what `offload` does not keep between calls. With the intermediates' memory, too: the next call needs the
-   * same as the first, which is what `explain` says.
+   * Gives back what the policy does not keep between calls, however a call has ended. Without the memory of the call
+   * before, the next one needs the same as the first, which is what `explain` says.
    */
   release(): void {
-    if (this.offload === 'none') return;
-    this.textEncoder.release();
+    if (this.policy.generationMemory === 'next call') return;
     this.releaseDenoiser();
     this.engine.arena.dispose();
-    if (this.offload === 'text-encoder') return;
-    this.transformer.dispose();
-    this.controlnet?.dispose();
-    this.autoencoder.dispose();
+    for (const { name, release } of this.models) if (!this.policy.keeps(name)) release();
   }
 
   dispose(): void {
     this.releaseDenoiser();
     this.textEncoder.dispose();
-    this.transformer.dispose();
-    this.controlnet?.dispose();
+    this.transformer.release();
+    this.controlnet?.release();
     this.autoencoder.dispose();
     this.engine.dispose();
     this.checkpoint.close();
   }
 
-  /** What this pipeline has on the device of what a request needs, beside the arena, and could give back. */
-  heldBytes({ image, control }: CheckedRequest): number {
+  /** What this pipeline has on the device of what these models need, beside the arena, and could give back. */
+  heldBytes(names: readonly ModelName[]): number {
     const denoiser = this.#denoiser === undefined ? 0 : this.#denoiser.stateBytes - this.#denoiser.unallocatedBytes;
-    const transformer = this.transformer.loaded ? this.transformer.weightBytes : 0;
-    const controlnet = this.controlnet?.loaded ? this.controlnet.weightBytes : 0;
-    const encoder = image === undefined && control === undefined ? 0 : this.autoencoder.heldEncoderBytes;
-    return this.textEncoder.heldBytes + transformer + controlnet + this.autoencoder.heldBytes + encoder + denoiser;
+    const weights = this.models
+      .filter(({ name, loaded }) => loaded && names.includes(name))
+      .reduce((sum, { bytes }) => sum + bytes, 0);
+    return weights + this.textEncoder.heldInstructionBytes + denoiser;
+  }
+
+  /** Weights that a step needs. */
+  get #denoisingBytes(): number {
+    return this.transformer.weightBytes + (this.controlnet?.weightBytes ?? 0);
   }
 
   /** The reference's tiles where they are asked for. */

@@ -1,15 +1,15 @@
 /** `SanaPipeline`: a prompt to a picture. */
 
+import { dtypeOfName, type ModelDtype, publicDtype } from '../base/dtypes.ts';
 import { argumentError } from '../base/errors.ts';
 import { BUILT_IN_MODEL } from '../checkpoint/built-in.ts';
 import { openCheckpoint } from '../checkpoint/checkpoint.ts';
 import { wasTrainedInFp16 } from '../checkpoint/fp16.ts';
 import type { Vocabulary } from '../checkpoint/vocabulary.ts';
-import { defaultDtype, openDevice, refusalOfMatrices } from '../device/devices.ts';
+import { openDevice } from '../device/devices.ts';
 import { readImage } from '../image/input.ts';
 import { Engine } from '../models/engine.ts';
 import type { Transformer } from '../models/transformer.ts';
-import type { ModelDtype } from '../networks/weights.ts';
 import { DECODE_TILINGS } from '../request/choices.ts';
 import { refuseControl } from '../request/control-image.ts';
 import { checkChoice } from '../request/fields.ts';
@@ -28,9 +28,9 @@ import type {
 import { Tokenizer } from '../text/tokenizer.ts';
 import { explain } from './explanation.ts';
 import { fingerprint } from './fingerprint.ts';
-import { checkLoraScale, Generation, shapeOf } from './generation.ts';
+import { checkLoraScale, generate } from './generation.ts';
 import { locateControlNet, locateModel } from './model-source.ts';
-import { commonParameters, nameOf, publicDtype } from './parameters.ts';
+import { commonParameters } from './parameters.ts';
 import { Parts } from './parts.ts';
 import { toTensor } from './picture-tensor.ts';
 import { padded, tokenize } from './prompts.ts';
@@ -299,7 +299,7 @@ export class SanaPipeline {
   async #generate(request: CheckedRequest<StepInfo>): Promise<GenerateResult> {
     this.#fingerprint ??= await fingerprint(this.#parts.checkpoint);
     const parameters = commonParameters(this.#parts, request, this.#fingerprint);
-    return await new Generation(this.#parts, this.#loadedTokenizer, request, parameters).run();
+    return await generate(this.#parts, this.#loadedTokenizer, request, parameters);
   }
 
   #tilingOptions({ tiling = 'auto', signal }: { tiling?: DecodeTiling; signal?: AbortSignal }) {
@@ -309,27 +309,7 @@ export class SanaPipeline {
   async #explain(request: CheckedRequest<StepInfo>): Promise<Explanation> {
     const parts = this.#parts;
     checkLoraScale(parts, request);
-    const { negative, positive } = await tokenize(this.#loadedTokenizer, request);
-    const perturbed = request.pagScale > 0 ? positive : [];
-    const tokens = [...perturbed, ...negative, ...positive].map(({ positions }) => positions.length);
-    return explain({
-      request,
-      positive,
-      negative,
-      offload: parts.offload,
-      textEncoder: parts.textEncoder,
-      denoiser: parts.transformer.denoiser(shapeOf(parts, request, tokens)),
-      loraMerge: parts.transformer.explainMerge(request.loraScale ?? 1),
-      denoisingBytes: parts.denoisingBytes,
-      autoencoder: parts.autoencoder,
-      tiling: parts.tiling(request.decodeTiling),
-      reachableBytes: parts.engine.spareBytes + parts.heldBytes(request),
-      workspaceBytes: parts.engine.workspaceBytes,
-      model: nameOf(parts.checkpoint),
-      device: parts.engine.deviceId,
-      devicePath: parts.engine.device.info.path,
-      dtype: publicDtype(parts.dtype),
-    });
+    return explain({ parts, request, tokens: await tokenize(this.#loadedTokenizer, request) });
   }
 }
 
@@ -338,15 +318,16 @@ function either(one: AbortSignal, other: AbortSignal | undefined): AbortSignal {
 }
 
 function computeDtype(asked: CheckedLoadOptions['dtype'], { device, deviceId }: Engine): ModelDtype {
-  if (asked === 'auto') return defaultDtype(device.info);
-  const dtype = ({ float32: 'f32', bfloat16: 'bf16', float16: 'f16', int8: 'i8', fp8: 'f8' } as const)[asked];
-  const refusal = refusalOfMatrices(device, dtype);
+  const { defaultDtype, refusals } = device.info;
+  if (asked === 'auto') return defaultDtype;
+  const dtype = dtypeOfName(asked);
+  const refusal = refusals[dtype];
   if (refusal === undefined) return dtype;
-  const others = (['f16', 'i8', 'f8'] as const).filter((other) => !refusalOfMatrices(device, other)).map(publicDtype);
+  const others = (['f16', 'i8', 'f8'] as const).filter((other) => refusals[other] === undefined).map(publicDtype);
   const able = ['auto', 'float32', 'bfloat16', ...others].map((name) => `'${name}'`);
   const last = able.pop();
   const expected = `${able.join(', ')} or ${last} on ${deviceId === 'cpu' ? 'the CPU' : deviceId}`;
-  const hint = refusal.code === 'ERR_SANA_DEVICE' ? `${refusal.message}.` : undefined;
+  const hint = refusal.code === 'ERR_SANA_DEVICE' ? `${refusal.reason}.` : undefined;
   throw argumentError('dtype', expected, asked, hint);
 }
 

@@ -48,7 +48,7 @@ export interface GenerateResult {
 /** One operator of a stage. */
 export interface ExplainedOperator {
   readonly op: string;
-  /** Where in the model it stands: 'block.3.attn1'. */
+  /** Where in the model it stands: 'block 3 > attn1'. */
   readonly scope: string;
   /** The shapes of its operands. */
   readonly shapes: string;

@@ -1,9 +1,10 @@
 /** The options of `SanaPipeline.fromPretrained`, as rows: see request-table.ts. */
 
+import { publicDtypeNames } from '../base/dtypes.ts';
 import { argumentError } from '../base/errors.ts';
 import { MAX_THREADS } from '../base/threads.ts';
 import { checkRevision } from '../hub/repository.ts';
-import { DTYPES, OFFLOADS } from './choices.ts';
+import { OFFLOADS } from './choices.ts';
 import { always, type Table, unset } from './field.ts';
 import { boolean, callback, choice, integer, name, orNull, pattern, signal, text } from './value-types.ts';
 import type { DeviceName, LoadProgress } from './values.ts';
@@ -23,7 +24,7 @@ export const LOAD = {
     flag: { value: '<name>', help: "'auto', 'cpu', 'cuda' or 'cuda:0'" },
   },
   dtype: {
-    type: choice(['auto', ...DTYPES], "'auto' | DTypeName"),
+    type: choice(['auto', ...publicDtypeNames], "'auto' | DTypeName"),
     default: always('auto'),
     summary: 'what to compute in',
     details:

@@ -3,8 +3,8 @@
  * say, under the names that `generate` takes them by; beside them stands what the picture was made on.
  */
 
+import { publicDtypeNames } from '../base/dtypes.ts';
 import { argumentError } from '../base/errors.ts';
-import { DTYPES } from './choices.ts';
 import type { Field } from './field.ts';
 import { checkList } from './fields.ts';
 import { loraName } from './lora-table.ts';
@@ -56,7 +56,7 @@ const LORAS: RecordField = {
 const MADE_ON: readonly RecordField[] = [
   { name: 'model', type: word, doc: "The model's name, never a path." },
   { name: 'modelFingerprint', type: word, doc: 'A fingerprint of its weights.', differs: 'model' },
-  { name: 'dtype', type: choice(DTYPES, 'DTypeName'), differs: 'dtype' },
+  { name: 'dtype', type: choice(publicDtypeNames, 'DTypeName'), differs: 'dtype' },
   {
     name: 'devicePath',
     type: word,

@@ -1,6 +1,6 @@
 /**
  * The fields of a request to `SanaPipeline.generate`. Public types, checks, flags, `--from`, the records in pictures,
- * docs/options.md and the JSON Schema all come from these rows: `npm run generate:options` writes those that are files.
+ * docs/options.md and the JSON Schema all come from these rows: `npm run generate` writes those that are files.
  *
  * Records have their fields in the order of the rows, so rows keep their places: a new one goes where its group is.
  */

@@ -1,7 +1,7 @@
 /**
  * What a caller passes to a pipeline, and what a picture records of it: types of the public surface.
  *
- * `npm run generate:options` writes this file from the tables of this folder: change their rows.
+ * `npm run generate` writes this file from the tables of this folder: change their rows.
  */
 
 import type {

@@ -1,14 +1,14 @@
 /** What the values of options are made of: types of the public surface. */
 
 import type { Sharp } from 'sharp';
+import type { DTypeName } from '../base/dtypes.ts';
 import type { SchedulerName } from '../schedulers/index.ts';
-import type { DECODE_TILINGS, DTYPES } from './choices.ts';
+import type { DECODE_TILINGS } from './choices.ts';
 
-export type { SchedulerName };
+export type { DTypeName, SchedulerName };
 
 export type DeviceName = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
 export type DecodeTiling = (typeof DECODE_TILINGS)[number];
-export type DTypeName = (typeof DTYPES)[number];
 
 /** Numbers with a shape, row-major. Latents and images of components are in NCHW order. */
 export interface TensorLike {

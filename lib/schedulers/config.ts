@@ -1,4 +1,4 @@
-/** What a sampler is configured by: `scheduler/scheduler_config.json`, read by lib/checkpoint/configs.ts. */
+/** The configuration of a sampler: `scheduler/scheduler_config.json`, read by lib/checkpoint/configs.ts. */
 
 export interface FlowDpmSolverConfig {
   readonly className: 'DPMSolverMultistepScheduler';

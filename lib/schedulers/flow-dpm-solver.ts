@@ -23,7 +23,7 @@ export function flowDpmSolver(config: FlowDpmSolverConfig, steps: number): Sched
     .map((alpha) => shifted(1 - alpha, config.flowShift))
     .reverse()
     .slice(0, steps);
-  // The model was trained on integers: it sees the sigma cut off, the solver the exact one.
+  // The model was trained on integers: it gets the truncated timestep, the solver the exact sigma.
   const timesteps = sigmas.map((sigma) => Math.trunc(sigma * training));
   sigmas.push(config.finalSigmasType === 'zero' ? 0 : (sigmas[steps - 1] as number)); // steps >= 1
   return {

@@ -1,8 +1,8 @@
 /**
  * Euler's method on a rectified flow: x' = x + (sigma' - sigma) v.
  *
- * The reference applies the shift twice: once to the range of sigmas, when it is made, and once to the steps between
- * its ends. So the last sigma before 0 is larger than the smallest one of training.
+ * The reference applies the shift twice: to the range of sigmas in the constructor, and to the steps between its ends.
+ * So the last sigma before 0 is larger than the smallest one in training.
  *
  * Source: Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis" (2024), section 5.3.2
  * for the shift.

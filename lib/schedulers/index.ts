@@ -27,7 +27,7 @@ export { SCHEDULERS, type SchedulerName } from './names.ts';
 export { MAX_STEPS, MAX_TIMESTEPS, type Schedule, type StepCoefficients } from './schedule.ts';
 export { type ScmOptions, scm } from './scm.ts';
 
-/** The samplers that can drive a model, by the class of its own, which comes first. */
+/** The samplers that can drive a model, by the class of its own sampler, which comes first. */
 export const SCHEDULERS_OF = {
   DPMSolverMultistepScheduler: ['flow-dpm-solver', 'flow-euler'],
   FlowMatchEulerDiscreteScheduler: ['flow-euler', 'flow-dpm-solver'],
@@ -36,8 +36,8 @@ export const SCHEDULERS_OF = {
 
 /**
  * The sampler of a checkpoint, as a function of the number of steps; or the one named by `override`, with the
- * checkpoint's shift, since that belongs to the resolution and not to the sampler. `options` may have a custom schedule. A distilled model has its own
- * sampler, 'scm', and no other model has that one.
+ * checkpoint's shift, which belongs to the resolution and not to the sampler. A distilled model has its own sampler,
+ * 'scm', which no other model can use. `options` may have a custom schedule.
  */
 export function schedulerFor(
   config: SchedulerConfig,

@@ -1,4 +1,4 @@
-/** What every sampler comes down to: one line of numbers per step, for one fused operator. */
+/** The common form of all samplers: one row of coefficients per step, for one fused operator. */
 
 import { argumentError } from '../base/errors.ts';
 
@@ -8,8 +8,8 @@ import { argumentError } from '../base/errors.ts';
  *     x0 = p x + q v
  *     x' = a x + b x0 + c x0_previous
  *
- * x the latents, v what the model predicts (guided), x0 the estimate of the clean latents, which the next step may use
- * again. Where a schedule `renoises`, fresh noise stands in the place of x0_previous.
+ * x are the latents, v is the model's (guided) prediction, x0 the estimate of the clean latents, which the next step
+ * may use again. If a schedule `renoises`, fresh noise takes the place of x0_previous.
  */
 export interface StepCoefficients {
   readonly p: number;
@@ -19,22 +19,22 @@ export interface StepCoefficients {
   readonly c: number;
 }
 
-/** The noise levels of a sampling run, and its updates. */
+/** The noise levels and updates of a sampling run. */
 export interface Schedule {
   readonly steps: number;
   readonly timesteps: readonly number[]; // [steps] what the model sees
   readonly sigmas: readonly number[]; // [steps + 1] share of noise before each step, and after the last
-  /** What noise of unit deviation is multiplied by to become the first latents. */
+  /** The factor that turns noise of unit deviation into the first latents. */
   readonly startScale: number;
-  /** Whether every step adds noise: `c` is then of noise of unit deviation. */
+  /** Whether every step adds noise: `c` then multiplies noise of unit deviation. */
   readonly renoises: boolean;
   /** The latents of a known picture before `step`, or after the last one: clean * x0 + noise * (unit deviation). */
   mix(step: number): { readonly clean: number; readonly noise: number };
-  /** @param first the first step that is done: it has no estimate before it */
+  /** @param first the first step that is run: it has no estimate from a step before */
   coefficients(step: number, first?: number): StepCoefficients;
 }
 
-/** How a rectified flow mixes: `x = (1 - sigma) x0 + sigma noise`, from noise alone. */
+/** How a rectified flow mixes: `x = (1 - sigma) x0 + sigma noise`, starting from noise alone. */
 export function flowMix(sigmas: readonly number[]): Pick<Schedule, 'startScale' | 'renoises' | 'mix'> {
   const mix = (step: number) => {
     const sigma = sigmas[step] ?? 0;
@@ -43,10 +43,10 @@ export function flowMix(sigmas: readonly number[]): Pick<Schedule, 'startScale' 
   return { startScale: 1, renoises: false, mix };
 }
 
-/** The largest angle of TrigFlow: a little more than pi / 2, as in the reference. */
+/** The largest angle of TrigFlow: slightly more than pi / 2, as in the reference. */
 export const MAX_TIMESTEPS = 1.5708;
 
-/** The most steps there may be: from 501 on the reference's first time steps coincide, and it skips one. */
+/** The maximum number of steps: from 501 on, the reference's first timesteps coincide and it skips one. */
 export const MAX_STEPS = 500;
 
 export function checkSteps(steps: number): void {
@@ -73,7 +73,7 @@ export function shifted(sigma: number, shift: number): number {
   return (shift * sigma) / (1 + (shift - 1) * sigma);
 }
 
-/** `count` numbers from `start` to `end`, both included; `start` alone for one. */
+/** `count` numbers from `start` to `end`, both included; for a count of 1, only `start`. */
 export function linspace(start: number, end: number, count: number): number[] {
   const step = (end - start) / (count - 1);
   return Array.from({ length: count }, (_, i) =>

@@ -19,9 +19,9 @@ import { type CustomSchedule, customSteps } from './custom.ts';
 import { checkCustomSteps, checkStep, checkSteps, linspace, MAX_TIMESTEPS, type Schedule } from './schedule.ts';
 
 export interface ScmOptions extends Pick<CustomSchedule, 'timesteps'> {
-  /** Where the first step starts, in radians. A little more than pi / 2, as in the reference. Default: 1.5708. */
+  /** Where the first step starts, in radians. Slightly more than pi / 2, as in the reference. Default: 1.5708. */
   readonly maxTimesteps?: number | undefined;
-  /** Where the second of two steps starts; null: halfway. Default: 1.3 with two steps; only with two. */
+  /** Where the second of two steps starts; null: halfway. Default: 1.3 with two steps; not allowed otherwise. */
   readonly intermediateTimesteps?: number | null | undefined;
 }
 
@@ -32,7 +32,8 @@ export function scm(steps: number, options: ScmOptions = {}): Schedule {
   checkSteps(steps);
   checkCustomSteps(steps, customSteps('scm', options));
   const { maxTimesteps = MAX_TIMESTEPS, intermediateTimesteps } = options;
-  // The reference's default of 1.3 makes every call but those with two steps fail: here it is for two steps only.
+  // The reference's default of 1.3 makes every call fail that does not have two steps: here it applies to two steps
+  // only.
   const intermediate =
     intermediateTimesteps === undefined && steps === 2 && options.timesteps === undefined
       ? INTERMEDIATE_TIMESTEPS

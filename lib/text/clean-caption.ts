@@ -1,8 +1,9 @@
 /**
- * Caption cleaning, `clean_caption=True` in the reference: the rules that its training captions went through, in order.
+ * Caption cleaning, `clean_caption=True` in the reference: the rules that were applied to its training captions, in
+ * order.
  *
- * Best effort, not bit for bit: mis-decoded text is not repaired, and HTML is taken apart with a few patterns where the
- * reference has a parser. The patterns are Python's, whose \w, \d, \s and \b know all of Unicode; `python` rewrites
+ * Best effort, not bit for bit: wrongly decoded text is not repaired, and HTML is handled with a few patterns where the
+ * reference has a parser. The patterns are Python's, whose \w, \d, \s and \b cover all of Unicode; `python` rewrites
  * them for JavaScript.
  */
 
@@ -10,8 +11,8 @@ import { decodeEntities, htmlText } from './html-text.ts';
 import { PYTHON_SPACE, strip } from './python-text.ts';
 
 /**
- * Only so much of a prompt is cleaned, and the rest dropped: three times what the text encoder reads, and little enough
- * that patterns which look ahead from every character stay fast.
+ * Only this much of a prompt is cleaned, and the rest is dropped: three times what the text encoder reads, and little
+ * enough that patterns which look ahead from every character stay fast.
  */
 const MAX_CHARACTERS = 4096;
 
@@ -112,7 +113,7 @@ export function cleanCaption(caption: string): string {
   let text = strip(unquotePlus(caption.slice(0, MAX_CHARACTERS))).toLowerCase();
   text = apply(text, ADDRESSES);
   text = apply(htmlText(text), CHARACTERS);
-  // "this-is-my-cute-cat": words, and not one of the few dashes of a sentence.
+  // "this-is-my-cute-cat": words joined by dashes, and not the few dashes of a sentence.
   if ((text.match(SEPARATORS)?.length ?? 0) > 3) text = text.replace(SEPARATORS, ' ');
   text = decodeEntities(decodeEntities(fixText(text)));
   return strip(apply(text, LEFTOVERS));
@@ -137,7 +138,7 @@ const LIGATURES: ReadonlyMap<string, string> = new Map([
   ['\u0133', 'ij'],
 ]);
 
-/** What the reference's text repair does to text that was decoded rightly: one form for each character. */
+/** What the reference's text repair does to correctly decoded text: one form for each character. */
 function fixText(text: string): string {
   return text
     .replace(/[\ufb00-\ufb06\u0132\u0133]/g, (ligature) => LIGATURES.get(ligature) ?? ligature)

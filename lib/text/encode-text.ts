@@ -1,7 +1,7 @@
 /**
- * Turns texts into ids with a tokenizer that is made for each of them, of the tokens and merges that the text can use.
- * They are few, and give what all of Gemma's 256 000 tokens and 580 000 merges give, without the seconds and the 200 MB
- * that the library takes to prepare those.
+ * Encodes each text with a tokenizer made for it, of the tokens and merges that the text can use. There are few of
+ * those, and they give the same ids as all of Gemma's 256 000 tokens and 580 000 merges, without the seconds and the
+ * 200 MB that the library needs to prepare these.
  */
 
 import { Tokenizer } from '@huggingface/tokenizers';
@@ -9,7 +9,7 @@ import type { TokenizerDefinition } from './tokenizer-definition.ts';
 
 type Merge = readonly [first: string, second: string];
 
-/** The ids of `text` and of the special tokens around it; undefined where the definition has no id. */
+/** The ids of `text` and of the special tokens around it; undefined if the definition has no id. */
 export function encodeText(definition: TokenizerDefinition, text: string): (number | undefined)[] {
   const tokens = tokensIn(normalized(definition, text), definition);
   return tokenizerOf(tokens, mergesInto(tokens, definition), definition).encode(text).ids;
@@ -19,7 +19,7 @@ function tokenizerOf(vocab: ReadonlyMap<string, number>, merges: readonly Merge[
   return new Tokenizer({ ...frame, model: { ...frame.model, vocab: Object.fromEntries(vocab), merges } }, {});
 }
 
-/** `text` as the merging finds it, with what the normalizer replaces: the library's work, on tokens that never merge. */
+/** `text` as merging sees it, after the normalizer's replacements: done by the library, on tokens that never merge. */
 function normalized(definition: TokenizerDefinition, text: string): string {
   const characters = new Set([text, ...replacements(definition.frame.normalizer)].flatMap((part) => [...part]));
   const vocab = new Map([...characters].map((character, i) => [character, i]));
@@ -31,7 +31,7 @@ function replacements(normalizer: object | null): readonly string[] {
   return normalizers?.flatMap(replacements) ?? (content === undefined ? [] : [content]);
 }
 
-/** The tokens that `text` has as a part, and those that stand for what is none: a byte each, and the unknown one. */
+/** The tokens that occur in `text`, and the fallbacks for anything else: one for each byte, and the unknown token. */
 function tokensIn(text: string, { frame, ids, longest }: TokenizerDefinition): Map<string, number> {
   const found = new Map<string, number>();
   const look = (token: string) => {
@@ -48,7 +48,10 @@ function tokensIn(text: string, { frame, ids, longest }: TokenizerDefinition): M
   return found;
 }
 
-/** The merges that make one of `tokens`, the earliest first. They are all that can happen: a merge makes a token. */
+/**
+ * The merges that produce one of `tokens`, the earliest first. No other merge can apply, because every merge produces a
+ * token.
+ */
 function mergesInto(tokens: ReadonlyMap<string, number>, { ranks, separator }: TokenizerDefinition): Merge[] {
   const found: { merge: Merge; rank: number }[] = [];
   for (const token of tokens.keys()) {

@@ -1,6 +1,6 @@
-/** Text from HTML, as far as prompts need it: entities, and what is left when the tags are taken out. */
+/** Text from HTML, as far as prompts need it: decoded entities, and the text between the tags. */
 
-// U+00A0 to U+00FF in order; these, and the five of XML, are also decoded without a semicolon.
+// U+00A0 to U+00FF in order. These, and the five of XML, are also decoded without a semicolon.
 const LATIN_1 = `
 nbsp iexcl cent pound curren yen brvbar sect uml copy ordf laquo not shy reg macr deg plusmn sup2 sup3 acute
 micro para middot cedil sup1 ordm raquo frac14 frac12 frac34 iquest Agrave Aacute Acirc Atilde Auml Aring AElig

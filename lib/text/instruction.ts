@@ -1,6 +1,6 @@
 /**
- * The complex human instruction: a fixed text before every prompt that makes the language model think of details.
- * It is the one the models were trained with, word for word; a negative prompt gets none.
+ * The complex human instruction: a fixed text before every prompt that makes the language model think of details. It is
+ * the one that the models were trained with, word for word; negative prompts have none.
  */
 
 export const COMPLEX_HUMAN_INSTRUCTION: readonly string[] = [
@@ -14,7 +14,7 @@ export const COMPLEX_HUMAN_INSTRUCTION: readonly string[] = [
   'User Prompt: ',
 ];
 
-/** The text that goes before a prompt, with nothing between the two; empty for no instruction. */
+/** The text that goes directly before a prompt; empty if there is no instruction. */
 export function joinInstruction(lines: readonly string[] | null = COMPLEX_HUMAN_INSTRUCTION): string {
   return (lines ?? []).join('\n');
 }

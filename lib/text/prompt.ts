@@ -1,11 +1,11 @@
-/** What becomes of a prompt before it is tokenised: the reference lower-cases and strips it, or cleans it like a caption. */
+/** Prepares a prompt for the tokenizer: the reference lower-cases and strips it, or cleans it like a caption. */
 
 import { cleanCaption } from './clean-caption.ts';
 import { strip } from './python-text.ts';
 
-/** The text that is tokenised for a prompt; the instruction before it is left as it is. */
+/** The text that is tokenised for a prompt; the instruction before it is left unchanged. */
 export function processPrompt(text: string, options: { cleanCaption?: boolean } = {}): string {
-  // Cleaning twice is the reference's way: the first pass may uncover what the second one removes.
+  // The reference cleans twice: the first pass may uncover what the second one removes.
   if (options.cleanCaption === true) return cleanCaption(cleanCaption(text));
   return strip(text.toLowerCase());
 }

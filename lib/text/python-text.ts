@@ -1,6 +1,6 @@
-/** White space as Python has it. JavaScript's trim() leaves U+001C..U+001F and U+0085, and takes U+FEFF. */
+/** White space as in Python. JavaScript's trim() keeps U+001C..U+001F and U+0085, and removes U+FEFF. */
 
-/** The inside of a character class: what `str.strip()` and `\s` take for white space. */
+/** The inside of a character class: what `str.strip()` and `\s` treat as white space. */
 export const PYTHON_SPACE =
   '\\u0009-\\u000d\\u001c-\\u0020\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
 const SPACE = new RegExp(`[${PYTHON_SPACE}]`);

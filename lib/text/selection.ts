@@ -1,18 +1,21 @@
 /**
- * Which tokens the language model reads, and which of its outputs the transformer is given.
+ * Which tokens the language model reads, and which of its outputs the transformer gets.
  *
- * With an instruction of n tokens (the start token included) and room for M, the model reads n + M - 2 tokens, and
+ * With an instruction of n tokens (including the start token) and room for M, the model reads n + M - 2 tokens, and
  * position 0 and the last M - 1 are selected: those from n - 1 on. They start at the instruction's last token because
- * that is a lone space, which melts into the prompt's first word when a prompt follows.
+ * that is a single space, which merges with the prompt's first word when a prompt follows.
  */
 
 import { argumentError } from '../base/errors.ts';
 
 export interface TextSelection {
   readonly ids: readonly number[]; // what the language model reads, without padding
-  /** How many of the first ids are the instruction's own, whatever the prompt: 0, or n - 1 tokens computed once. */
+  /**
+   * How many of the first ids belong to the instruction, whatever the prompt: 0, or n - 1 tokens that are computed
+   * once.
+   */
   readonly prefixLength: number;
-  readonly positions: readonly number[]; // of the selected outputs that are of real tokens, at most maxSequenceLength
+  readonly positions: readonly number[]; // of the selected outputs of real tokens, at most maxSequenceLength
 }
 
 /**

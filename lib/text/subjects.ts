@@ -1,8 +1,8 @@
 /** Which of a model's subjects a prompt names. */
 
 /**
- * The subjects whose words stand in `prompt`, in its order; of overlapping ones the longest: 'a black cat' names the
- * black cat and not the cat. Case and punctuation make no difference.
+ * The subjects whose words occur in `prompt`, in its order. Of overlapping ones the longest counts: 'a black cat' names
+ * the black cat and not the cat. Case and punctuation are ignored.
  */
 export function subjectsIn(prompt: string, subjects: readonly string[]): string[] {
   const known = new Set(subjects);

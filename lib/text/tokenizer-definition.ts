@@ -1,6 +1,6 @@
 /**
- * Checks a `tokenizer.json` before it is built: that it is a byte-pair tokenizer of Gemma's kind, with patterns that
- * are plain strings. A regular expression from a file could keep the tokenizer busy for ever.
+ * Checks a `tokenizer.json` before it is used: it must be a byte-pair tokenizer like Gemma's, with patterns that are
+ * plain strings. A regular expression from a file could keep the tokenizer busy for ever.
  */
 
 import { modelError } from '../base/model-error.ts';
@@ -8,13 +8,13 @@ import { modelError } from '../base/model-error.ts';
 export const MAX_TOKENIZER_BYTES = 128 * 1024 * 1024;
 const MAX_TOKENS = 2 ** 22;
 const MAX_MERGES = 2 ** 23;
-const MAX_TOKEN_CHARACTERS = 256; // eight times Gemma's longest: every part of a text of that length is looked up
+const MAX_TOKEN_CHARACTERS = 256; // eight times Gemma's longest: every substring up to that length is looked up
 const MAX_ADDED_CHARACTERS = 4096; // of an added token or a pattern
-const MAX_REPLACEMENT_CHARACTERS = 16; // what a replaced string may grow to
+const MAX_REPLACEMENT_CHARACTERS = 16; // the longest replacement of a string
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** The parts of a tokenizer definition that encoding needs, its tokens and merges apart. */
+/** The parts of a tokenizer definition that encoding needs, with tokens and merges separate. */
 export interface TokenizerDefinition {
   readonly frame: {
     readonly model: object; // without tokens and merges
@@ -26,12 +26,12 @@ export interface TokenizerDefinition {
   };
   readonly ids: ReadonlyMap<string, number>; // of the tokens
   readonly longest: ReadonlyMap<string, number>; // characters of a token, by its first one
-  /** How early two tokens are merged, the earliest at 0, by the first, `separator` and the second. */
+  /** The rank of each merge, the earliest 0, by its first token, `separator` and its second token. */
   readonly ranks: ReadonlyMap<string, number>;
   readonly separator: string;
 }
 
-/** `json` is what `file` holds. */
+/** `json` is the contents of `file`. */
 export function checkTokenizerDefinition(json: unknown, file: string): TokenizerDefinition {
   const check = (condition: boolean, reason: string): void => {
     if (!condition)
@@ -67,7 +67,7 @@ export function checkTokenizerDefinition(json: unknown, file: string): Tokenizer
 
   const model = fields(whole.model, '`model`');
   check(model.type === 'BPE', `expected \`model.type\` to be "BPE", found ${JSON.stringify(model.type) ?? 'nothing'}`);
-  // Plain loops: entries and pairs on the way to a map take twice the time, a second in all.
+  // Plain loops: creating entries and pairs for a map takes twice the time, a second in total.
   const vocabulary = fields(model.vocab, '`model.vocab`');
   const ids = new Map<string, number>();
   const longest = new Map<string, number>();
@@ -79,7 +79,7 @@ export function checkTokenizerDefinition(json: unknown, file: string): Tokenizer
   }
   check(ids.size > 0 && ids.size <= MAX_TOKENS, `expected \`model.vocab\` to have 1 to ${MAX_TOKENS} tokens`);
   const merges = list(model.merges, '`model.merges`', MAX_MERGES);
-  // Files of either age: 'a b', or ['a', 'b'], whose tokens may hold spaces.
+  // Files of either format: 'a b', or ['a', 'b'], whose tokens may contain spaces.
   const separator = Array.isArray(merges[0]) ? '\0' : ' ';
   const ranks = new Map<string, number>();
   let rank = 0;
@@ -144,7 +144,7 @@ export function checkTokenizerDefinition(json: unknown, file: string): Tokenizer
   };
 }
 
-/** The steps of a sequence, or the one step there is. A sequence inside a sequence is a step of an unknown type. */
+/** The steps of a sequence, or the single step. A sequence inside a sequence is a step of an unknown type. */
 function steps(value: unknown, key: string): readonly unknown[] {
   if (value === null || value === undefined) return [];
   const sequence = value as Fields;

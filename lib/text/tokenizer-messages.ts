@@ -1,4 +1,7 @@
-/** What a tokenizer and its thread say to each other. Apart from the thread's own file, which acts when it is imported. */
+/**
+ * The messages between a tokenizer and its thread. They are not in the thread's own file, which runs code when it is
+ * imported.
+ */
 
 import type { MessagePort } from 'node:worker_threads';
 import type { SanaError } from '../base/errors.ts';
@@ -14,7 +17,7 @@ export interface EncodeRequest {
   readonly texts: readonly string[];
 }
 
-/** What the worker says: once that it is ready, or why not; then one answer for each request. */
+/** Messages of the worker: first that it is ready, or why not; then one answer for each request. */
 export interface WorkerAnswer {
   readonly id: number; // of the request; READY for the first
   readonly ids?: readonly number[][];

@@ -1,4 +1,6 @@
-/** The thread that reads a tokenizer and encodes with it: a second of work for 256 000 tokens, kept off the main thread. */
+/**
+ * The thread that reads a tokenizer and encodes with it: a second of work for 256 000 tokens, kept off the main thread.
+ */
 
 import { basename, dirname } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
@@ -41,8 +43,8 @@ function answerWith(id: number, file: string, work: () => readonly number[][]): 
 }
 
 /**
- * Gives back what reading has left behind, as much as is kept: this thread does so little afterwards that it would stay
- * for good. Node offers no other way.
+ * Frees what reading has left behind, as far as possible: this thread does so little afterwards that the memory would
+ * never be collected. Node.js has no other way.
  */
 function collectGarbage(): void {
   setFlagsFromString('--expose-gc');
@@ -52,7 +54,7 @@ function collectGarbage(): void {
 }
 
 async function serve(main: MessagePort, { file, port, answered }: WorkerInput): Promise<void> {
-  // A failure to load is thrown where it is answered for, with every other failure.
+  // A failure to load is reported in the first answer, like every other failure.
   const loaded: () => TokenizerDefinition = await load(file).then(
     (definition) => () => definition,
     (cause: unknown) => () => {
@@ -61,7 +63,7 @@ async function serve(main: MessagePort, { file, port, answered }: WorkerInput): 
   );
   const ready = answerWith(READY, file, () => {
     const start = encode(loaded(), '', file);
-    if (start.length !== 1) throw modelError(file, `puts ${start.length} tokens around a text, expected one before it`);
+    if (start.length !== 1) throw modelError(file, `adds ${start.length} tokens to a text, expected one before it`);
     return [start];
   });
   main.postMessage(ready);

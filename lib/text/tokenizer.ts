@@ -1,4 +1,4 @@
-/** A checkpoint's tokenizer, in a thread of its own. */
+/** A checkpoint's tokenizer, in its own thread. */
 
 import { join } from 'node:path';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
@@ -8,7 +8,7 @@ import { type EncodeRequest, READY, type WorkerAnswer, type WorkerInput } from '
 
 const MAX_CHARACTERS = 1_000_000;
 const PATIENCE_MS = 60_000; // a text of a million characters takes ten to twenty seconds
-const HEAP_MB = 2048; // Gemma's 256 000 tokens take 250 while they are read
+const HEAP_MB = 2048; // reading Gemma's 256 000 tokens takes 250
 
 interface Waiting {
   resolve(ids: readonly number[][]): void;
@@ -16,7 +16,7 @@ interface Waiting {
 }
 
 /**
- * Turns text into the ids of tokens, the start token first.
+ * Turns text into token ids, the start token first.
  *
  * @example
  * const tokenizer = await Tokenizer.load('path/to/checkpoint/tokenizer');
@@ -43,7 +43,7 @@ export class Tokenizer {
     this.#worker = new Worker(new URL(entry, import.meta.url), {
       workerData: input,
       transferList: [port2],
-      execArgv: [], // what the program was started with, --eval for one, is not for this thread
+      execArgv: [], // the program's own flags, such as --eval, are not for this thread
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
     });
     this.#worker.on('message', (answer: WorkerAnswer) => this.#settle(answer));
@@ -86,7 +86,7 @@ export class Tokenizer {
     return { ids: answer.ids[0] };
   }
 
-  /** Encodes texts while the event loop goes on. */
+  /** Encodes texts while the event loop keeps running. */
   async encodeBatch(texts: readonly string[]): Promise<number[][]> {
     this.#check(texts);
     const id = this.#nextId++;
@@ -100,7 +100,7 @@ export class Tokenizer {
     }
   }
 
-  /** Ends the thread; what is being encoded rejects. Idempotent. */
+  /** Ends the thread; texts being encoded reject. Idempotent. */
   dispose(): void {
     this.#stop(disposed());
     this.#failure ??= disposed();
@@ -115,7 +115,7 @@ export class Tokenizer {
     }
   }
 
-  /** The answer to request `id`. While one is awaited the thread keeps the process alive, and not otherwise. */
+  /** The answer to request `id`. The thread keeps the process alive only while an answer is awaited. */
   #wait(id: number): Promise<readonly number[][]> {
     this.#worker.ref();
     return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
@@ -142,7 +142,8 @@ export class Tokenizer {
     this.#port.close();
     this.#stopped = true;
     this.#worker.unref();
-    // A thread that is ended while it starts can leave file descriptors open, so it is ended once it has started.
+    // A thread that is terminated while it starts can leave file descriptors open, so it is terminated after it has
+    // started.
     if (this.#started) void this.#worker.terminate();
   }
 
@@ -157,5 +158,5 @@ function errorOf(answer: WorkerAnswer | undefined, file: string): SanaError {
 }
 
 function disposed(): SanaError {
-  return new SanaError('ERR_SANA_DISPOSED', 'The tokenizer was disposed', { hint: 'Load it again.' });
+  return new SanaError('ERR_SANA_DISPOSED', 'The tokenizer has been disposed of', { hint: 'Load it again.' });
 }

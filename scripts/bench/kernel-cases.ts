@@ -7,16 +7,18 @@
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { bytesPerElement } from '../../lib/base/dtypes.ts';
 import { type JsonObject, parseJsonObject } from '../../lib/base/json.ts';
 import { packageRoot } from '../../lib/base/package.ts';
 import type { Component } from '../../lib/checkpoint/checkpoint.ts';
 import { parseAutoencoderConfig, parseGemma2Config, parseTransformerConfig } from '../../lib/checkpoint/configs.ts';
 import { openDevice } from '../../lib/device/devices.ts';
 import type { Call } from '../../lib/graph/call.ts';
-import { type OperandSpec, operatorSpec } from '../../lib/graph/operators.ts';
+import type { OperandSpec } from '../../lib/graph/operator.ts';
+import { operatorSpec } from '../../lib/graph/operators.ts';
 import type { Plan } from '../../lib/graph/planner.ts';
 import { costs } from '../../lib/graph/program.ts';
-import { alignment, bytesPerElement, isContiguous, type Tensor } from '../../lib/graph/tensor.ts';
+import { alignment, isContiguous, type Tensor } from '../../lib/graph/tensor.ts';
 import { Autoencoder } from '../../lib/models/autoencoder.ts';
 import { Engine } from '../../lib/models/engine.ts';
 import { TextEncoder } from '../../lib/models/text-encoder.ts';

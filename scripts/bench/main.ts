@@ -15,23 +15,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { freemem, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
-import {
-  type BenchmarkRecord,
-  describeCommit,
-  describeMachine,
-  makeRecord,
-  type ResultError,
-  writeRecords,
-} from '../../lib/bench/record.ts';
-import {
-  benchRequest,
-  emptyTimes,
-  measureCeilings,
-  type StageName,
-  stageNames,
-  timeGeneration,
-  workOf,
-} from '../../lib/bench/stages.ts';
+import { publicDtype } from '../../lib/base/dtypes.ts';
+import { describeCommit, describeMachine, makeRecord, writeRecords } from '../../lib/bench/record.ts';
+import { type BenchmarkRecord, type ResultError, type StageName, stageNames } from '../../lib/bench/schema.ts';
+import { benchRequest, emptyTimes, measureCeilings, timeGeneration, workOf } from '../../lib/bench/stages.ts';
 import { pairRatios } from '../../lib/bench/statistics.ts';
 import { openCheckpoint } from '../../lib/checkpoint/checkpoint.ts';
 import { readTensor, writeSafetensors } from '../../lib/checkpoint/tensor-file.ts';
@@ -39,8 +26,8 @@ import { type DeviceName, listDevices, SanaPipeline, type TensorLike } from '../
 import { torchRandn } from '../../lib/pipeline/noise.ts';
 import { type PeerLibrary, type PeerSetup, type PeerStage, TorchPeer } from './peer.ts';
 
-const dtypeNames = { f32: 'float32', bf16: 'bfloat16', i8: 'int8' } as const;
-type Dtype = keyof typeof dtypeNames;
+const dtypes = ['f32', 'bf16', 'i8'] as const;
+type Dtype = (typeof dtypes)[number];
 
 interface Options {
   readonly model: string;
@@ -67,7 +54,7 @@ const options = new Command('bench')
   .option('--size <pixels>', 'width and height', Number, 512)
   .addOption(
     new Option('--dtype <types...>', 'what ours computes in; the peer in bf16 where ours does in i8')
-      .choices(Object.keys(dtypeNames))
+      .choices(dtypes)
       .default(['f32', 'bf16']),
   )
   .option('--blocks <count>', 'A B blocks', Number, 3)
@@ -90,7 +77,7 @@ if (options.output !== undefined) writeRecords(options.output, records);
 async function compare(dtype: Dtype): Promise<BenchmarkRecord[]> {
   await using pipe = await SanaPipeline.fromPretrained(options.model, {
     device: options.device,
-    dtype: dtypeNames[dtype],
+    dtype: publicDtype(dtype),
     ...(options.device === 'cpu' && { threads: options.threads }),
     ...(options.variant !== undefined && { variant: options.variant }),
   });

@@ -10,14 +10,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import {
-  type BenchmarkRecord,
-  describeCommit,
-  describeMachine,
-  makeRecord,
-  writeRecords,
-} from '../../lib/bench/record.ts';
+import { describeCommit, describeMachine, makeRecord, writeRecords } from '../../lib/bench/record.ts';
 import { floorMs } from '../../lib/bench/roofline.ts';
+import type { BenchmarkRecord } from '../../lib/bench/schema.ts';
 import { pairRatios, quantile } from '../../lib/bench/statistics.ts';
 import { readSafetensors } from '../../lib/checkpoint/safetensors.ts';
 import { writeSafetensors } from '../../lib/checkpoint/tensor-file.ts';

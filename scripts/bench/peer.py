@@ -1,8 +1,9 @@
 """The torch peer as a server: one JSON command on a line of stdin, one JSON answer on a line of stdout.
 
 A benchmark that alternates with it in one run compares like with like on a shared, noisy machine. What is timed is
-what diffusers does by default: as `peer_models.py` writes it down in bare torch, with networks that are random of the
-released shapes or those of a checkpoint, or with "library": "diffusers" diffusers' own networks of a checkpoint.
+what diffusers 0.40 and transformers do by default, operation by operation: as `torch_sana` writes it down in bare torch,
+with networks that are random of the released shapes or those of a checkpoint, or with "library": "diffusers" diffusers'
+own networks of a checkpoint.
 
   {"case": "denoise_step", "model": "0.6b", "size": 512, "dtype": "bf16", "threads": 2, "runs": 5, "warmup": 1}
   -> {"ms": [1083.2, ...]}
@@ -29,6 +30,7 @@ A command that fails answers {"error": "..."} and the server goes on; the end of
 """
 
 import json
+import os
 import sys
 import time
 
@@ -36,8 +38,16 @@ import torch
 import torch.nn.functional as F
 
 sys.dont_write_bytecode = True  # no cache folder in the source tree
-import peer_models as models
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # of torch_sana
+from peer_models import TEXT_CONFIG, VAE_CONFIG, random_weights, transformer_config
+from torch_sana import layers
+from torch_sana.autoencoder import Decoder
+from torch_sana.checkpoint import load
+from torch_sana.gemma2 import TextEncoder
+from torch_sana.safetensors import read_safetensors, write_safetensors
+from torch_sana.transformer import Transformer
 
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 TEXT_POSITIONS = 300
 INSTRUCTION_POSITIONS = 506
 PROMPT_TOKENS = 40  # of the 300 positions; the empty negative prompt has one
@@ -50,20 +60,21 @@ class Networks:
         self.key = None
         self.network = None
 
-    def get(self, name, config, command):
-        dtype = models.DTYPES[command["dtype"]]
+    def get(self, network, config, command):
+        dtype = DTYPES[command["dtype"]]
         checkpoint = command.get("checkpoint")
         setup = ("library", "checkpoint", "variant", "dtype", "device", "compile")
-        key = (name, json.dumps(config), *(command.get(field) for field in setup))
+        key = (network, json.dumps(config), *(command.get(field) for field in setup))
         if key != self.key:
             self.key = self.network = None  # free the old one first: two may not fit
             if command.get("library") == "diffusers":
                 theirs = import_diffusers()
-                self.network = theirs.load(getattr(theirs, name), checkpoint, dtype, command.get("variant"))
+                same = getattr(theirs, network.__name__)
+                self.network = theirs.load(same, checkpoint, dtype, command.get("variant"))
             elif checkpoint is None:
-                self.network = models.random_weights(getattr(models, name), config, dtype)
+                self.network = random_weights(network, config, dtype)
             else:
-                self.network = models.load(getattr(models, name), checkpoint, dtype)
+                self.network = load(network, checkpoint, dtype)
             self.network = compiled(self.network.to(command.get("device", "cpu")), command)
             self.key = key
         return self.network
@@ -83,7 +94,7 @@ networks = Networks()
 
 
 def text_encode(command):
-    encoder = networks.get("TextEncoder", models.TEXT_CONFIG, command)
+    encoder = networks.get(TextEncoder, TEXT_CONFIG, command)
     vocabulary = encoder.vocabulary
     batches = []
     for length, real in ((INSTRUCTION_POSITIONS, INSTRUCTION_POSITIONS - TEXT_POSITIONS + PROMPT_TOKENS), (TEXT_POSITIONS, 1)):
@@ -93,8 +104,8 @@ def text_encode(command):
 
 
 def denoise_step(command):
-    transformer = networks.get("Transformer", models.transformer_config(command.get("model", "0.6b")), command)
-    dtype = models.DTYPES[command["dtype"]]
+    transformer = networks.get(Transformer, transformer_config(command.get("model", "0.6b")), command)
+    dtype = DTYPES[command["dtype"]]
     side = command["size"] // 32
     latents = torch.randn(1, 32, side, side)
     previous = torch.randn(1, 32, side, side)
@@ -113,12 +124,12 @@ def denoise_step(command):
 
 
 def decode(command):
-    decoder = networks.get("Decoder", models.VAE_CONFIG, command)
+    decoder = networks.get(Decoder, VAE_CONFIG, command)
     side = command["size"] // 32
     latents = torch.randn(1, 32, side, side)
 
     def run():
-        image = decoder(latents.to(models.DTYPES[command["dtype"]]) / decoder.scaling_factor)
+        image = decoder(latents.to(DTYPES[command["dtype"]]) / decoder.scaling_factor)
         image = (image * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float()
         return (image * 255).round().to(torch.uint8)
 
@@ -128,7 +139,7 @@ def decode(command):
 def linear(command):
     x = torch.randn(command["m"], command["k"])
     weight, bias = torch.randn(command["n"], command["k"]), torch.randn(command["n"])
-    x, weight, bias = (tensor.to(models.DTYPES[command["dtype"]]) for tensor in (x, weight, bias))
+    x, weight, bias = (tensor.to(DTYPES[command["dtype"]]) for tensor in (x, weight, bias))
     return lambda: F.linear(x, weight, bias)
 
 
@@ -141,7 +152,7 @@ def depthwise(command):
 
 
 def convolution(command, channels_in, channels_out, groups):
-    dtype = models.DTYPES[command["dtype"]]
+    dtype = DTYPES[command["dtype"]]
     kernel = command["kernel"]
     layouts = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
     x = torch.randn(command.get("batch", 1), channels_in, command["height"], command["width"])
@@ -153,14 +164,14 @@ def convolution(command, channels_in, channels_out, groups):
 
 def linear_attention(command):
     heads = command["heads"]
-    shape = (command.get("batch", 2), command["tokens"], heads * models.HEAD_DIM)
-    q, k, v = (torch.randn(shape).to(models.DTYPES[command["dtype"]]) for _ in range(3))
+    shape = (command.get("batch", 2), command["tokens"], heads * layers.HEAD_DIM)
+    q, k, v = (torch.randn(shape).to(DTYPES[command["dtype"]]) for _ in range(3))
     split = lambda x: x.transpose(1, 2).unflatten(1, (heads, -1)).float()
-    return lambda: models.linear_attention(split(q), split(k), split(v)).flatten(1, 2).transpose(1, 2).to(q.dtype)
+    return lambda: layers.linear_attention(split(q), split(k), split(v)).flatten(1, 2).transpose(1, 2).to(q.dtype)
 
 
 def cross_attention(command):
-    dtype = models.DTYPES[command["dtype"]]
+    dtype = DTYPES[command["dtype"]]
     batch, heads, text = command.get("batch", 2), command["heads"], command["textTokens"]
     width = heads * command["headDim"]
     q = torch.randn(batch, command["tokens"], width).to(dtype)
@@ -183,24 +194,24 @@ NETWORKS = (text_encode, denoise_step, decode)  # compiled when they are made
 
 def reference(command):
     device = command.get("device", "cpu")
-    tensors = {name: value.to(device) for name, value in models.read_safetensors(command["inputs"]).items()}
+    tensors = {name: value.to(device) for name, value in read_safetensors(command["inputs"]).items()}
     prefix = command.get("prefix", "")
     given = lambda name: tensors[prefix + name]
-    dtype = models.DTYPES[command["dtype"]]
+    dtype = DTYPES[command["dtype"]]
     stage = command["stage"]
     if stage == "text_encode":
-        encoder = networks.get("TextEncoder", None, command)
+        encoder = networks.get(TextEncoder, None, command)
         output = encoder(given("input_ids").long(), given("attention_mask"))
     elif stage == "denoise_step":
-        transformer = networks.get("Transformer", None, command)
+        transformer = networks.get(Transformer, None, command)
         text, mask = given("encoder_hidden_states").to(dtype), given("encoder_attention_mask")
         guidance = tensors.get(prefix + "guidance")  # of Sprint: the scale times guidance_embeds_scale
         output = transformer(given("latents").to(dtype), text, given("timestep"), mask, guidance)
     elif stage == "decode":
-        output = networks.get("Decoder", None, command)(given("z").to(dtype))
+        output = networks.get(Decoder, None, command)(given("z").to(dtype))
     else:
         raise ValueError(f"no stage {stage!r}: text_encode, denoise_step or decode")
-    models.write_safetensors(command["outputs"], {"output": output.cpu()})
+    write_safetensors(command["outputs"], {"output": output.cpu()})
 
 
 def milliseconds(run, wait):

@@ -1,4 +1,4 @@
-"""The networks of a checkpoint as diffusers and transformers have them, called as `peer_models` calls its own.
+"""The networks of a checkpoint as diffusers and transformers have them, called as those of `torch_sana` are.
 
 Needs `pip install diffusers transformers`. Shapes as there.
 """

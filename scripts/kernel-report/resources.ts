@@ -35,7 +35,7 @@ export function parseResourceUsage(text: string, source: string, architecture: s
   return usages;
 }
 
-/** `convert_kernel<8, float, float>` of each symbol: without namespaces, parameters and return type. */
+/** `transpose_kernel<float, float>` of each symbol: without namespaces, parameters and return type. */
 export function demangle(symbols: readonly string[]): Map<string, string> {
   if (symbols.length === 0) return new Map();
   const lines = execFileSync('c++filt', { input: `${symbols.join('\n')}\n`, encoding: 'utf8', maxBuffer: 1 << 28 });

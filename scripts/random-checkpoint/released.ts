@@ -43,5 +43,5 @@ export function releasedAutoencoder(): AutoencoderConfig {
 
 /** A component of which only the configuration is asked for. */
 export function withoutWeights<C>(config: C): Component<C> {
-  return { config } as Component<C>;
+  return { config, files: [] as const } as unknown as Component<C>;
 }

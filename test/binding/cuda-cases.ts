@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { pathToFileURL } from 'node:url';
 import type { SanaError } from '../../lib/base/errors.ts';
+import { requestedPaths } from '../../lib/device/devices.ts';
 import {
   addon,
   type NativeBuffer,
@@ -17,7 +18,8 @@ import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
 import { tinyModel } from '../support/pipelines.ts';
 import { bytesOf, float32, openCpu, tensor } from './support.ts';
 
-const openCuda = (index = 0): NativeDevice => addon().openDevice({ backend: 'cuda', index, threads: 0 });
+const openCuda = (index = 0): NativeDevice =>
+  addon().openDevice({ backend: 'cuda', index, threads: 0, path: requestedPaths().cuda ?? '' });
 const deviceError = { code: 'ERR_SANA_DEVICE' };
 
 /** `calls` conversions one after another, through the arena, of the buffer's first half into its second. */
@@ -38,6 +40,7 @@ class Chain {
     const place = (i: number) => tensor(shape, { buffer: -1, offset: (i % 2) * bytes });
     const list = Array.from({ length: calls }, (_, i) => ({
       op: 'convert',
+      scope: `block ${i}`,
       operands: {
         x: i === 0 ? tensor(shape) : place(i),
         out: i === calls - 1 ? tensor(shape, { offset: bytes }) : place(i + 1),
@@ -236,7 +239,10 @@ export const cases: Readonly<Record<string, () => Promise<void>>> = {
     const chain = new Chain(device, 3);
     await chain.write();
     const arena = device.allocate(chain.arenaBytes);
-    const refused = { ...deviceError, message: /operator 1, convert: .*too many resources requested for launch/ };
+    const refused = {
+      ...deviceError,
+      message: /^block 1 > convert \[1000\]: .*too many resources requested for launch/,
+    };
     process.env.SIMT_FAIL = 'launch:2';
     await assert.rejects(chain.result(arena), refused);
     for (let i = 0; i < 2; i++) assert.deepEqual(await chain.result(arena), chain.expected(3));
@@ -256,7 +262,11 @@ export const cases: Readonly<Record<string, () => Promise<void>>> = {
     const arena = device.allocate(chain.arenaBytes);
     await chain.result(arena);
     process.env.SIMT_FAIL = 'kernel:2';
-    await assert.rejects(chain.result(arena), { ...deviceError, message: /illegal memory access/ });
+    await assert.rejects(chain.result(arena), {
+      ...deviceError,
+      message:
+        /^between block 0 > convert \[1000\] and block 2 > convert \[1000\]: a kernel failed.*illegal memory access/,
+    });
     for (let i = 0; i < 3; i++) await assert.rejects(chain.result(arena), deviceError);
     await assert.rejects(device.run(chain.program, arena).promise, deviceError);
     await assert.rejects(device.read(chain.buffer, 0, 4), deviceError);
@@ -278,6 +288,35 @@ export const cases: Readonly<Record<string, () => Promise<void>>> = {
     await second.write();
     assert.deepEqual(await second.result(other.allocate(second.arenaBytes)), second.expected(2));
     for (const one of [chain.buffer, arena, chain.program]) one.dispose(); // long gone
+  },
+
+  async 'tells of a fault between which operators it was, as near as that is known'() {
+    const device = openCuda();
+    const chain = new Chain(device, 300);
+    await chain.write();
+    const arena = device.allocate(chain.arenaBytes);
+    process.env.SIMT_FAIL = 'kernel:200';
+    const error: Error = await chain.result(arena).then(
+      () => assert.fail('no fault was reported'),
+      (reason) => reason,
+    );
+    const [, first, last] =
+      /^between block (\d+) > convert .* and block (\d+) > convert .*: /.exec(error.message) ?? [];
+    assert.ok(Number(first) <= 199 && Number(last) >= 199, error.message);
+    assert.ok(Number(last) - Number(first) < 128, error.message); // two groups
+  },
+
+  async 'refuses a call that it has no kernel for by its name, before any work'() {
+    const device = openCuda();
+    const buffer = device.allocate(4096);
+    const x = tensor([1, 8, 8], { dtype: 'bf16' });
+    const call = { op: 'transpose', scope: 'tail', attributes: {} };
+    const operands = { x, out: tensor([1, 8, 8], { dtype: 'f16', offset: 1024 }) };
+    assert.throws(() => device.createProgram({ calls: [{ ...call, operands }], buffers: [buffer], arenaBytes: 0 }), {
+      code: 'ERR_SANA_PROGRAM',
+      message: 'tail > transpose [1, 8, 8]: no kernel from bf16 to f16 or back: convert to f32 between them',
+    });
+    await assertWorks(device);
   },
 
   async 'has the same bits when it is run once, queued again, and recorded, in one arena or another'() {

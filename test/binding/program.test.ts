@@ -360,6 +360,8 @@ describe('binding/program', () => {
     ['modulation', 'a partial row', shape('embedding', [2, 44]), /multiple of table's columns/],
     ['activation', 'another shape', shape('out', [7, 3]), /out must have the shape of x/],
     ['activation', 'half precision', set('x', { dtype: 'f16' }), /the CPU computes in f32 and bf16, not in f16/],
+    ['tanhClamp', 'a limit of 0', attribute('limit', 0), /`limit` must be from 1\.17.*e-38 to 1\.7.*e\+38, got 0/],
+    ['tanhClamp', 'another shape', shape('out', [3, 7]), /out must have the shape of x/],
     ['convert', 'a repeat of 0', attribute('repeat', 0), /`repeat` must be from 1/],
     ['convert', 'another repeat', attribute('repeat', 3), /first dimension times `repeat`/],
     [
@@ -408,11 +410,33 @@ describe('binding/program', () => {
     });
   }
 
-  it('names the call and the operator', () => {
+  it('names the call by where it is in the model, its operator and its shapes, or else by its index', () => {
     const program = { ...draft(callOf('convert')), buffers: [buffer] };
-    program.calls.push(structuredClone(callOf('linear')) as unknown as DraftCall);
-    program.calls[1] = { ...program.calls[1], attributes: { activation: 'none', clip: -1 } } as DraftCall;
-    assert.throws(() => create(program), { code: 'ERR_SANA_PROGRAM', message: /^calls\[1\] linear: attribute `clip`/ });
+    const linear = structuredClone(callOf('linear')) as unknown as DraftCall;
+    const shapes = /linear \[[\d, ]+\] x \[[\d, ]+\]: attribute `clip` must be at least 0, got -1$/;
+    const clipped = { ...linear, attributes: { activation: 'none', clip: -1 } } as DraftCall;
+    for (const [scope, where] of [
+      ['block 7 > attn1', 'block 7 > attn1 > '],
+      ['', 'calls\\[1\\] '],
+      [undefined, 'calls\\[1\\] '],
+    ] as const) {
+      program.calls[1] = { ...clipped, scope } as DraftCall;
+      assert.throws(() => create(program), {
+        code: 'ERR_SANA_PROGRAM',
+        message: new RegExp(`^${where}${shapes.source}`),
+      });
+    }
+  });
+
+  it('names the call that the device has no kernel for', () => {
+    const program = { ...draft({ ...callOf('toRgb8'), scope: 'picture' }), buffers: [buffer] };
+    const { x } = program.calls[0]?.operands ?? {};
+    assert.ok(x);
+    Object.assign(x, { dtype: 'f16' });
+    assert.throws(() => create(program), {
+      code: 'ERR_SANA_PROGRAM',
+      message: /^picture > toRgb8 \[[\d, ]+\]: the CPU computes in f32 and bf16, not in f16$/,
+    });
   });
 
   it('passes on what a getter throws', () => {

@@ -1,5 +1,6 @@
 /** What the tests of the addon share: devices, operands, one well-formed call of every operator, long programs. */
 
+import { requestedPaths } from '../../lib/device/devices.ts';
 import type {
   CallDescription,
   Layout,
@@ -11,7 +12,7 @@ import type {
 import { addon } from '../../lib/device/native.ts';
 
 export function openCpu(threads = 0, path?: string): NativeDevice {
-  return addon().openDevice({ backend: 'cpu', index: 0, threads, ...(path === undefined ? {} : { path }) });
+  return addon().openDevice({ backend: 'cpu', index: 0, threads, path: path ?? requestedPaths().cpu ?? '' });
 }
 
 /** A contiguous f32 tensor at the start of the first buffer, unless `other` says otherwise. */
@@ -129,7 +130,9 @@ export const wellFormed: readonly CallDescription[] = [
   call('rotaryEmbedding', { x: [3, 20], cos: [3, 4], sin: [3, 4], out: [3, 20] }, { heads: 2 }),
   call('timestepEmbedding', { timestep: [3], out: [3, 8] }),
   call('modulation', { table: [12, 8], embedding: [2, 48], out: [12, 2, 8] }),
+  call('tanhClamp', { x: bf16([7, 3]), out: [7, 3] }, { limit: 30 }),
   call('activation', { x: [3, 7], out: bf16([3, 7]) }, { activation: 'silu' }),
+  call('tanhClamp', { x: [3, 7], out: bf16([3, 7]) }, { limit: 3 }),
   call('convert', { x: [2, 3, 5], out: tensor([4, 3, 5], { pitch: 7 }) }, { scale: 2, repeat: 2 }),
   call('transpose', { x: [2, 3, 5], out: [2, 5, 3] }),
   call('pixelShuffle', { x: [1, 3, 2, 8], residual: [1, 6, 4, 4], out: [1, 6, 4, 4] }, { factor: 2 }),

@@ -25,7 +25,7 @@ describe('sana-native convert', () => {
     assert.deepEqual([code, stdout.toString(), stderr], [0, `${at('vae')}\n`, '']);
     assert.deepEqual(readdirSync(at('vae')).sort(), ['config.json', 'diffusion_pytorch_model.safetensors']);
     const again = await sanaNative(['convert', at('dc-ae.pth'), '-o', at('vae')]);
-    assert.match(again.stderr, /exists already\n {2}.*--force/);
+    assert.match(again.stderr, /already exists\n {2}.*--force/);
     assert.equal(again.code, 1);
     const forced = ['convert', at('dc-ae.pth'), '-o', at('vae'), '--force', '--dtype', 'bfloat16', '--json'];
     const { folder: output, config, ...report } = JSON.parse((await sanaNative(forced)).stdout.toString());

@@ -113,11 +113,11 @@ describe('repeating an image', () => {
     const now = { source: 'sana-native', ...PARAMETERS } as const;
     assert.deepEqual(differences(now, now), []);
     assert.deepEqual(differences({ ...now, dtype: 'bfloat16', modelFingerprint: 'x' }, now), [
-      'the model is not the same: x then, 0123456789abcdef now',
-      'the dtype is not the same: bfloat16 then, float32 now',
+      'the model differs: x then, 0123456789abcdef now',
+      'the dtype differs: bfloat16 then, float32 now',
     ]);
     assert.deepEqual(differences({ ...now, controlImageSha256: 'x' }, { ...now, controlImageSha256: 'y' }), [
-      'the control image is not the same: x then, y now',
+      'the control image differs: x then, y now',
     ]);
     assert.deepEqual(differences({ source: 'a1111', prompt: 'x' }, now), []);
   });
@@ -129,8 +129,8 @@ describe('repeating an image', () => {
     assert.deepEqual(differences(made, made), []);
     assert.deepEqual(differences(made, now), [
       'the LoRA b (SHA-256 bbbbbbbbbb...), scale 0.5, is missing',
-      'the scale of the LoRA c is not the same: 1 then, 2 now',
-      'the LoRA d was not there then',
+      'the scale of the LoRA c differs: 1 then, 2 now',
+      'the LoRA d was not used then',
     ]);
   });
 });

@@ -45,6 +45,6 @@ describe('sana-native generate with pictures', () => {
     assert.deepEqual(await readFile(at('again.png')), await readFile(at('fox.png')));
     const swapped = ['--image', at('mask.png'), '--mask-image', at('mask.png')];
     const other = await sanaNative(['--from', at('fox.png'), ...swapped, ...MODEL, '-o', at('other.png')]);
-    assert.match(other.stderr, /the picture to start from is not the same/);
+    assert.match(other.stderr, /the picture to start from differs/);
   });
 });

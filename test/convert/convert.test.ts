@@ -266,7 +266,7 @@ describe('converting', () => {
       });
       assert.match(
         (await convert(torchFile(fp32), { ...tiny, dtype: 'f16' })).warnings.join(),
-        /will be taken for such/,
+        /will be loaded as if it was/,
       );
       const { folder: output } = await convert(torchFile(fp16), { ...tiny, base: tinyModel });
       const checkpoint = await openCheckpoint(output, { openFile });
@@ -308,7 +308,7 @@ describe('converting', () => {
 
   it('says what it passed over', async () => {
     const contents = nested({ model: await official('sana-base', 'vae') }, pickle.text('version'), pickle.integer(2));
-    assert.deepEqual((await convert(contents)).warnings, ['passed over, being no tensors: version']);
+    assert.deepEqual((await convert(contents)).warnings, ['ignored, because they are not tensors: version']);
   });
 
   it('refuses files that could run code, and leaves nothing behind', async () => {
@@ -341,7 +341,7 @@ describe('converting', () => {
     const transformer = torchFile(await official('sana-base', 'transformer'));
     for (const [crossAttentionHeads, message] of [
       [3, '3 cross-attention heads do not divide them'],
-      [undefined, 'how many cross-attention heads'],
+      [undefined, 'number of cross-attention heads'],
     ] as const) {
       const options = crossAttentionHeads === undefined ? {} : { crossAttentionHeads };
       await assertRefused(transformer, sanaError('ERR_SANA_MODEL', '64 channels', message), options);
@@ -391,7 +391,7 @@ describe('converting', () => {
     it('replaces a model only when told to, and anything else never', async () => {
       const { folder: output } = await convert(contents);
       writeFileSync(join(output, 'old.txt'), 'old');
-      await assert.rejects(convert(contents, { output }), sanaError('ERR_SANA_FILE', output, 'exists already'));
+      await assert.rejects(convert(contents, { output }), sanaError('ERR_SANA_FILE', output, 'already exists'));
       assert.ok(existsSync(join(output, 'old.txt')));
       await convert(contents, { output, force: true });
       assert.deepEqual(readdirSync(output).sort(), ['config.json', `${WEIGHTS}.safetensors`]);
@@ -399,7 +399,7 @@ describe('converting', () => {
       mkdirSync(at('documents'));
       writeFileSync(at('documents', 'letter.txt'), 'dear');
       const options = { output: at('documents'), force: true };
-      await assert.rejects(convert(contents, options), sanaError('ERR_SANA_FILE', 'it is no model'));
+      await assert.rejects(convert(contents, options), sanaError('ERR_SANA_FILE', 'it is not a model'));
       assert.equal(readFileSync(at('documents', 'letter.txt'), 'utf8'), 'dear');
 
       writeFileSync(at('a-file'), 'x');
@@ -416,7 +416,7 @@ describe('converting', () => {
       writeFileSync(input, contents);
       await assert.rejects(
         convertCheckpoint({ input, output, force: true }),
-        sanaError('ERR_SANA_FILE', `'${input}' lies in it`),
+        sanaError('ERR_SANA_FILE', `'${input}' is inside it`),
       );
       assert.ok(existsSync(input));
     });

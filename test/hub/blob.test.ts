@@ -131,7 +131,7 @@ describe('the download of a file', () => {
       send(request, response, wrong);
       return true;
     };
-    await assert.rejects(pull(), sanaError('ERR_SANA_INTEGRITY', NAME, file.hash, 'thrown away'));
+    await assert.rejects(pull(), sanaError('ERR_SANA_INTEGRITY', NAME, file.hash, 'deleted'));
     assert.equal(ranges().length, 1);
     assert.deepEqual(readdirSync(blobs()), []);
     // Of a file in git, whose hash is git's.
@@ -145,17 +145,17 @@ describe('the download of a file', () => {
   });
 
   const lies: readonly [string, (response: ServerResponse) => void, RegExp][] = [
-    ['a shorter length', (r) => r.writeHead(200, { 'content-length': '5' }).end('short'), /has "5" bytes to come/],
+    ['a shorter length', (r) => r.writeHead(200, { 'content-length': '5' }).end('short'), /has "5" bytes left/],
     [
       'a longer length',
       (r) => r.writeHead(200, { 'content-length': '3000001' }).end(noise(3_000_001)),
       /"3000001" bytes/,
     ],
-    ['more than it announced', (r) => r.writeHead(200).end(noise(3_500_000)), /sends more than the 3000000 bytes/],
+    ['more than it announced', (r) => r.writeHead(200).end(noise(3_500_000)), /sends more than its 3000000 bytes/],
     [
       'a compressed body',
       (r) => r.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync(Buffer.alloc(50_000_000))),
-      /comes in "gzip", which was not asked for/,
+      /arrived with the encoding "gzip", which was not requested/,
     ],
     [
       'a part that was not asked for',

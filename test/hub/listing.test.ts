@@ -38,10 +38,10 @@ describe('what a repository holds', () => {
     assert.match(error.hint, /Did you mean owner\/model\?.*HF_TOKEN/);
     process.env.HF_TOKEN = 'hf_secret';
     const withToken: SanaError = await ask('owner/modell').then(unexpected, (reason) => reason);
-    assert.match(withToken.hint, /the token must be of an account that may read it/);
+    assert.match(withToken.hint, /the token must belong to an account that may read it/);
     assert.match(
       (await refused(401, undefined, { 'x-error-message': 'Invalid credentials in Authorization header' })).message,
-      /the token is not valid/,
+      /the token is invalid/,
     );
   });
 
@@ -56,10 +56,10 @@ describe('what a repository holds', () => {
   it('of a gated repository is an error that says where to accept its licence', async () => {
     const without = await refused(401, 'GatedRepo');
     sanaError('ERR_SANA_DOWNLOAD', 'owner/model is gated')(without);
-    assert.match(without.hint, /Accept the licence at http:\/\/127\.0\.0\.1:\d+\/owner\/model, and give a token/);
+    assert.match(without.hint, /Accept the licence at http:\/\/127\.0\.0\.1:\d+\/owner\/model, and pass a token/);
     process.env.HF_TOKEN = 'hf_secret';
     const refusedToken = await refused(403, 'GatedRepo');
-    assert.match(refusedToken.hint, /with the account that the token is of/);
+    assert.match(refusedToken.hint, /with the account that the token belongs to/);
     assert.ok(![without, refusedToken].some(({ message, hint }) => `${message}${hint}`.includes('hf_secret')));
   });
 
@@ -79,7 +79,7 @@ describe('what a repository holds', () => {
       };
       return ask(REPOSITORY);
     };
-    await assert.rejects(answer('<html>Please log in</html>'), sanaError('ERR_SANA_DOWNLOAD', 'no JSON'));
+    await assert.rejects(answer('<html>Please log in</html>'), sanaError('ERR_SANA_DOWNLOAD', 'not JSON'));
     await assert.rejects(answer('[]'), sanaError('ERR_SANA_DOWNLOAD', 'not the description'));
     await assert.rejects(answer('{"siblings": [], "sha": "main"}'), sanaError('ERR_SANA_DOWNLOAD', 'names no commit'));
     await assert.rejects(answer('x'.repeat(33 << 20)), sanaError('ERR_SANA_INTEGRITY', 'more than'));

@@ -186,7 +186,7 @@ describe('a snapshot of a repository', () => {
       assert.equal((await pull(cache)).folder, folder);
       await assert.rejects(
         pull(cache, { refresh: true }),
-        sanaError('ERR_SANA_DOWNLOAD', 'cannot be asked', 'tried 3 times'),
+        sanaError('ERR_SANA_DOWNLOAD', 'cannot list', 'tried 3 times'),
       );
       process.env.HF_ENDPOINT = 'http://127.0.0.1:1'; // nobody is there
       assert.equal((await pull(cache)).folder, folder);
@@ -239,7 +239,7 @@ describe('a snapshot of a repository', () => {
       context.hub.add(REPOSITORY, { [name]: 'x' });
       const wanted = pull(newCache());
       if (name === '%2e%2e/x') await assert.rejects(wanted);
-      else await assert.rejects(wanted, sanaError('ERR_SANA_INTEGRITY', 'not a name'), name);
+      else await assert.rejects(wanted, sanaError('ERR_SANA_INTEGRITY', 'not a valid file name'), name);
     }
     assert.deepEqual(context.hub.downloads(), []);
   });

@@ -10,7 +10,7 @@
 #include <map>
 
 #include "core/error.h"
-#include "core/ops.h"
+#include "core/generated/operators.h"
 #include "core/tensor.h"
 #include "test/kernels/record.h"
 #include "test/kernels/setup.h"

@@ -1,4 +1,4 @@
-// Cases: calls of operators as lines of text. Operands and attributes have the names of the operator table (ops.h);
+// Cases: calls of operators as lines of text. Operands and attributes have the names of the operator table;
 // attributes that are left out are 0, or the first of their choices.
 //
 //   linear x[2,300,1152] weight:linear[5760,1152] bias[5760] out[2,300,5760] activation=silu
@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "core/backend.h"
-#include "core/ops.h"
+#include "core/generated/operators.h"
 
 namespace sana::kernels {
 

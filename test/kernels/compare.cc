@@ -4,7 +4,7 @@
 #include <cmath>
 #include <string>
 
-#include "core/ops.h"
+#include "core/generated/operators.h"
 #include "test/kernels/values.h"
 
 namespace sana::kernels {

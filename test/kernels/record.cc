@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "core/error.h"
-#include "core/ops.h"
+#include "core/generated/operators.h"
 
 namespace sana::kernels {
 namespace {

@@ -4,9 +4,8 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "core/ops.h"
+#include "core/generated/operators.h"
 #include "core/tensor.h"
-#include "core/validate.h"
 #include "test/kernels/case.h"
 #include "test/kernels/values.h"
 
@@ -52,11 +51,10 @@ Setup::Setup(std::shared_ptr<Device> device, SanaCall call, const Values& values
     calls.push_back(call_);
     for (SanaTensor& tensor : calls.back().operands) tensor.offset += static_cast<uint64_t>(copy) * bytes_;
   }
-  const uint64_t buffers[] = {0, bytes_ * static_cast<uint64_t>(copies)};
-  validate(*device_, calls, buffers);
-  memory_ = std::make_shared<Memory>(device_, buffers[1]);
+  memory_ = std::make_shared<Memory>(device_, bytes_ * static_cast<uint64_t>(copies));
+  program_ =
+      std::make_unique<CompiledProgram>(device_, calls, std::span<const std::string>(), std::span(&memory_, 1), 0);
   put(values);
-  program_ = std::make_unique<CompiledProgram>(device_, calls, std::span(&memory_, 1));
   fill();
 }
 
@@ -75,6 +73,7 @@ void Setup::place(int in_place) {
   packed_ = end;
   for (SanaTensor& tensor : call_.operands) {
     if (!is_packed(tensor)) continue;
+    check_shape(tensor);
     tensor.offset = end;
     end = aligned(end + span_bytes(*device_, tensor));
   }
@@ -118,9 +117,7 @@ void Setup::fill() {
 
 void Setup::run(double* milliseconds) {
   static const volatile int32_t kNever = 0;
-  SanaFailure failure;
-  check(device_->backend().program_run(device_->handle(), program_->handle(), nullptr, &kNever, milliseconds, &failure),
-        failure);
+  program_->run(nullptr, &kNever, milliseconds);
 }
 
 Setup::Result Setup::read() const {

@@ -9,6 +9,7 @@
 
 #include "core/backend.h"
 #include "core/device.h"
+#include "core/program.h"
 
 namespace sana::kernels {
 

@@ -2,7 +2,7 @@
 #include <string>
 
 #include "core/error.h"
-#include "core/ops.h"
+#include "core/generated/operators.h"
 #include "test/kernels/compare.h"
 #include "test/kernels/options.h"
 #include "test/kernels/setup.h"

@@ -7,7 +7,7 @@
 #include <iterator>
 #include <limits>
 
-#include "core/ops.h"
+#include "core/generated/operators.h"
 #include "core/tensor.h"
 
 namespace sana::kernels {

@@ -22,7 +22,7 @@ inline float rounded(float value, uint32_t dtype) {
 std::vector<std::vector<float>> input_values(const SanaCall&);
 
 // What the reference is given in their place, for a call whose every dtype is f32: where a weight is i8 or f8, the
-// numbers that its bytes and those of x stand for (see linear in ops.h).
+// numbers that its bytes and those of x stand for (see linear in lib/graph/operators/matrix.ts).
 std::vector<std::vector<float>> reference_values(const SanaCall&, std::vector<std::vector<float>> values);
 
 }  // namespace sana::kernels

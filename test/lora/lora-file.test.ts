@@ -95,7 +95,7 @@ describe('a LoRA file', () => {
       mkdirSync(empty);
       await assert.rejects(read(empty), sanaError('ERR_SANA_FILE', 'holds no pytorch_lora_weights.safetensors'));
       writeFileSync(join(empty, 'pytorch_lora_weights.bin'), 'x');
-      await assert.rejects(read(empty), (error) => /not read/.test((error as SanaError).hint));
+      await assert.rejects(read(empty), (error) => /unsupported/.test((error as SanaError).hint));
       symlinkSync(loraFile('attn'), join(empty, 'pytorch_lora_weights.safetensors'));
       await assert.rejects(read(empty), sanaError('ERR_SANA_MODEL', 'leads out of the folder'));
     });
@@ -255,15 +255,15 @@ describe('a LoRA file', () => {
       ],
       ['with integers', { [a]: { shape: [2, 64], data: new Int32Array(128) }, [b]: tensor([64, 2]) }, 'is I32'],
       ['with two adapters in it', { ...pairOf(q), [a.replace('.weight', '.b.weight')]: tensor([2, 64]) }, 'same half'],
-      ['with DoRA', { ...pairOf(q), [`transformer.${q}.lora_magnitude_vector`]: tensor([64]) }, 'is of DoRA'],
+      ['with DoRA', { ...pairOf(q), [`transformer.${q}.lora_magnitude_vector`]: tensor([64]) }, 'belongs to DoRA'],
       ['with a bias', { ...pairOf(q), [`transformer.${q}.lora_B.bias`]: tensor([64]) }, 'is a bias'],
       ['with LoHa', { [`transformer.${q}.hada_w1_a`]: tensor([64, 2]) }, 'another kind of adapter'],
       [
         'with whole weights',
         { ...pairOf(q), [`transformer.${out}.weight`]: tensor([64, 64]) },
-        'is no weight of a LoRA',
+        'is not a weight of a LoRA',
       ],
-      ['as PEFT itself saves', { [`base_model.model.${q}.lora_A.weight`]: tensor([2, 64]) }, 'as PEFT itself saves'],
+      ['as PEFT itself saves', { [`base_model.model.${q}.lora_A.weight`]: tensor([2, 64]) }, 'that PEFT itself writes'],
     ];
     for (const [what, tensors, message] of wrong) {
       it(what, async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type Checkpoint, openCheckpoint } from '../../lib/checkpoint/checkpoint.ts';
 import { openDevice } from '../../lib/device/devices.ts';
-import { Autoencoder, type PictureStage } from '../../lib/models/autoencoder.ts';
+import { Autoencoder, type PictureProgram } from '../../lib/models/autoencoder.ts';
 import { channelsLast } from '../../lib/models/channel-order.ts';
 import { Engine } from '../../lib/models/engine.ts';
 import { releasedAutoencoder, withoutWeights } from '../../scripts/random-checkpoint/released.ts';
@@ -18,7 +18,7 @@ function engineWith(freeBytes: number): Engine {
   return new Engine(lease);
 }
 
-const bytesOf = ({ plan, stateBytes }: PictureStage) => plan.arenaBytes + stateBytes;
+const bytesOf = ({ plan, stateBytes }: PictureProgram) => plan.arenaBytes + stateBytes;
 
 describe('the autoencoder', () => {
   let checkpoint: Checkpoint;

@@ -22,7 +22,7 @@ function linearAttentionExample(make: Maker, c: LinearAttentionCase): Example {
     op: 'linearAttention',
     operands: { qkv, out: make.out([batch, tokens, channels], c.mixed ? { dtype: make.other } : {}) },
     attributes: options,
-    expected: { out: linearAttention(qkv.data, [batch, tokens, channels], options) },
+    expected: () => ({ out: linearAttention(qkv.data, [batch, tokens, channels], options) }),
     items: { count: batch },
   };
 }
@@ -73,7 +73,7 @@ function crossExample(make: Maker, c: CrossCase): Example {
     op: 'crossAttention',
     operands: { q, k, v, out: make.out(q.shape, c.mixed ? { dtype: make.other } : {}) },
     attributes: options,
-    expected: { out: crossAttention(q.data, k.data, v.data, [tokens, channels], options) },
+    expected: () => ({ out: crossAttention(q.data, k.data, v.data, [tokens, channels], options) }),
     items: { count: lengths.length, sequences: ['k', 'v'] },
   };
 }
@@ -126,7 +126,7 @@ function causalExample(make: Maker, c: CausalCase): Example {
       out: make.out([tokens, heads * headDim], c.mixed ? { dtype: make.other } : {}),
     },
     attributes: options,
-    expected: { out: causalAttention(qkv.data, prefix?.data, headDim, options) },
+    expected: () => ({ out: causalAttention(qkv.data, prefix?.data, headDim, options) }),
     items: { count: lengths.length, shared: ['prefix'], sequences: ['qkv', 'out'] },
   };
 }

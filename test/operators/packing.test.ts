@@ -34,8 +34,8 @@ function linearExample(dtype: Activation, from: Stored, n: number, K: number, pa
   const data = numbers(from, n * K);
   const weight = { dtype, shape: [n, K], layout: 'linear', stored: from, data, ...(parts && { parts }) } as const;
   const out = { dtype: 'f32', shape: [K, n] } as const;
-  const expected = linear({ x: x.data ?? data, weight: rounded(data, dtype), M: K, N: n, K });
-  return { op: 'linear', operands: { x, weight, out }, expected: { out: expected }, tolerance: 'exact', attributes };
+  const expected = () => ({ out: linear({ x: x.data ?? data, weight: rounded(data, dtype), M: K, N: n, K }) });
+  return { op: 'linear', operands: { x, weight, out }, expected, tolerance: 'exact', attributes };
 }
 const attributes = { activation: 'none', clip: 0 } as const;
 
@@ -44,7 +44,7 @@ function i8Example(dtype: Activation, from: Stored, n: number, K: number, parts?
   const { tolerance: _, ...example } = linearExample(dtype, from, n, K, parts);
   const { x, weight } = example.operands as { x: Operand; weight: Operand };
   const [given, data] = [x.data ?? new Float32Array(), weight.data ?? new Float32Array()];
-  const expected = { out: linear({ x: given, weight: data, M: K, N: n, K, quantized: 'i8' }) };
+  const expected = () => ({ out: linear({ x: given, weight: data, M: K, N: n, K, quantized: 'i8' }) });
   return { ...example, operands: { ...example.operands, weight: { ...weight, dtype: 'i8' } }, expected };
 }
 
@@ -53,13 +53,13 @@ function gatedExample(dtype: Activation, from: Stored, n: number, K: number, par
   const example = linearExample(dtype, from, n, K, parts);
   const { x, weight } = example.operands as { x: Operand; weight: Operand };
   const data = rounded(weight.data ?? [], dtype);
-  const expected = linear({ x: x.data ?? data, weight: data, M: K, N: n, K, gated: true });
+  const expected = () => ({ out: linear({ x: x.data ?? data, weight: data, M: K, N: n, K, gated: true }) });
   const operands = {
     x,
     weight: { ...weight, layout: 'gatedLinear' as Layout },
     out: { dtype: 'f32' as const, shape: [K, n / 2] },
   };
-  return { ...example, operands, expected: { out: expected } };
+  return { ...example, operands, expected };
 }
 
 /** Item i of the batch has one pixel set, in channel i. */
@@ -76,10 +76,10 @@ function convExample(
   const weight = { dtype, shape: [o, kh, kw, I], layout: 'conv2d', stored: from, data } as const;
   const out = { dtype: 'f32', shape: [I, kh, kw, o] } as const;
   const shape = { B: I, height: kh, width: kw, I, O: o, kernelHeight: kh, kernelWidth: kw, stride: 1 };
-  const expected = conv2d({ x: x.data ?? data, weight: rounded(data, dtype), ...shape });
+  const expected = () => ({ out: conv2d({ x: x.data ?? data, weight: rounded(data, dtype), ...shape }) });
   const operands = { x, weight, out };
   const plain = { stride: 1, activation: 'none' };
-  return { op: 'conv2d', operands, expected: { out: expected }, tolerance: 'exact', attributes: plain };
+  return { op: 'conv2d', operands, expected, tolerance: 'exact', attributes: plain };
 }
 
 /** Taps are summed in f32 as they are in the file, and rounded once. */
@@ -90,8 +90,8 @@ function upsampleExample(dtype: Activation, from: Stored, o: number, I: number):
   const data = Float32Array.from({ length: o * I * 9 }, () => random.integer(-most, most));
   const weight = { dtype, shape: [o, 3, 3, I], layout: 'upsampleConv2d', stored: from, data } as const;
   const out = { dtype: 'f32', shape: [I, 6, 6, o] } as const;
-  const sums = upsampleConv2d({ x: x.data ?? data, weight: data, B: I, height: 3, width: 3, I, O: o });
-  const expected = { out: rounded(sums, dtype) };
+  const shape = { B: I, height: 3, width: 3, I, O: o };
+  const expected = () => ({ out: rounded(upsampleConv2d({ x: x.data ?? data, weight: data, ...shape }), dtype) });
   return { op: 'upsampleConv2d', operands: { x, weight, out }, expected, tolerance: 'exact' };
 }
 
@@ -103,7 +103,7 @@ function depthwiseExample(dtype: Activation, from: Stored, c: number): Example {
   const depthwise = { dtype: 'f32', shape: [c, 5, 5], layout: 'depthwise', stored: from, data } as const;
   const pointwise = { dtype: 'f32', shape: [c, 1], data: new Float32Array(c).fill(1) } as const;
   const out = { dtype: 'f32', shape } as const;
-  const expected = { out: multiScaleProject(x.data ?? data, data, pointwise.data, shape, 1) };
+  const expected = () => ({ out: multiScaleProject(x.data ?? data, data, pointwise.data, shape, 1) });
   return { op: 'multiScaleProject', operands: { x, depthwise, pointwise, out }, expected, tolerance: 'exact' };
 }
 

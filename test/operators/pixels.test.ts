@@ -21,7 +21,7 @@ function shuffleExample(make: Maker, c: ShuffleCase, op: 'pixelShuffle' | 'pixel
   const dtype = c.mixed ? make.other : make.dtype;
   const x = make.activation(c.x);
   const residual = c.residual ? make.activation(shape, { dtype }) : undefined;
-  const expected =
+  const expected = () =>
     op === 'pixelShuffle'
       ? pixelShuffle(x.data, residual?.data, c.x, channels, factor)
       : pixelUnshuffle(x.data, residual?.data, shape, i, factor);
@@ -30,7 +30,7 @@ function shuffleExample(make: Maker, c: ShuffleCase, op: 'pixelShuffle' | 'pixel
     op,
     operands: { x, ...(residual && { residual }), out: make.out(shape, { dtype }) },
     attributes: { factor },
-    expected: { out: expected },
+    expected: () => ({ out: expected() }),
     items: { count: b },
     ...(moves && { tolerance: 'exact' as const }),
   };
@@ -87,7 +87,7 @@ function resizeExample(make: Maker, c: ResizeCase): Example {
     op: 'resizeCrop',
     operands: { x, out },
     attributes: { resizedHeight: c.resized[0], resizedWidth: c.resized[1] },
-    expected: { out: resizeCrop(x.data, c.x, c.resized, c.out) },
+    expected: () => ({ out: resizeCrop(x.data, c.x, c.resized, c.out) }),
     items: { count: b },
     // Positions are f32: off by some 1e-7 of the side, hence by as much of the step from one pixel to the next.
     tolerance: { maxAbs: 2e-5, relL2: 5e-6 },
@@ -114,7 +114,7 @@ function rgbExample(make: Maker, shape: Image, special: readonly number[] = []):
   return {
     op: 'toRgb8',
     operands: { x, out },
-    expected: { out: toRgb8(x.data) },
+    expected: () => ({ out: toRgb8(x.data) }),
     items: { count: shape[0] },
     tolerance: 'exact',
   };

@@ -21,7 +21,8 @@ import { fileURLToPath } from 'node:url';
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 
 const folder = mkdtempSync(join(tmpdir(), 'sana-package-'));
-after(() => rmSync(folder, { recursive: true, force: true })); // after the last test of the run
+// After the last of several files of tests, by a process of its own: mocha's workers are given a second to end.
+process.once('exit', () => spawn('rm', ['-rf', folder], { detached: true, stdio: 'ignore' }).unref());
 
 /** A new folder, which goes away after the last test. */
 export function freshFolder(name: string): string {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { SanaError, type SanaErrorCode } from '../../lib/base/errors.ts';
+import type { SanaError, SanaErrorCode } from '../../lib/base/errors.ts';
 import { openDevice } from '../../lib/device/devices.ts';
-import type { DType, Layout } from '../../lib/device/native.ts';
+import type { DType } from '../../lib/device/native.ts';
 import type { Explanation, GenerateRequest, LoadOptions } from '../../lib/index.ts';
 import { readGenerationMetadata } from '../../lib/index.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
@@ -25,20 +25,15 @@ async function errorOfForward(pipe: SanaPipeline, output: string): Promise<numbe
 }
 
 /** A device of which the backend has no products of such a dtype, and says so with this code and text. */
-function without(narrow: DType, code: SanaErrorCode, text: string): Disposable {
+function without(narrow: DType, code: SanaErrorCode, reason: string): Disposable {
   const lease = openDevice(testDevice);
   const { native } = lease;
-  const tensorBytes = native.tensorBytes.bind(native);
-  Object.defineProperty(native, 'tensorBytes', {
-    configurable: true,
-    value(dtype: DType, layout: Layout, shape: readonly number[]) {
-      if (dtype === narrow) throw new SanaError(code, text, { hint: 'none' });
-      return tensorBytes(dtype, layout, shape);
-    },
-  });
+  const { info } = native;
+  const refusals = { ...info.refusals, [narrow]: { code, reason } };
+  Object.defineProperty(native, 'info', { configurable: true, value: { ...info, refusals } });
   return {
     [Symbol.dispose]() {
-      delete (native as { tensorBytes?: unknown }).tensorBytes;
+      delete (native as { info?: unknown }).info;
       lease.release();
     },
   };
@@ -74,7 +69,7 @@ for (const [dtype, matrices, farthest] of [
         const [, n = 0, k = 0] = / x \[(\d+), (\d+)\] ->/.exec(shapes) ?? [];
         return { scope, elements: Number(n) * Number(k), bytes: bytes - (operators(narrow)[i]?.bytes ?? 0) };
       });
-      const products = saved.filter(({ scope }) => /^block \d+ \/ (attn1|attn2|ff)$/.test(scope));
+      const products = saved.filter(({ scope }) => /^block \d+ > (attn1|attn2|ff)$/.test(scope));
       assert.ok(products.every(({ elements, bytes }) => bytes === elements));
       assert.equal(products.filter(({ elements }) => elements > 0).length, 3 * 6);
       assert.ok(saved.every((operator) => products.includes(operator) || operator.bytes === 0));
@@ -112,7 +107,7 @@ for (const [dtype, matrices, farthest] of [
         const bytesOf = async (of: SanaPipeline) =>
           (await of.explain(request)).stages
             .flatMap(({ operators }) => operators)
-            .filter(({ op, scope }) => op === 'linear' && /^controlnet \/ block 0 \/ ff$/.test(scope))
+            .filter(({ op, scope }) => op === 'linear' && /^controlnet > block 0 > ff$/.test(scope))
             .map(({ bytes }) => bytes);
         const [narrow, wide] = [await bytesOf(steered), await bytesOf(bf16)];
         assert.ok(narrow.length > 0 && narrow.every((bytes, i) => bytes < (wide[i] ?? 0)));

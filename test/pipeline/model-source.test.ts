@@ -156,7 +156,7 @@ describe('a model named by its repository', () => {
     );
     context.hub.add('owner/control', { 'README.md': '-' });
     const none = SanaPipeline.fromPretrained(tinyModel, { controlnet: 'owner/control', cacheDir: newCache() });
-    await rejects(none, 'ERR_SANA_MODEL', 'owner/control', 'no ControlNet');
+    await rejects(none, 'ERR_SANA_MODEL', 'owner/control', 'not a ControlNet');
   });
 
   it('is refused before anything large is downloaded when it is no SANA pipeline', async () => {
@@ -169,7 +169,7 @@ describe('a model named by its repository', () => {
     context.hub.add(REPOSITORY, { 'config.json': '{}' });
     await rejects(pull(), 'ERR_SANA_MODEL', 'one component');
     context.hub.add(REPOSITORY, { 'README.md': '-' });
-    await rejects(pull(), 'ERR_SANA_MODEL', 'no pipeline');
+    await rejects(pull(), 'ERR_SANA_MODEL', 'not a pipeline');
     const { files } = context.hub.addFolder(REPOSITORY, tinyModel);
     files.delete('vae/diffusion_pytorch_model.safetensors');
     await rejects(pull(), 'ERR_SANA_MODEL', join(REPOSITORY, 'vae'), 'holds no weights');

@@ -1,6 +1,6 @@
 /**
  * What the operators that are not matrix products compute, one plain loop each, in double precision. Every tensor is
- * dense and row-major; the formulas and shapes are those of core/ops.h. A reference neither rounds nor reorders:
+ * dense and row-major; the formulas and shapes are those of lib/graph/operators/. A reference neither rounds nor reorders:
  * tests round its inputs to the operands' types first and compare within the types' tolerances.
  */
 
@@ -317,6 +317,10 @@ export function modulation(table: Numbers, embedding: Numbers, batch: number, ch
 
 export function activation(x: Numbers, kind: Activation): Float64Array {
   return filled(x.length, (i) => activate(kind, at(x, i)));
+}
+
+export function tanhClamp(x: Numbers, limit: number): Float64Array {
+  return filled(x.length, (i) => limit * Math.tanh(at(x, i) / limit));
 }
 
 /** x [A, ...] -> [repeat A, ...]. */

@@ -11,7 +11,7 @@ import type { ModelTraits } from '../../lib/request/model-traits.ts';
 import { checkRecord, recordOf, requestOfRecord } from '../../lib/request/record.ts';
 import { checkRequest } from '../../lib/request/request.ts';
 import { REQUEST } from '../../lib/request/request-table.ts';
-import { typesFile } from '../../scripts/request-table/types.ts';
+import { typesFile } from '../../scripts/generate/request-types.ts';
 
 const SANA: ModelTraits = {
   kind: 'sana',
@@ -26,7 +26,7 @@ const SPRINT: ModelTraits = { ...SANA, kind: 'sprint', schedulers: ['scm'] };
 describe('the table of options', () => {
   it('is what lib/request/types.ts says', () => {
     const written = readFileSync(join(packageRoot, 'lib/request/types.ts'), 'utf8');
-    assert.equal(written, typesFile(), 'Run npm run generate:options.');
+    assert.equal(written, typesFile(), 'Run npm run generate.');
   });
 
   it('has a summary in one line for every row, and a flag for all that a text can say', () => {

@@ -6,7 +6,7 @@
 
 namespace simt {
 
-// "convert_kernel<8, float, float>", as far as the library's symbols tell.
+// "transpose_kernel<float, float>", as far as the library's symbols tell.
 std::string name_of(const void* function);
 
 // "elementwise.cu:37"; empty where the library was built without line numbers.

@@ -1,4 +1,7 @@
-/** Runs the command line as users do: a process of its own. */
+/**
+ * Runs the command line as users do: a process of its own. `npm test` has just built dist/ and sets SANA_TEST_DIST, so
+ * that it starts three times as fast; otherwise lib/ runs as it is.
+ */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -17,7 +20,8 @@ export async function sanaNative(
   stdin = '',
   meet?: (child: ChildProcess) => void,
 ): Promise<CliResult> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'lib/cli/main.ts', ...args], { cwd: root });
+  const program = process.env.SANA_TEST_DIST ? ['dist/cli/main.js'] : ['--import', 'tsx', 'lib/cli/main.ts'];
+  const child = spawn(process.execPath, [...program, ...args], { cwd: root });
   meet?.(child);
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];

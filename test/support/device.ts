@@ -1,6 +1,6 @@
 /** The device that tests share, and small ways to run graphs on it. */
 
-import { openDevice, refusalOfMatrices } from '../../lib/device/devices.ts';
+import { openDevice } from '../../lib/device/devices.ts';
 import type { NativeDevice } from '../../lib/device/native.ts';
 import { Graph } from '../../lib/graph/graph.ts';
 import { Arena, Program, read, write } from '../../lib/graph/program.ts';
@@ -22,7 +22,7 @@ export function sharedDevice(): NativeDevice {
 export function takesMatrices(dtype: DType): boolean {
   const lease = openDevice(testDevice);
   try {
-    return refusalOfMatrices(lease.native, dtype) === undefined;
+    return lease.native.info.refusals[dtype] === undefined;
   } finally {
     lease.release();
   }

@@ -61,13 +61,20 @@ export class Project {
     const path = join(this.#folder, file ?? `example-${this.#examples++}${extension}`);
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, code);
-    const [program, ...args] = notRun === undefined ? (RUNS[language]?.(path) ?? check(path)) : check(path);
-    const { status, stdout, stderr, error } = spawnSync(program ?? '', args, {
-      cwd: this.#folder,
-      env: this.#env,
-      encoding: 'utf8',
-    });
-    if (status !== 0) throw new Error(`${code}\n${stdout}${stderr}${error?.message ?? ''}`);
+    this.#spawn(notRun === undefined ? (RUNS[language]?.(path) ?? check(path)) : check(path), this.#folder, code);
+  }
+
+  /** Runs a program file of the project from a folder, and gives what it printed. Throws with what it said. */
+  runFile(path: string, folder: string): string {
+    const run = RUNS[path.replace(/^.*\.[cm]?/, '')];
+    if (run === undefined) throw new Error(`there is no way to run ${path}`);
+    return this.#spawn(run(path), folder, path);
+  }
+
+  #spawn([program = '', ...args]: readonly string[], cwd: string, what: string): string {
+    const { status, stdout, stderr, error } = spawnSync(program, args, { cwd, env: this.#env, encoding: 'utf8' });
+    if (status !== 0) throw new Error(`${what}\n${stdout}${stderr}${error?.message ?? ''}`);
+    return stdout;
   }
 
   /** Checks the types of examples, as a strict project's own code. */

@@ -20,7 +20,6 @@ export interface Operand {
 }
 
 export const count = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
-export const bytesOf = { f32: 4, bf16: 2, f16: 2, i32: 4, u8: 1, i8: 1, f8: 1 } as const;
 
 /** The nearest bf16 (halves to even) of every value, as float32. */
 export function roundToBf16(values: ArrayLike<number>): Float32Array {
@@ -33,44 +32,53 @@ export function roundToBf16(values: ArrayLike<number>): Float32Array {
   return rounded;
 }
 
+const double = new Float64Array(1);
+const doubleWords = new Uint32Array(double.buffer); // little-endian: the exponent is in the second
+
+/** Units of the last place of f16 in 1, by exponent from -14 to 15. */
+const stepsPerUnit = Float64Array.from({ length: 30 }, (_, i) => 2 ** (24 - i));
+
 /** The bits of the nearest f16 (halves to even); beyond 65504 infinity. */
 function f16Bits(value: number): number {
   const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
   const size = Math.abs(value);
   if (Number.isNaN(size)) return 0x7e00;
   if (size >= 65520) return sign | 0x7c00;
-  const exponent = Math.max(-14, size === 0 ? -14 : Math.floor(Math.log2(size)));
-  const steps = size / 2 ** (exponent - 10); // 1024..2048, or less when subnormal
+  double[0] = size;
+  const exponent = Math.max(0, ((doubleWords[1] as number) >>> 20) - 1023 + 14); // from the least, -14
+  const steps = size * (stepsPerUnit[exponent] as number); // 1024..2048, or less when subnormal
   const down = Math.floor(steps);
   const half = steps - down;
   const fraction = half > 0.5 || (half === 0.5 && down % 2 === 1) ? down + 1 : down;
-  return sign | (((exponent + 14) << 10) + fraction); // a fraction of 1024 or more counts the exponent up by itself
+  return sign | ((exponent << 10) + fraction); // a fraction of 1024 or more counts the exponent up by itself
 }
 
-function f16Value(bits: number): number {
+/** What each of the 65536 f16 stands for. */
+const f16Values = Float32Array.from({ length: 1 << 16 }, (_, bits) => {
   const exponent = (bits >> 10) & 31;
   const fraction = bits & 1023;
-  const size =
-    exponent === 0
-      ? fraction * 2 ** -24
-      : exponent < 31
-        ? (1024 + fraction) * 2 ** (exponent - 25)
-        : fraction > 0
-          ? Number.NaN
-          : Number.POSITIVE_INFINITY;
-  return bits & 0x8000 ? -size : size;
-}
+  const sign = bits & 0x8000 ? -1 : 1;
+  if (exponent === 31) return fraction > 0 ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  return (sign * (exponent === 0 ? fraction : (1024 + fraction) * 2 ** (exponent - 1))) / 2 ** 24;
+});
 
 export function rounded(values: ArrayLike<number>, dtype: Operand['dtype']): Float32Array {
-  if (dtype === 'f16') return Float32Array.from(values, (value) => f16Value(f16Bits(value)));
-  return dtype === 'bf16' ? roundToBf16(values) : Float32Array.from(values);
+  if (dtype === 'bf16') return roundToBf16(values);
+  const result = Float32Array.from(values);
+  if (dtype !== 'f16') return result;
+  // Of the values, not of the float32 that they were rounded to.
+  for (let i = 0; i < result.length; i++) result[i] = f16Values[f16Bits(values[i] as number)] as number;
+  return result;
 }
 
 export function encode(values: Float32Array, dtype: Operand['dtype']): Uint8Array {
   if (dtype === 'f32') return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  if (dtype === 'f16') return new Uint8Array(Uint16Array.from(values, f16Bits).buffer);
-  assert.equal(dtype, 'bf16');
   const halves = new Uint16Array(values.length);
+  if (dtype === 'f16') {
+    for (let i = 0; i < halves.length; i++) halves[i] = f16Bits(values[i] as number); // as long
+    return new Uint8Array(halves.buffer);
+  }
+  assert.equal(dtype, 'bf16');
   const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
   for (let i = 0; i < halves.length; i++) halves[i] = (words[i] as number) >>> 16; // as long
   return new Uint8Array(halves.buffer);
@@ -82,7 +90,11 @@ export function decode(bytes: Uint8Array, dtype: Operand['dtype']): Float32Array
   if (dtype === 'i32') return new Int32Array(buffer);
   if (dtype === 'u8') return new Uint8Array(buffer);
   const halves = new Uint16Array(buffer);
-  if (dtype === 'f16') return Float32Array.from(halves, f16Value);
+  if (dtype === 'f16') {
+    const values = new Float32Array(halves.length);
+    for (let i = 0; i < halves.length; i++) values[i] = f16Values[halves[i] as number] as number; // as long
+    return values;
+  }
   const words = new Uint32Array(halves.length);
   for (let i = 0; i < halves.length; i++) words[i] = (halves[i] as number) << 16; // as long
   return new Float32Array(words.buffer);

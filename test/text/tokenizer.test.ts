@@ -318,7 +318,7 @@ describe('tokenizer', () => {
             special_tokens: {},
           },
         }),
-      'puts 0 tokens',
+      'adds 0 tokens',
     ],
     [
       'a start token without an id',

@@ -1,4 +1,4 @@
-"""The deep compression autoencoder, with diffusers' parameter names (`AutoencoderDC`), in the form that trains fastest.
+"""The deep compression autoencoder of `torch_sana`, in the form that trains fastest, and its encoder.
 
 The function is the reference's; three of its parts are computed another way, which on a CPU more than doubles the speed:
 
@@ -15,10 +15,8 @@ the convolution next to the picture then halves or doubles, as in the reference.
 import torch
 import torch.nn.functional as F
 from torch import nn
-
-HEAD_DIM = 32
-NORM_EPSILON = 1e-5
-ATTENTION_EPSILON = 1e-15
+from torch_sana import autoencoder as reference
+from torch_sana.layers import ATTENTION_EPSILON, HEAD_DIM, NORM_EPSILON
 
 torch._dynamo.config.recompile_limit = 256  # one version of the small functions below per shape
 
@@ -75,12 +73,7 @@ def gate(x):  # [B, h, w, 2 C] -> [B, h, w, C]
     return (value.float() * F.silu(gate.float())).to(x.dtype)
 
 
-class Norm(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
+class Norm(reference.ChannelNorm):
     def add(self, x, residual):
         return channels_first(norm_add(channels_last(x), self.weight, self.bias, channels_last(residual)))
 
@@ -88,38 +81,12 @@ class Norm(nn.Module):
         return channels_first(norm_relu(channels_last(x), self.weight, self.bias))
 
 
-class ResBlock(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm = Norm(channels)
-
-    def forward(self, x):
-        return self.norm.add(self.conv2(F.silu(self.conv1(x))), x)
+class ResBlock(reference.ResBlock):
+    Norm = Norm
 
 
-class MultiscaleProjection(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        self.proj_in = nn.Conv2d(channels, channels, 5, padding=2, groups=channels, bias=False)
-        self.proj_out = nn.Conv2d(channels, channels, 1, groups=channels // HEAD_DIM, bias=False)
-
-    def forward(self, x):
-        return self.proj_out(self.proj_in(x))
-
-
-class MultiscaleAttention(nn.Module):
-    """ReLU linear attention over the map and over a locally aggregated copy of q, k and v."""
-
-    def __init__(self, channels):
-        super().__init__()
-        self.to_q = nn.Linear(channels, channels, bias=False)
-        self.to_k = nn.Linear(channels, channels, bias=False)
-        self.to_v = nn.Linear(channels, channels, bias=False)
-        self.to_qkv_multiscale = nn.ModuleList([MultiscaleProjection(3 * channels)])
-        self.to_out = nn.Linear(2 * channels, channels, bias=False)
-        self.norm_out = Norm(channels)
+class MultiscaleAttention(reference.MultiscaleAttention):
+    Norm = Norm
 
     def forward(self, x):  # [B, C, h, w]
         batch, _, height, width = x.shape
@@ -136,47 +103,30 @@ class MultiscaleAttention(nn.Module):
         return self.norm_out.add(channels_first(out), x)
 
 
-class FeedForward(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        hidden = 4 * channels
-        self.conv_inverted = nn.Conv2d(channels, 2 * hidden, 1)
-        self.conv_depth = nn.Conv2d(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden)
-        self.conv_point = nn.Conv2d(hidden, channels, 1, bias=False)
-        self.norm = Norm(channels)
+class FeedForward(reference.FeedForward):
+    Norm = Norm
 
-    def forward(self, x):
-        hidden = self.conv_depth(F.silu(self.conv_inverted(x)))
-        return self.norm.add(self.conv_point(channels_first(gate(channels_last(hidden)))), x)
+    def gate(self, x):
+        return channels_first(gate(channels_last(x)))
 
 
-class EfficientViTBlock(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        self.attn = MultiscaleAttention(channels)
-        self.conv_out = FeedForward(channels)
-
-    def forward(self, x):
-        return self.conv_out(self.attn(x))
+class EfficientViTBlock(reference.EfficientViTBlock):
+    Attention, FeedForward = MultiscaleAttention, FeedForward
 
 
 BLOCKS = {"ResBlock": ResBlock, "EfficientViTBlock": EfficientViTBlock}
 
 
-class Upsample(nn.Module):
-    """[B, C, h, w] -> [B, C', 2 h, 2 w]"""
-
+class Upsample(reference.Upsample):
     def __init__(self, channels_in, channels_out, shortcut=True):
-        super().__init__()
-        self.conv = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        super().__init__(channels_in, channels_out, shortcut)
         # The shortcut repeats every channel and moves channels to pixels; as a kernel: [C', C, 4, 4].
         kernel = torch.zeros(channels_out, channels_in, 4, 4)
         if shortcut:
-            repeats = 4 * channels_out // channels_in
             for out in range(channels_out):
                 for row in range(2):
                     for column in range(2):
-                        kernel[out, (4 * out + 2 * row + column) // repeats, row + 1, column + 1] = 1
+                        kernel[out, (4 * out + 2 * row + column) // self.repeats, row + 1, column + 1] = 1
         self.register_buffer("shortcut", kernel, persistent=False)
 
     def forward(self, x):
@@ -230,29 +180,8 @@ class Encoder(nn.Module):
         return self.conv_out(x) + x.unflatten(1, (self.latent_channels, -1)).mean(2)
 
 
-class Decoder(nn.Module):
-    def __init__(self, config):
-        super().__init__()
-        widths, layers = config["decoder_block_out_channels"], config["decoder_layers_per_block"]
-        self.repeats = widths[-1] // config["latent_channels"]
-        self.conv_in = nn.Conv2d(config["latent_channels"], widths[-1], 3, padding=1)
-        self.up_blocks = nn.ModuleList()
-        for stage, width in enumerate(widths):
-            block = BLOCKS[config["decoder_block_types"][stage]]
-            up = [Upsample(widths[stage + 1], width)] if layers[stage] > 0 and stage + 1 < len(widths) else []
-            self.up_blocks.append(nn.Sequential(*up, *(block(width) for _ in range(layers[stage]))))
-        if layers[0] > 0:
-            self.norm_out = Norm(widths[0])
-            self.conv_out = nn.Conv2d(widths[0], config["in_channels"], 3, padding=1)
-        else:
-            self.norm_out = Norm(widths[1])
-            self.conv_out = Upsample(widths[1], config["in_channels"], shortcut=False)
-
-    def forward(self, z):  # [B, 32, h, w] -> [B, 3, 32 h, 32 w]
-        x = self.conv_in(z) + z.repeat_interleave(self.repeats, dim=1)
-        for stage in reversed(self.up_blocks):
-            x = stage(x)
-        return self.conv_out(self.norm_out.relu(x))
+class Decoder(reference.Decoder):
+    Blocks, Norm, Upsample = BLOCKS, Norm, Upsample
 
 
 class Autoencoder(nn.Module):

@@ -1,4 +1,4 @@
-"""The linear diffusion transformer, with diffusers' parameter names (`SanaTransformer2DModel`).
+"""The linear diffusion transformer of `torch_sana`, in the form that trains fastest.
 
 The function is the reference's, on tokens throughout; one compiled function serves every block. What differs is where
 training starts: the caption's norm begins at one, not at the paper's 0.01, so that text matters from the first step,
@@ -10,9 +10,8 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import nn
-
-HEAD_DIM = 32
-ATTENTION_EPSILON = 1e-15
+from torch_sana import transformer as reference
+from torch_sana.layers import ATTENTION_EPSILON, HEAD_DIM, RMSNorm
 
 CONFIG = dict(
     _class_name="SanaTransformer2DModel",
@@ -38,28 +37,6 @@ CONFIG = dict(
     qk_norm=None,
     timestep_scale=1.0,
 )
-
-
-def linears(width, *, bias):
-    attention = nn.Module()
-    attention.to_q = nn.Linear(width, width, bias=bias)
-    attention.to_k = nn.Linear(width, width, bias=bias)
-    attention.to_v = nn.Linear(width, width, bias=bias)
-    attention.to_out = nn.ModuleList([nn.Linear(width, width)])
-    return attention
-
-
-class Block(nn.Module):
-    """Parameters only: `run_block` is the function."""
-
-    def __init__(self, width, hidden):
-        super().__init__()
-        self.scale_shift_table = nn.Parameter(torch.randn(6, width) / width**0.5)
-        self.attn1, self.attn2 = linears(width, bias=False), linears(width, bias=True)
-        self.ff = nn.Module()
-        self.ff.conv_inverted = nn.Conv2d(width, 2 * hidden, 1)
-        self.ff.conv_depth = nn.Conv2d(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden)
-        self.ff.conv_point = nn.Conv2d(hidden, width, 1, bias=False)
 
 
 def heads(x):  # [B, N, D] -> [B, H, N, 32]
@@ -94,58 +71,23 @@ def run_block(block, x, text, bias, modulation):  # Block, [B, N, D], [B, L, D],
     return x + gate_ff * F.linear(value * F.silu(gate), ff.conv_point.weight.flatten(1))
 
 
-class TwoLinear(nn.Module):
-    def __init__(self, size_in, width, activation):
-        super().__init__()
-        self.linear_1, self.linear_2 = nn.Linear(size_in, width), nn.Linear(width, width)
-        self.activation = activation
-
-    def forward(self, x):
-        return self.linear_2(self.activation(self.linear_1(x)))
-
-
-class CaptionNorm(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-
+class CaptionNorm(RMSNorm):
     def forward(self, x):
         y = x.float()
-        return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + 1e-5) * self.weight.float()).to(x.dtype)
+        return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps) * self.weight.float()).to(x.dtype)
 
 
-def timestep_embedding(timestep):  # [B] -> [B, 256]
-    frequencies = torch.exp(-math.log(10000) * torch.arange(128, device=timestep.device) / 128)
-    angles = timestep[:, None].float() * frequencies
-    return torch.cat([angles.cos(), angles.sin()], -1)
+class Transformer(reference.Transformer):
+    CaptionNorm = CaptionNorm
 
-
-def positions(side, width):  # -> [side * side, width]: sines and cosines of the column, then of the row
-    omega = 10000.0 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
-    angles = torch.arange(side, dtype=torch.float64)[:, None] * omega  # [side, D / 4]
-    axis = torch.cat([angles.sin(), angles.cos()], -1)  # [side, D / 2]
-    return torch.cat([axis.repeat(side, 1), axis.repeat_interleave(side, 0)], -1).float()
-
-
-class Transformer(nn.Module):
     def __init__(self, config=CONFIG):
-        super().__init__()
-        width = config["num_attention_heads"] * HEAD_DIM
-        self.patch_embed = nn.Module()
-        self.patch_embed.proj = nn.Conv2d(config["in_channels"], width, 1)
-        self.time_embed = nn.Module()
-        self.time_embed.emb = nn.Module()
-        self.time_embed.emb.timestep_embedder = TwoLinear(256, width, F.silu)
-        self.time_embed.linear = nn.Linear(width, 6 * width)
-        self.caption_projection = TwoLinear(config["caption_channels"], width, lambda x: F.gelu(x, approximate="tanh"))
-        self.caption_norm = CaptionNorm(width)
-        hidden = int(config["mlp_ratio"] * width)
-        self.transformer_blocks = nn.ModuleList(Block(width, hidden) for _ in range(config["num_layers"]))
-        self.scale_shift_table = nn.Parameter(torch.randn(2, width) / width**0.5)
-        self.proj_out = nn.Linear(width, config["out_channels"])
+        super().__init__(config)
         nn.init.zeros_(self.proj_out.weight)
         nn.init.zeros_(self.proj_out.bias)
-        place = positions(config["sample_size"], width) if config["interpolation_scale"] == 1.0 else torch.zeros(1, width)
+        width, side = self.proj_out.in_features, self.sample_size
+        place = torch.zeros(1, width)
+        if self.interpolation_scale is not None:
+            place = reference.position_embedding(side, side, width, side, self.interpolation_scale)
         self.register_buffer("positions", place, persistent=False)
 
     @torch.no_grad()
@@ -162,8 +104,7 @@ class Transformer(nn.Module):
             latents.flatten(2).transpose(1, 2), self.patch_embed.proj.weight.flatten(1), self.patch_embed.proj.bias
         )
         x = x + self.positions.to(x.dtype)
-        embedded = self.time_embed.emb.timestep_embedder(timestep_embedding(timestep).to(x.dtype))
-        modulation = self.time_embed.linear(F.silu(embedded))
+        modulation, embedded = self.time_embed(timestep, None, x.dtype)
         text = self.caption_norm(self.caption_projection(text))
         bias = ((1 - mask.float()) * -10000.0)[:, None, None]
         for block in self.transformer_blocks:

@@ -11,12 +11,12 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch_sana.checkpoint import read_weights
 
 from models.autoencoder import CONFIG, Autoencoder
 from optimisation import Optimisation
 from pictures import Pictures
 from run import Run
-from weights import read_weights
 
 CROP, CROPS = 128, 16
 WHOLE = 256

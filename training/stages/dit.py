@@ -18,6 +18,7 @@ import time
 
 import torch
 from torch import nn
+from torch_sana.checkpoint import read_config, read_weights
 
 from captions import Captions
 from models.text_encoder import CONFIG as TEXT_CONFIG
@@ -26,7 +27,6 @@ from models.transformer import CONFIG, Transformer
 from optimisation import Optimisation
 from pictures import Pictures
 from run import Run, seconds_until
-from weights import read_config, read_weights
 
 BATCH = 64
 SHIFT = 3.0

@@ -9,12 +9,12 @@ import os
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch_sana.checkpoint import read_config, read_weights
 
 from captions import Captions
 from models.autoencoder import Autoencoder
 from pictures import Pictures
 from stages.dit import SHIFT, Pair
-from weights import read_config, read_weights
 
 AT_ONCE = 32
 

@@ -1,9 +1,10 @@
 /** `sana-native bench`: times text encoding, a denoising step, decoding and a whole generation. */
 
 import { Command } from 'commander';
+import { dtypeOfName } from '../../base/dtypes.ts';
 import { describeCommit, describeMachine, makeRecord, writeRecords } from '../../bench/record.ts';
-import { BENCHMARK_SCHEMA } from '../../bench/schema.ts';
-import { benchRequest, emptyTimes, measureCeilings, stageNames, timeGeneration, workOf } from '../../bench/stages.ts';
+import { BENCHMARK_SCHEMA, stageNames } from '../../bench/schema.ts';
+import { benchRequest, emptyTimes, measureCeilings, timeGeneration, workOf } from '../../bench/stages.ts';
 import { LIMITS, SanaPipeline } from '../../index.ts';
 import { addFlags, integer, type ModelFlags, modelFlags, modelOf } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
@@ -29,14 +30,14 @@ export function benchCommand(): Command {
     )
     .option(
       '--steps <count>',
-      'denoising steps of each run; all but the first two are timed',
+      'denoising steps of each run; the first two are not timed',
       integer(3, LIMITS.maxSteps),
       5,
     )
-    .option('--runs <count>', 'timed runs, after one that is not', integer(1, 100), 3)
-    .option('--output <file>', 'append the results to a file, one JSON object a line')
+    .option('--runs <count>', 'timed runs, after one warm-up run', integer(1, 100), 3)
+    .option('--output <file>', 'append the results to a file, one JSON object per line')
     .option('--json', 'print one JSON object on standard output')
-    .option('--schema', 'print the JSON Schema of a result, and do nothing else')
+    .option('--schema', 'print only the JSON Schema of a result')
     .action(bench);
 }
 
@@ -73,9 +74,7 @@ async function bench(flags: Flags): Promise<void> {
               res: [explanation.height, explanation.width],
               batch: 2 * explanation.batch,
               ...(stage === 'generate' && { steps }),
-              dtype: ({ float32: 'f32', bfloat16: 'bf16', float16: 'f16', int8: 'i8', fp8: 'f8' } as const)[
-                explanation.dtype
-              ],
+              dtype: dtypeOfName(explanation.dtype),
               acc: explanation.dtype === 'int8' ? 'i32' : 'f32',
             },
             impl: 'sana-native',

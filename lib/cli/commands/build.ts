@@ -1,4 +1,6 @@
-/** `sana-native build`: the binaries from the sources in the package, where none of the prebuilt ones fits. */
+/**
+ * `sana-native build`: compiles the binaries from the sources in the package, for systems that no prebuilt one fits.
+ */
 
 import { Command, InvalidArgumentError } from 'commander';
 import { buildFromSource } from '../../device/addon/source-build.ts';
@@ -21,7 +23,7 @@ Examples:
 
 export function buildCommand(): Command {
   return new Command('build')
-    .description('build the binaries from source, where no prebuilt one fits')
+    .description('build the binaries from source, for systems without prebuilt ones')
     .option('--cuda <which>', "'auto', 'off', '13', '12', or the path of an nvcc", cuda, 'auto')
     .option('--json', 'print one JSON object on standard output')
     .addHelpText('after', EXAMPLES)
@@ -30,7 +32,7 @@ export function buildCommand(): Command {
 
 function cuda(text: string): string {
   if (/^(auto|off|1[23])$/.test(text) || text.includes('/')) return text;
-  throw new InvalidArgumentError("It is 'auto', 'off', '13', '12', or the path of an nvcc.");
+  throw new InvalidArgumentError("Expected 'auto', 'off', '13', '12', or the path of an nvcc.");
 }
 
 async function build(flags: Flags): Promise<void> {

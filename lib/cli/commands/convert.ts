@@ -1,6 +1,7 @@
 /** `sana-native convert`: a checkpoint of the official repository to the diffusers layout. */
 
 import { Command, Option } from 'commander';
+import { type ActivationDtype, activationDtypes, publicDtype } from '../../base/dtypes.ts';
 import { convertCheckpoint } from '../../convert/convert.ts';
 import { IMAGE_SIZES, type ImageSize } from '../../convert/image-size.ts';
 import { defined, integer } from '../flags.ts';
@@ -8,14 +9,17 @@ import { interruptible } from '../interrupt.ts';
 import { printJson, printLines, warn } from '../output.ts';
 import { progressBar } from '../progress.ts';
 
-/** Both the names that files have and those that the other commands take. */
-const DTYPES = { f32: 'f32', bf16: 'bf16', f16: 'f16', float32: 'f32', bfloat16: 'bf16', float16: 'f16' } as const;
+/** The names that files use, and those that the other commands use. */
+const DTYPES: ReadonlyMap<string, ActivationDtype> = new Map([
+  ...activationDtypes.map((dtype) => [dtype, dtype] as const),
+  ...activationDtypes.map((dtype) => [publicDtype(dtype), dtype] as const),
+]);
 
 interface Flags {
   readonly output: string;
   readonly base?: string;
   readonly imageSize?: string;
-  readonly dtype?: keyof typeof DTYPES;
+  readonly dtype?: string;
   readonly ema?: boolean;
   readonly crossAttentionHeads?: number;
   readonly force?: boolean;
@@ -34,17 +38,17 @@ export function convertCommand(): Command {
   return new Command('convert')
     .description('convert a checkpoint of the official repository to the diffusers layout')
     .argument('<file>', 'a .pth or .safetensors file of a transformer, a ControlNet or a DC-AE')
-    .requiredOption('-o, --output <folder>', 'the folder to make: the component, or with --base the whole pipeline')
-    .option('--base <folder>', 'a pipeline in diffusers layout to take everything else from')
+    .requiredOption('-o, --output <folder>', 'the folder to create: the component, or with --base the whole pipeline')
+    .option('--base <folder>', 'a pipeline in diffusers layout that provides everything else')
     .addOption(
-      new Option('--image-size <pixels>', 'what it was trained for (default: what the file shows)').choices(
+      new Option('--image-size <pixels>', 'size it was trained for (default: read from the file)').choices(
         IMAGE_SIZES.map(String),
       ),
     )
-    .addOption(new Option('--dtype <type>', 'what to store (default: as it is)').choices(Object.keys(DTYPES)))
-    .option('--ema', 'the moving average of the weights, where the file has it')
-    .option('--cross-attention-heads <count>', 'for a width that was not released', integer(1, 1024))
-    .option('--force', 'replace a model that is there')
+    .addOption(new Option('--dtype <type>', 'dtype to store (default: unchanged)').choices([...DTYPES.keys()]))
+    .option('--ema', 'use the moving average of the weights, if the file has it')
+    .option('--cross-attention-heads <count>', 'number of heads, for a width that was not released', integer(1, 1024))
+    .option('--force', 'replace an existing model')
     .option('--json', 'print one JSON object on standard output')
     .addHelpText('after', EXAMPLES)
     .action(convert);
@@ -62,7 +66,7 @@ async function convert(input: string, flags: Flags): Promise<void> {
         ...defined({
           base,
           imageSize: imageSize === undefined ? undefined : (Number(imageSize) as ImageSize), // one of its choices
-          dtype: dtype === undefined ? undefined : DTYPES[dtype],
+          dtype: dtype === undefined ? undefined : DTYPES.get(dtype),
           weights: ema === true ? ('ema' as const) : undefined,
           crossAttentionHeads,
           force,
@@ -78,7 +82,7 @@ async function convert(input: string, flags: Flags): Promise<void> {
   await printLines([output]);
   if (process.stderr.isTTY) {
     const { component, tensors, bytes, dropped } = conversion;
-    const without = dropped.length === 0 ? '' : `, without ${dropped.length} that it does not need`;
+    const without = dropped.length === 0 ? '' : `, without ${dropped.length} that are not needed`;
     warn(`${component}, ${tensors} tensors, ${(bytes / 1e9).toFixed(2)} GB${without}`);
   }
 }

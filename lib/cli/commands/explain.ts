@@ -36,15 +36,15 @@ type Flags = ModelFlags &
   LoraFlags &
   RequestFlags & { readonly json?: boolean; readonly floor?: boolean; readonly profile?: boolean };
 
-/** The least milliseconds that operators can take on the device, one after the other. */
+/** The minimum number of milliseconds for operators on the device, one after the other. */
 type Floor = (operators: readonly ExplainedOperator[]) => number;
 
 export function explainCommand(): Command {
   const command = new Command('explain')
     .description('print what a generation would run: operators, FLOPs, bytes and memory')
-    .argument('[prompt]', 'its length counts', 'a red fox in snow');
+    .argument('[prompt]', 'only its length matters', 'a red fox in snow');
   return addFlags(command, [...modelFlags(), ...loraFlags(), ...requestFlags('outputType')])
-    .option('--floor', 'measure what the device does at most, and add the least time of every operator')
+    .option('--floor', 'measure the peak rates of the device, and add the minimum time of every operator')
     .option('--profile', 'run it, and add the time of every operator and its share of the floor')
     .option('--json', 'print one JSON object on standard output')
     .action(explain);
@@ -119,7 +119,7 @@ async function profiled(
   });
 }
 
-/** One program that ran: a line per kind of operator, the slowest first. */
+/** One program that ran: one line for each kind of operator, the slowest first. */
 function profileLines({ name, operators }: ProfiledStage, floor: Floor | undefined): string[] {
   const total = operators.reduce((sum, { ms }) => sum + ms, 0);
   const rows = groups(operators)
@@ -150,7 +150,7 @@ function percent(part: number, whole: number): string {
   return `${((100 * part) / whole).toFixed(0)} %`;
 }
 
-/** The explanation as tables: one per stage, one line per operator and shapes. */
+/** The explanation as tables: one for each stage, with one line for each operator and shapes. */
 export function explanationLines(explanation: Explanation, floor?: Floor): string[] {
   const { model, device, devicePath, dtype, batch, width, height, flops, memory } = explanation;
   return [
@@ -181,7 +181,7 @@ function stageLines(stage: ExplainedStage, floor: Floor | undefined): string[] {
   ].map((line, i) => (i === 0 ? line : `  ${line}`));
 }
 
-/** Operators of the same kind and shapes together. */
+/** Groups operators of the same kind and shapes. */
 function groups<T extends ExplainedOperator>(operators: readonly T[]): T[][] {
   const found = new Map<string, T[]>();
   for (const operator of operators) {

@@ -1,7 +1,8 @@
-/** `sana-native info`: the package, the machine, what can compute on it, and which models fit there. */
+/** `sana-native info`: the package, the machine, its devices, and which models fit. */
 
 import { arch, cpus, platform, release, totalmem } from 'node:os';
 import { Command } from 'commander';
+import { ownSettings } from '../../base/environment.ts';
 import { version } from '../../base/package.ts';
 import { findDriver } from '../../device/addon/driver.ts';
 import { addonFile } from '../../device/native.ts';
@@ -13,7 +14,7 @@ import { printJson, printLines } from '../output.ts';
 
 export function infoCommand(): Command {
   return new Command('info')
-    .description('print the package, the machine, what can compute on it, and which models fit there')
+    .description('print the package, the machine, its devices, and which models fit')
     .option('--json', 'print one JSON object on standard output')
     .action(info);
 }
@@ -43,7 +44,7 @@ async function info({ json }: { json?: boolean }): Promise<void> {
     libraries,
     devices,
     used: devices.find(({ problem }) => problem === undefined)?.id ?? null,
-    settings: Object.fromEntries(Object.entries(process.env).filter(([name]) => name.startsWith('SANA_NATIVE_'))),
+    settings: ownSettings(),
     ...(error !== undefined && { error }),
   };
   if (json === true) await printJson(facts);
@@ -65,7 +66,7 @@ async function info({ json }: { json?: boolean }): Promise<void> {
       ),
       ...Object.entries(facts.settings).map(([name, value]) => line('setting', `${name}=${value}`)),
       ...devices.map(deviceLine).map((text, i) => line(devices[i]?.id ?? '', text)),
-      ...(facts.used === null ? [] : [line("'auto'", `takes ${facts.used}`)]),
+      ...(facts.used === null ? [] : [line("'auto'", `uses ${facts.used}`)]),
       ...devices.filter(({ problem }) => problem === undefined).flatMap(fitLines),
       ...(error === undefined ? [] : ['no device', `  ${error.message}`, `  ${error.hint}`]),
     ]);
@@ -82,11 +83,11 @@ function deviceLine({ id, name, path, units, dtype, freeBytes, totalBytes, probl
 function fitLines({ id, dtype, fits }: Found['devices'][number]): string[] {
   const how = ({ offload, gigabytes: needed }: Fit['int8']) =>
     offload === null
-      ? `does not fit: ${needed.toFixed(1)} GB are needed with offload 'sequential'`
+      ? `does not fit: it needs ${needed.toFixed(1)} GB with offload 'sequential'`
       : `fits${offload === 'none' ? '' : " with offload 'sequential'"}: ${needed.toFixed(1)} GB`;
   return [
     '',
-    `One picture on ${id} in ${dtype}, of what is free now:`,
+    `One picture on ${id} in ${dtype}, with the memory that is free now:`,
     ...fits.map(
       (fit) =>
         `  ${fit.repositories[0]?.padEnd(34)} ${`${fit.size} x ${fit.size}`.padEnd(12)} ${how(fit)}` +
@@ -95,7 +96,7 @@ function fitLines({ id, dtype, fits }: Found['devices'][number]): string[] {
   ];
 }
 
-/** The devices, or why there are none. */
+/** The devices, or the reason why there are none. */
 function find(): Found {
   try {
     const devices = listDevices().map((device) => ({ ...device, fits: fitsOf(device) }));

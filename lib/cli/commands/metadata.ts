@@ -1,4 +1,4 @@
-/** `sana-native metadata`: what an image was made from, without a model. */
+/** `sana-native metadata`: prints what an image was made from, without a model. */
 
 import { Command } from 'commander';
 import { printJson, printLines } from '../output.ts';

@@ -1,4 +1,4 @@
-/** `sana-native pull`: the files of a hub repository into the cache, before they are needed. */
+/** `sana-native pull`: downloads the files of a hub repository into the cache, before they are needed. */
 
 import { Command } from 'commander';
 import { pullRepository } from '../../pipeline/model-source.ts';
@@ -28,9 +28,9 @@ export function pullCommand(): Command {
   return new Command('pull')
     .description('download a model from the hub into the cache, and print its folder')
     .argument('<repository>', 'owner/name')
-    .option('--variant <name>', "the files to take where there are several, e.g. 'fp16'")
+    .option('--variant <name>', "which weight files, if there are several, e.g. 'fp16'")
     .option('--revision <name>', 'branch, tag or commit (default: main)')
-    .option('--cache-dir <folder>', "where repositories are kept (default: Python's cache, HF_HUB_CACHE)")
+    .option('--cache-dir <folder>', "cache folder (default: Python's cache, HF_HUB_CACHE)")
     .option('--json', 'print one JSON object on standard output')
     .addHelpText('after', EXAMPLES)
     .action(pull);
@@ -59,7 +59,7 @@ async function pull(repository: string, flags: Flags): Promise<void> {
   if (process.stderr.isTTY) {
     const bytes = files.reduce((sum, { size }) => sum + size, 0);
     warn(
-      `${files.length} files, ${(bytes / 1e9).toFixed(2)} GB, of which ${(receivedBytes / 1e9).toFixed(2)} GB came now`,
+      `${files.length} files, ${(bytes / 1e9).toFixed(2)} GB, of which ${(receivedBytes / 1e9).toFixed(2)} GB downloaded now`,
     );
   }
 }

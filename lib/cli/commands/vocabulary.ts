@@ -1,4 +1,4 @@
-/** `sana-native vocabulary`: what a model that knows but a few things can be asked to draw. */
+/** `sana-native vocabulary`: what a small model can be asked to draw. */
 
 import { Command } from 'commander';
 import { BUILT_IN_MODEL, readVocabulary, SanaError } from '../../index.ts';
@@ -34,7 +34,7 @@ async function vocabulary({ model = BUILT_IN_MODEL, json }: { model?: string; js
   ]);
 }
 
-/** Words with commas between them, in indented lines. */
+/** Words separated by commas, in indented lines. */
 function wrapped(words: readonly string[]): string[] {
   const lines: string[] = [];
   let line = ' ';

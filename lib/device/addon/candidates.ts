@@ -4,6 +4,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { arch, platform } from 'node:os';
 import { join } from 'node:path';
+import { environmentVariable } from '../../base/environment.ts';
 import { packageRoot } from '../../base/package.ts';
 
 const require = createRequire(import.meta.url);
@@ -16,8 +17,8 @@ export const builtFolder = join(packageRoot, 'build', 'Release');
 
 /** The addon's files in the order in which they are tried. SANA_NATIVE_ADDON names the only one. */
 export function addonCandidates(): string[] {
-  const given = process.env.SANA_NATIVE_ADDON;
-  if (given) return [given];
+  const given = environmentVariable('SANA_NATIVE_ADDON');
+  if (given !== undefined) return [given];
   const found: string[] = [];
   try {
     // What is built here, else what is prebuilt for this platform, libc and version of Node.

@@ -5,6 +5,7 @@
 
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { environmentVariable } from '../../base/environment.ts';
 import { prebuiltFolder } from './candidates.ts';
 import { findDriver } from './driver.ts';
 import { probe, USABLE } from './probe.ts';
@@ -20,7 +21,7 @@ const MAJOR_VERSIONS = ['13', '12'];
 
 /** The libraries that may be opened have no problem yet. */
 export function cudaLibraries(addonFile: string): NativeLibrary[] {
-  const choice = process.env.SANA_NATIVE_CUDA ?? '';
+  const choice = environmentVariable('SANA_NATIVE_CUDA') ?? '';
   const driver = findDriver();
   let usable = false;
   // Without a driver there is nothing that could crash, but in a library of one's own; behind one that works none is

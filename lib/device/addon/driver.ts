@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
+import { environmentVariable } from '../../base/environment.ts';
 
 export interface Driver {
   /** `580.65.06`; absent where the system does not say, as under WSL. */
@@ -24,8 +25,10 @@ export function findDriver(): Driver | undefined {
   const version = /Kernel Module[^\n]*?\s(\d+(?:\.\d+)+)\s/.exec(text)?.[1];
   const information = list(join(FOLDER, 'gpus')).map((card) => read(join(FOLDER, 'gpus', card, 'information')));
   const cards = information.map((card) => /^Model:\s*(.+)$/m.exec(card)?.[1]?.trim() ?? 'unknown');
-  const { CUDA_VISIBLE_DEVICES = '', NVIDIA_VISIBLE_DEVICES = '', LD_LIBRARY_PATH = '' } = process.env;
-  const identity = [text, ...information, release(), CUDA_VISIBLE_DEVICES, NVIDIA_VISIBLE_DEVICES, LD_LIBRARY_PATH];
+  const variables = (['CUDA_VISIBLE_DEVICES', 'NVIDIA_VISIBLE_DEVICES', 'LD_LIBRARY_PATH'] as const).map(
+    (name) => environmentVariable(name) ?? '',
+  );
+  const identity = [text, ...information, release(), ...variables];
   return { ...(version !== undefined && { version }), cards, identity: identity.join('\n') };
 }
 

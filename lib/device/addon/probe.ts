@@ -6,6 +6,7 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { childEnvironment, environmentVariable } from '../../base/environment.ts';
 import type { Driver } from './driver.ts';
 import { findVerdict, keepVerdict } from './verdicts.ts';
 
@@ -33,7 +34,7 @@ const PROGRAM = `
  * open it without a probe, or 'always', to probe whatever is known, and under Electron.
  */
 export function probe(addonFile: string, library: string, driver: Driver | undefined): string {
-  const when = process.env.SANA_NATIVE_PROBE ?? '';
+  const when = environmentVariable('SANA_NATIVE_PROBE');
   // An Electron application may have been built so that it cannot run as Node: it would start once more.
   if (when === 'off' || (process.versions.electron !== undefined && when !== 'always')) return HARMLESS;
   const key = keyOf(addonFile, library, driver);
@@ -47,7 +48,7 @@ export function probe(addonFile: string, library: string, driver: Driver | undef
 /** The verdict, or undefined where the child could not be started. */
 function run(addonFile: string, library: string): string | undefined {
   // Electron's executable is Node when it is told so. Nothing of the host's command line may reach the child.
-  const env = { ...process.env, ELECTRON_RUN_AS_NODE: '1', NODE_OPTIONS: '' };
+  const env = childEnvironment({ ELECTRON_RUN_AS_NODE: '1', NODE_OPTIONS: '' });
   const options = { env, encoding: 'utf8', timeout: TIMEOUT_MS, killSignal: 'SIGKILL', windowsHide: true } as const;
   const child = spawnSync(process.execPath, ['-e', PROGRAM, '--', addonFile, library], options);
   const { signal, status, error, stderr } = child;

@@ -8,6 +8,7 @@ import { accessSync, constants, copyFileSync, existsSync, mkdirSync, readdirSync
 import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { delimiter, dirname, isAbsolute, join } from 'node:path';
+import { environmentVariable } from '../../base/environment.ts';
 import { SanaError } from '../../base/errors.ts';
 import { packageRoot } from '../../base/package.ts';
 import { builtFolder } from './candidates.ts';
@@ -93,7 +94,8 @@ function demandCMake(): void {
 }
 
 function demandCompiler(): void {
-  const names = process.env.CXX ? [process.env.CXX] : ['c++', 'g++', 'clang++'];
+  const compiler = environmentVariable('CXX');
+  const names = compiler === undefined ? ['c++', 'g++', 'clang++'] : [compiler];
   if (names.some(isThere)) return;
   throw new SanaError(
     'ERR_SANA_ADDON',
@@ -127,15 +129,15 @@ function findNvcc(wanted: string): { readonly path?: string; readonly why: strin
     });
   }
   const homes = [
-    process.env.CUDA_HOME,
-    process.env.CUDA_PATH,
+    environmentVariable('CUDA_HOME'),
+    environmentVariable('CUDA_PATH'),
     '/usr/local/cuda',
     '/usr/local/cuda-13',
     '/usr/local/cuda-12',
   ];
   const places = [
-    process.env.CUDACXX,
-    ...(process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, 'nvcc')),
+    environmentVariable('CUDACXX'),
+    ...(environmentVariable('PATH') ?? '').split(delimiter).map((folder) => join(folder, 'nvcc')),
     ...homes.map((home) => home && join(home, 'bin', 'nvcc')),
   ].filter((place): place is string => place !== undefined && isAbsolute(place) && existsSync(place));
   const found = [...new Set(places)].filter((place) => {
