@@ -5,7 +5,7 @@ import { dtypeOfName } from '../../base/dtypes.ts';
 import { describeCommit, describeMachine, makeRecord, writeRecords } from '../../bench/record.ts';
 import { BENCHMARK_SCHEMA, stageNames } from '../../bench/schema.ts';
 import { benchRequest, emptyTimes, measureCeilings, timeGeneration, workOf } from '../../bench/stages.ts';
-import { SanaPipeline } from '../../index.ts';
+import { LIMITS, SanaPipeline } from '../../index.ts';
 import { addFlags, integer, type ModelFlags, modelFlags, modelOf } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { printJson, printLines } from '../output.ts';
@@ -23,8 +23,17 @@ type Flags = ModelFlags & {
 export function benchCommand(): Command {
   const command = new Command('bench').description('time the stages of a generation against the floor of this machine');
   return addFlags(command, modelFlags())
-    .option('--size <pixels>', "width and height (default: the model's native size)", integer(32, 8192))
-    .option('--steps <count>', 'denoising steps of each run; the first two are not timed', integer(3, 500), 5)
+    .option(
+      '--size <pixels>',
+      "width and height (default: the model's native size)",
+      integer(LIMITS.minSize, LIMITS.maxSize),
+    )
+    .option(
+      '--steps <count>',
+      'denoising steps of each run; the first two are not timed',
+      integer(3, LIMITS.maxSteps),
+      5,
+    )
     .option('--runs <count>', 'timed runs, after one warm-up run', integer(1, 100), 3)
     .option('--output <file>', 'append the results to a file, one JSON object per line')
     .option('--json', 'print one JSON object on standard output')
