@@ -303,7 +303,7 @@ describe('the pages of the documentation', () => {
   });
 
   it('messages that the pages quote are in the sources', () => {
-    const sources = ['lib', 'core', 'binding', 'cuda', 'cpu'].flatMap((place) =>
+    const sources = ['lib', 'core', 'platform', 'binding', 'cuda', 'cpu'].flatMap((place) =>
       readdirSync(join(root, place), { recursive: true, encoding: 'utf8' })
         .filter((name) => /\.(ts|cc|h)$/.test(name))
         .map((name) => readFileSync(join(root, place, name), 'utf8')),

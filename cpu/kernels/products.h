@@ -40,6 +40,17 @@ struct F32Product {
 
 #ifdef SANA_ISA_avx512bf16
 
+// sum + a b of the two bf16 in each lane of a and b.
+SANA_INLINE Vec add_pair_products(Vec sum, Vec a, Vec b) {
+#if defined(__clang__) && defined(__AVX512BF16__)
+  // Clang 16 crashes on the intrinsic where an operand is a broadcast from memory.
+  asm("vdpbf16ps %2, %1, %0" : "+v"(sum.v) : "v"(a.v), "v"(b.v));
+  return sum;
+#else
+  return {_mm512_dpbf16_ps(sum.v, reinterpret_cast<__m512bh>(a.v), reinterpret_cast<__m512bh>(b.v))};
+#endif
+}
+
 // Pairs stay bf16: one instruction multiplies both and adds them to the f32 sum.
 struct BF16Product {
   static constexpr int kElements = 2, kStaged = 1, kStageCost = 2;
@@ -56,9 +67,9 @@ struct BF16Product {
     const Vec w0 = load(w), w1 = load(w + kLanes);
 #pragma GCC unroll 12
     for (int i = 0; i < kRows; ++i) {
-      const __m512bh x = reinterpret_cast<__m512bh>(splat(rows[i / 3][i % 3 * pitch + k]).v);
-      sums[i][0].v = _mm512_dpbf16_ps(sums[i][0].v, x, reinterpret_cast<__m512bh>(w0.v));
-      sums[i][1].v = _mm512_dpbf16_ps(sums[i][1].v, x, reinterpret_cast<__m512bh>(w1.v));
+      const Vec x = splat(rows[i / 3][i % 3 * pitch + k]);
+      sums[i][0] = add_pair_products(sums[i][0], x, w0);
+      sums[i][1] = add_pair_products(sums[i][1], x, w1);
     }
   }
 };

@@ -3,7 +3,7 @@
 import { SanaError } from '../base/errors.ts';
 import { openDevice } from '../device/devices.ts';
 import type { SanaPipeline } from '../pipeline/pipeline.ts';
-import type { Explanation } from '../pipeline/results.ts';
+import type { ExplainedStage, Explanation, GenerationStage } from '../pipeline/results.ts';
 import { type Ceilings, totalFloorMs } from './roofline.ts';
 import type { StageName, Work } from './schema.ts';
 
@@ -60,22 +60,25 @@ export function emptyTimes(): StageTimes {
 
 /** FLOPs, bytes and floor of each stage; what is cached from an earlier run (the instruction) is not counted. */
 export function workOf(explanation: Explanation, ceilings: Ceilings): Record<StageName, Work> {
-  const sum = (names: readonly string[], repeated: boolean): Work => {
-    const stages = explanation.stages.filter(({ name }) => names.includes(name));
-    const total = (of: (stage: (typeof stages)[number]) => number) =>
-      stages.reduce((all, stage) => all + of(stage) * (repeated ? stage.runs : 1), 0);
+  const programs = explanation.stages.filter(({ name }) => name !== 'instruction');
+  const sum = (parts: readonly GenerationStage[]) => work(programs.filter(({ stage }) => parts.includes(stage)));
+  const work = (counted: readonly ExplainedStage[], repeated = true): Work => {
+    const total = (of: (program: ExplainedStage) => number) =>
+      counted.reduce((all, program) => all + of(program) * (repeated ? program.runs : 1), 0);
     return {
       tflop: total(({ flops }) => flops) / 1e12,
       gb: total(({ bytes }) => bytes) / 1e9,
       floor_ms: total(({ operators }) => totalFloorMs(operators, ceilings)),
     };
   };
-  const text = ['text_encode', 'text_encode negative'];
   return {
-    text_encode: sum(text, true),
-    denoise_step: sum(['denoise_step'], false),
-    decode: sum(['decode'], true),
-    generate: sum([...text, 'control_encode', 'text_context', 'denoise_step', 'decode'], true),
+    text_encode: sum(['text']),
+    denoise_step: work(
+      programs.filter(({ name }) => name === 'denoise_step'),
+      false,
+    ),
+    decode: sum(['decode']),
+    generate: work(programs),
   };
 }
 

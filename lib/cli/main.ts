@@ -20,6 +20,8 @@ const program = new Command('sana-native')
   .description('SANA text-to-image')
   .version(version, '-v, --version')
   .exitOverride()
+  // The column of the flags is wide; wrap the descriptions beside it all the same.
+  .configureHelp({ minWidthToWrap: 20 })
   // Errors are reported below, in one place for all commands.
   .configureOutput({ outputError: () => {} })
   .showSuggestionAfterError();

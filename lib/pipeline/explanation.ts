@@ -26,6 +26,7 @@ export function explain(job: Job, reachableBytes?: number): Explanation {
       arenaHeld = Math.max(arenaHeld, plan.arenaBytes);
       explained.push({
         name,
+        stage: stage.name,
         runs,
         operators,
         flops: operators.reduce((sum, { flops }) => sum + flops, 0),
@@ -48,7 +49,7 @@ export function explain(job: Job, reachableBytes?: number): Explanation {
     batch: request.batch,
     width: request.drawnWidth,
     height: request.drawnHeight,
-    stages: explained.map(({ weightsBytes, stateBytes, ...stage }) => stage),
+    stages: explained.map(({ weightsBytes, stateBytes, ...program }) => program),
     flops: explained.reduce((sum, { flops, runs }) => sum + flops * runs, 0),
     memory: {
       weightsBytes: most((stage) => stage.weightsBytes),

@@ -9,9 +9,9 @@ import type { CommonParameters } from './parameters.ts';
 import type { Parts } from './parts.ts';
 import { tokenize } from './prompts.ts';
 import { leave } from './residency.ts';
-import type { GenerateResult, StepInfo } from './results.ts';
+import type { GenerateResult, GenerationStage, StepInfo } from './results.ts';
 import { type Stages, stagesOf } from './stages/index.ts';
-import type { Job, StageName } from './stages/stage.ts';
+import type { Job } from './stages/stage.ts';
 
 /** Checked when the request's turn comes: a call that it waited for may have loaded adapters. */
 export function checkLoraScale({ transformer }: Parts, { loraScale }: Pick<CheckedRequest, 'loraScale'>): void {
@@ -37,7 +37,7 @@ export async function generate(
 
   const job = { parts, request, tokens, parameters, started };
   const stages = stagesOf(job);
-  const finished = new Map<StageName, number>();
+  const finished = new Map<GenerationStage, number>();
   let before = started;
   for (const [i, stage] of stages.list.entries()) {
     if (stage === stages.denoise) demandMemory(job, stages);
@@ -48,7 +48,7 @@ export async function generate(
     before = now;
   }
   const { denoise, decode } = stages;
-  const milliseconds = (name: StageName) => finished.get(name) ?? 0;
+  const milliseconds = (name: GenerationStage) => finished.get(name) ?? 0;
   return {
     images: decode?.images ?? [],
     ...(decode === undefined && {

@@ -62,9 +62,14 @@ export interface ExplainedOperator {
   readonly bytes: number;
 }
 
+/** The parts of a generation, in the order in which they run. */
+export type GenerationStage = 'text' | 'pictures' | 'denoise' | 'decode';
+
 /** One program of a generation, e.g. a denoising step. */
 export interface ExplainedStage {
   readonly name: string;
+  /** The part of the generation that runs it. */
+  readonly stage: GenerationStage;
   /** How many times a generation runs it. */
   readonly runs: number;
   readonly operators: readonly ExplainedOperator[];

@@ -4,7 +4,7 @@ import { argumentError } from '../base/errors.ts';
 import { refuse } from './check.ts';
 import { checkList } from './fields.ts';
 import type { ModelTraits } from './model-traits.ts';
-import { REQUEST } from './request-table.ts';
+import { DEFAULT_CONDITIONING_SCALE, REQUEST } from './request-table.ts';
 import type { RawImage, RequestFields } from './types.ts';
 
 /** What a request to a model with a ControlNet says about it. */
@@ -30,7 +30,7 @@ export function checkControl(
   planned: boolean,
 ): ControlRequest | undefined {
   if (kind !== 'controlnet') return undefined;
-  return { images: imagesOf(image, prompts, planned), scale: scale ?? 1 };
+  return { images: imagesOf(image, prompts, planned), scale: scale ?? DEFAULT_CONDITIONING_SCALE };
 }
 
 function imagesOf(

@@ -52,7 +52,7 @@ export function ofModel<D>(words: string, of: (model: ModelTraits) => D) {
 /** Models that take a field. */
 export interface Applicability {
   readonly kinds: readonly ModelKind[];
-  /** As the documentation says it. */
+  /** As the documentation says it, within a sentence. */
   readonly words: string;
   /** Why the others refuse it, and what a caller could do. */
   readonly why: string;
@@ -70,14 +70,14 @@ export const SPRINT_ONLY: Applicability = {
 
 export const CONTROLNET_ONLY: Applicability = {
   kinds: ['controlnet'],
-  words: 'Models with a ControlNet only',
+  words: 'models with a ControlNet only',
   why: 'the model has no ControlNet',
   remedy: "load a ControlNet: fromPretrained(model, { controlnet: 'path/to/controlnet' })",
 };
 
 export function notSprint(why: string, neutral: (value: unknown) => boolean): Applicability {
   const remedy = 'load a model that is not a Sprint one';
-  return { kinds: ['sana', 'controlnet'], words: 'Not for Sprint', why, remedy, neutral };
+  return { kinds: ['sana', 'controlnet'], words: 'not for Sprint', why, remedy, neutral };
 }
 
 /** How a picture records a field. */

@@ -6,12 +6,11 @@ import { checkKeys } from './fields.ts';
 import { LOAD } from './load-table.ts';
 import type { LoadOptions } from './types.ts';
 
-/** The options with their defaults filled in. */
+/** The options with their defaults filled in. `instructionCache` undefined: where it is worth it. */
 export interface CheckedLoadOptions extends Omit<Checked<typeof LOAD>, 'variant' | 'threads' | 'controlnet'> {
   readonly variant: string | null; // null: the unsuffixed files
   readonly threads: number; // 0: one per core
   readonly controlnet: string | null; // null: the checkpoint's own, if it has one
-  // instructionCache: undefined: where it is worth it
 }
 
 export function checkLoadOptions(options: LoadOptions = {}): CheckedLoadOptions {

@@ -5,8 +5,8 @@
  * Records have their fields in the order of the rows, so rows keep their places: a new one goes where its group is.
  */
 
-import { SCHEDULERS } from '../schedulers/index.ts';
-import { INTERMEDIATE_TIMESTEPS, MAX_TIMESTEPS } from '../schedulers/scm.ts';
+import { MAX_TIMESTEPS, SCHEDULERS } from '../schedulers/index.ts';
+import { INTERMEDIATE_TIMESTEPS } from '../schedulers/scm.ts';
 import { DECODE_TILINGS, OUTPUT_TYPES } from './choices.ts';
 import { always, CONTROLNET_ONLY, notSprint, ofModel, required, SPRINT_ONLY, type Table, unset } from './field.ts';
 import { LIMITS } from './limits.ts';
@@ -18,6 +18,7 @@ import {
   latents,
   lines,
   number,
+  numbers,
   orNull,
   picture,
   pictures,
@@ -31,7 +32,11 @@ import {
 /** More than any text encoder has; a model's own number is the bound. */
 const MOST_POSITIONS = 2 ** 24;
 
+/** Of every released model: what time 1 is in `timesteps`. */
+const MOST_TRAINING_STEPS = 1000;
+
 export const DEFAULT_STRENGTH = 0.6;
+export const DEFAULT_CONDITIONING_SCALE = 1;
 
 /** null or no lines: none. */
 const instruction = orNull(lines(1000), '`null`: none');
@@ -196,6 +201,28 @@ export const REQUEST = {
     flag: { value: '<angle>', help: "'none': halfway" },
     recorded: { when: 'Only when it was given.' },
   },
+  timesteps: {
+    type: numbers(number({ min: 0, max: MOST_TRAINING_STEPS }), 1, LIMITS.maxSteps + 1),
+    range: `list of up to ${LIMITS.maxSteps}, decreasing: above 0, up to ${MOST_TRAINING_STEPS}; Sprint: angles above 0, up to ${MAX_TIMESTEPS}, then 0`,
+    default: unset("the sampler's own"),
+    summary: 'times of the steps, in place of the schedule',
+    details:
+      "As diffusers takes them: `'flow-euler'` shifts them as it does its own; `'scm'` takes the angle of each step and a 0 at the end. `numInferenceSteps` is as many as there are.",
+    group: 'Sampling',
+    flag: { value: '<list>', help: "999,749,499 with 'flow-euler'" },
+    recorded: { when: 'Only when it was given.' },
+  },
+  sigmas: {
+    type: numbers(number({ above: 0, max: 1 }), 1, LIMITS.maxSteps),
+    range: `list of up to ${LIMITS.maxSteps}, decreasing: above 0, up to 1`,
+    default: unset("the sampler's own"),
+    summary: 'noise levels of the steps, in place of the schedule',
+    details:
+      "As diffusers takes them: with `'flow-euler'` only, which shifts them as it does its own. `numInferenceSteps` is as many as there are.",
+    group: 'Sampling',
+    flag: { value: '<list>', help: "1,0.7,0.3 with 'flow-euler'" },
+    recorded: { when: 'Only when it was given.' },
+  },
   pagScale: {
     type: number({ min: 0, max: 1000 }),
     default: always(0),
@@ -267,7 +294,7 @@ export const REQUEST = {
   },
   controlnetConditioningScale: {
     type: number(),
-    default: unset('1'),
+    default: unset(`${DEFAULT_CONDITIONING_SCALE}`),
     summary: 'how much the ControlNet adds',
     details: '0: nothing.',
     group: 'ControlNet',
@@ -316,7 +343,7 @@ export const REQUEST = {
     summary: "`'latent'` stops before decoding",
     details: '`images` is then empty, and `latents` is set.',
     group: 'Output',
-    flag: { value: '<type>', help: 'and writes a .safetensors file' },
+    flag: { value: '<type>', help: 'it needs -o NAME.safetensors' },
   },
   onStep: {
     type: callback<(step: never) => void | Promise<void>>(

@@ -2,7 +2,7 @@
 
 import { randomInt } from 'node:crypto';
 import { argumentError, SanaError } from '../base/errors.ts';
-import { MAX_TIMESTEPS } from '../schedulers/scm.ts';
+import { customSteps, MAX_TIMESTEPS } from '../schedulers/index.ts';
 import { checkFields } from './check.ts';
 import { type ControlRequest, checkControl } from './control-image.ts';
 import type { Checked } from './field.ts';
@@ -61,7 +61,7 @@ export function checkRequest<Step = never>(
   if (given.prompt === undefined) throw argumentError('prompt', REQUEST.prompt.type.expected, undefined);
   const fields = checkFields(REQUEST, given, model);
   const { prompt = '', negativePrompt = '', seed, controlImage, controlnetConditioningScale, ...others } = fields;
-  const { numInferenceSteps, guidanceScale, latents, image } = fields;
+  const { guidanceScale, latents, image } = fields;
 
   const prompts = typeof prompt === 'string' ? [prompt] : prompt;
   const batch = prompts.length * fields.numImagesPerPrompt;
@@ -69,6 +69,7 @@ export function checkRequest<Step = never>(
     const expected = `at most ${LIMITS.maxImages} / ${prompts.length} prompts`;
     throw argumentError('numImagesPerPrompt', expected, fields.numImagesPerPrompt);
   }
+  const numInferenceSteps = checkSteps(fields, given.numInferenceSteps);
   const size = checkSize(given, model);
   checkTimesteps(fields, numInferenceSteps);
   return {
@@ -76,6 +77,7 @@ export function checkRequest<Step = never>(
     prompts,
     negativePrompts: eachOf(negativePrompt, prompts.length),
     ...size,
+    numInferenceSteps,
     ...checkStrength(fields, numInferenceSteps),
     image,
     guided: model.kind !== 'sprint' && guidanceScale > 1,
@@ -102,6 +104,16 @@ function checkStrength(
   const share = strength ?? (maskImage === undefined ? DEFAULT_STRENGTH : 1);
   // As the reference counts: any part of a step is a step.
   return { strength: share, firstStep: Math.trunc(steps - Math.min(steps * share, steps)) };
+}
+
+/** How many steps there are: as many as a custom schedule has, where there is one. */
+function checkSteps(fields: Fields, given: number | undefined): number {
+  const listed = customSteps(fields.scheduler, fields);
+  if (listed === undefined) return fields.numInferenceSteps;
+  if (given === undefined || given === listed) return listed;
+  const name = fields.timesteps === undefined ? 'sigmas' : 'timesteps';
+  const expected = `${listed}, as many steps as \`${name}\` has`;
+  throw argumentError('numInferenceSteps', expected, given, `Leave it out, or change \`${name}\`.`);
 }
 
 /** The two angles that a Sprint model's steps may start at. */

@@ -124,6 +124,17 @@ export interface RequestFields<Step = never> {
   /** Where the second of two steps starts. With two steps only. Default: 1.3 with two steps. Sprint only. */
   readonly intermediateTimesteps?: number | null;
   /**
+   * Times of the steps, in place of the schedule. As diffusers takes them: `'flow-euler'` shifts them as it does its
+   * own; `'scm'` takes the angle of each step and a 0 at the end. `numInferenceSteps` is as many as there are. Default:
+   * the sampler's own.
+   */
+  readonly timesteps?: readonly number[];
+  /**
+   * Noise levels of the steps, in place of the schedule. As diffusers takes them: with `'flow-euler'` only, which
+   * shifts them as it does its own. `numInferenceSteps` is as many as there are. Default: the sampler's own.
+   */
+  readonly sigmas?: readonly number[];
+  /**
    * Strength of perturbed-attention guidance. How far to move away from what the model draws when the tokens of one
    * block see only themselves. 0: without it; it makes a step half as long again. The official demo uses 2. Default: 0.
    * Not for Sprint.
@@ -218,6 +229,10 @@ export interface GenerationParameters {
   readonly maxTimesteps?: number;
   /** Only when it was given. */
   readonly intermediateTimesteps?: number | null;
+  /** Only when it was given. */
+  readonly timesteps?: readonly number[];
+  /** Only when it was given. */
+  readonly sigmas?: readonly number[];
   /** Only with perturbed-attention guidance. */
   readonly pagScale?: number;
   /** Only of image to image. */

@@ -9,14 +9,17 @@
  */
 
 import type { FlowEulerConfig } from './config.ts';
-import { checkStep, checkSteps, flowMix, linspace, type Schedule, shifted } from './schedule.ts';
+import { type CustomSchedule, customSteps } from './custom.ts';
+import { checkCustomSteps, checkStep, checkSteps, flowMix, linspace, type Schedule, shifted } from './schedule.ts';
 
 /** The schedule of a `FlowMatchEulerDiscreteScheduler`. */
-export function flowEuler(config: FlowEulerConfig, steps: number): Schedule {
+export function flowEuler(config: FlowEulerConfig, steps: number, custom: CustomSchedule = {}): Schedule {
   checkSteps(steps);
   const training = config.numTrainTimesteps;
   const smallest = shifted(1 / training, config.shift);
-  const sigmas = linspace(1, smallest, steps).map((sigma) => shifted(sigma, config.shift));
+  checkCustomSteps(steps, customSteps('flow-euler', custom, training));
+  const levels = custom.sigmas ?? custom.timesteps?.map((time) => time / training) ?? linspace(1, smallest, steps);
+  const sigmas = levels.map((sigma) => shifted(sigma, config.shift));
   const timesteps = sigmas.map((sigma) => Math.fround(sigma * training));
   sigmas.push(0);
   return {

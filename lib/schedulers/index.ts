@@ -12,20 +12,20 @@
 
 import { argumentError } from '../base/errors.ts';
 import type { SchedulerConfig } from './config.ts';
+import { type CustomSchedule, customSteps } from './custom.ts';
 import { flowDpmSolver } from './flow-dpm-solver.ts';
 import { flowEuler } from './flow-euler.ts';
+import { SCHEDULERS, type SchedulerName } from './names.ts';
 import type { Schedule } from './schedule.ts';
 import { type ScmOptions, scm } from './scm.ts';
 
 export type { FlowDpmSolverConfig, FlowEulerConfig, SchedulerConfig } from './config.ts';
+export { CUSTOM_SCHEDULES, type CustomSchedule, customSteps } from './custom.ts';
 export { flowDpmSolver } from './flow-dpm-solver.ts';
 export { flowEuler } from './flow-euler.ts';
-export { MAX_STEPS, type Schedule, type StepCoefficients } from './schedule.ts';
-export { MAX_TIMESTEPS, type ScmOptions, scm } from './scm.ts';
-
-/** The names of the samplers in requests. */
-export const SCHEDULERS = ['flow-dpm-solver', 'flow-euler', 'scm'] as const;
-export type SchedulerName = (typeof SCHEDULERS)[number];
+export { SCHEDULERS, type SchedulerName } from './names.ts';
+export { MAX_STEPS, MAX_TIMESTEPS, type Schedule, type StepCoefficients } from './schedule.ts';
+export { type ScmOptions, scm } from './scm.ts';
 
 /** The samplers that work with a model, by the class of its own sampler, which comes first. */
 export const SCHEDULERS_OF = {
@@ -37,12 +37,12 @@ export const SCHEDULERS_OF = {
 /**
  * The sampler of a checkpoint, as a function of the number of steps, or the sampler named by `override` with the
  * checkpoint's shift, which depends on the resolution and not on the sampler. Distilled models need the sampler 'scm',
- * which no other model can use.
+ * which no other model can use. `options` may have a custom schedule.
  */
 export function schedulerFor(
   config: SchedulerConfig,
   override?: SchedulerName,
-  options: ScmOptions = {},
+  options: ScmOptions & CustomSchedule = {},
 ): (steps: number) => Schedule {
   if (override !== undefined && !SCHEDULERS.includes(override)) {
     throw argumentError('scheduler', SCHEDULERS.join(' or '), override);
@@ -50,10 +50,12 @@ export function schedulerFor(
   const chosen = override === undefined ? config : overridden(config, override);
   switch (chosen.className) {
     case 'DPMSolverMultistepScheduler':
+      customSteps('flow-dpm-solver', options);
       return (steps) => flowDpmSolver(chosen, steps);
     case 'FlowMatchEulerDiscreteScheduler':
-      return (steps) => flowEuler(chosen, steps);
+      return (steps) => flowEuler(chosen, steps, options);
     case 'SCMScheduler':
+      customSteps('scm', options);
       return (steps) => scm(steps, options);
   }
 }

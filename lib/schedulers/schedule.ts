@@ -43,12 +43,22 @@ export function flowMix(sigmas: readonly number[]): Pick<Schedule, 'startScale' 
   return { startScale: 1, renoises: false, mix };
 }
 
+/** The largest angle of TrigFlow: slightly more than pi / 2, as in the reference. */
+export const MAX_TIMESTEPS = 1.5708;
+
 /** The maximum number of steps: from 501 on, the reference's first timesteps coincide and it skips one. */
 export const MAX_STEPS = 500;
 
 export function checkSteps(steps: number): void {
   if (!Number.isInteger(steps) || steps < 1 || steps > MAX_STEPS) {
     throw argumentError('steps', `an integer from 1 to ${MAX_STEPS}`, steps);
+  }
+}
+
+/** `list`: as many as the custom schedule has; undefined where there is none. */
+export function checkCustomSteps(steps: number, list: number | undefined): void {
+  if (list !== undefined && list !== steps) {
+    throw argumentError('steps', `${list}, as many as the custom schedule has`, steps);
   }
 }
 

@@ -15,26 +15,29 @@
  */
 
 import { argumentError } from '../base/errors.ts';
-import { checkStep, checkSteps, linspace, type Schedule } from './schedule.ts';
+import { type CustomSchedule, customSteps } from './custom.ts';
+import { checkCustomSteps, checkStep, checkSteps, linspace, MAX_TIMESTEPS, type Schedule } from './schedule.ts';
 
-export interface ScmOptions {
+export interface ScmOptions extends Pick<CustomSchedule, 'timesteps'> {
   /** Where the first step starts, in radians. Slightly more than pi / 2, as in the reference. Default: 1.5708. */
   readonly maxTimesteps?: number | undefined;
   /** Where the second of two steps starts; null: halfway. Default: 1.3 with two steps; not allowed otherwise. */
   readonly intermediateTimesteps?: number | null | undefined;
 }
 
-export const MAX_TIMESTEPS = 1.5708;
 export const INTERMEDIATE_TIMESTEPS = 1.3;
 
 /** The schedule of an `SCMScheduler`. */
 export function scm(steps: number, options: ScmOptions = {}): Schedule {
   checkSteps(steps);
+  checkCustomSteps(steps, customSteps('scm', options));
   const { maxTimesteps = MAX_TIMESTEPS, intermediateTimesteps } = options;
   // With the reference's default of 1.3, every call without exactly two steps fails. Here the default applies to two
   // steps only.
   const intermediate =
-    intermediateTimesteps === undefined && steps === 2 ? INTERMEDIATE_TIMESTEPS : intermediateTimesteps;
+    intermediateTimesteps === undefined && steps === 2 && options.timesteps === undefined
+      ? INTERMEDIATE_TIMESTEPS
+      : intermediateTimesteps;
   if (typeof intermediate === 'number' && steps !== 2) {
     throw argumentError(
       'intermediateTimesteps',
@@ -44,7 +47,8 @@ export function scm(steps: number, options: ScmOptions = {}): Schedule {
     );
   }
   const angles = (
-    typeof intermediate === 'number' ? [maxTimesteps, intermediate, 0] : linspace(maxTimesteps, 0, steps + 1)
+    options.timesteps ??
+    (typeof intermediate === 'number' ? [maxTimesteps, intermediate, 0] : linspace(maxTimesteps, 0, steps + 1))
   ).map(Math.fround);
   const levels = angles.map(levelOf);
   const level = (step: number) => levels[step] as Level; // callers check

@@ -1,7 +1,7 @@
 /** The tables of docs/options.md, between marks in a page that is written by hand for the rest. */
 
 import { ENCODE } from '../../lib/request/encode-table.ts';
-import { byGroup, type Field, type Table } from '../../lib/request/field.ts';
+import { byGroup, capitalized, type Field, type Table } from '../../lib/request/field.ts';
 import { LOAD } from '../../lib/request/load-table.ts';
 import { LORA } from '../../lib/request/lora-table.ts';
 import { REQUEST } from '../../lib/request/request-table.ts';
@@ -59,7 +59,7 @@ function whatOf({ summary, details, see, models, flag }: Field): string {
   const short = flag === undefined ? [] : [flag.short, flag.alias && `--${flag.alias}`].filter(Boolean);
   const sentences = [
     ...(details === undefined ? [] : [details]),
-    ...(models === undefined ? [] : [`${models.words}.`]),
+    ...(models === undefined ? [] : [`${capitalized(models.words)}.`]),
     ...(see === undefined ? [] : [see]),
     ...(short.length === 0 ? [] : [`Also ${short.map((name) => `\`${name}\``).join(', ')}.`]),
   ];

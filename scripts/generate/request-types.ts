@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { packageRoot } from '../../lib/base/package.ts';
 import { ENCODE } from '../../lib/request/encode-table.ts';
-import type { Table } from '../../lib/request/field.ts';
+import { capitalized, type Table } from '../../lib/request/field.ts';
 import { descriptionOf } from '../../lib/request/json-schema.ts';
 import { LOAD } from '../../lib/request/load-table.ts';
 import { LORA } from '../../lib/request/lora-table.ts';
@@ -63,7 +63,7 @@ export function typesFile(): string {
     ),
   ].join('\n');
   const biome = join(packageRoot, 'node_modules/@biomejs/biome/bin/biome');
-  return execFileSync(process.execPath, [biome, 'format', '--stdin-file-path=lib/request/types.ts'], {
+  return execFileSync(process.execPath, [biome, 'check', '--write', '--stdin-file-path=lib/request/types.ts'], {
     cwd: packageRoot,
     input: text,
     encoding: 'utf8',
@@ -82,7 +82,9 @@ function fieldsOf(table: Table): Member[] {
     name,
     type: field.type.typescript,
     optional: field.default.words !== 'required',
-    doc: [descriptionOf(field), ...(field.models === undefined ? [] : [`${field.models.words}.`])].join(' '),
+    doc: [descriptionOf(field), ...(field.models === undefined ? [] : [`${capitalized(field.models.words)}.`])].join(
+      ' ',
+    ),
   }));
 }
 

@@ -53,6 +53,19 @@ describe('sana-native generate', () => {
     assert.deepEqual([made?.prompt, made?.seed, made?.numInferenceSteps, made?.width], ['a blue fox', '9', 1, 96]);
   });
 
+  it('draws by a custom schedule, which the file repeats', async () => {
+    const euler = [...MODEL, '-W', '96', '-H', '64', '--no-use-resolution-binning', '--scheduler', 'flow-euler'];
+    await generate('a red fox', ...euler, '--sigmas', '1,0.6,0.2', '--seed', '7', '-o', at('custom.png'));
+    const made = await readGenerationMetadata(at('custom.png'));
+    assert.deepEqual([made?.sigmas, made?.numInferenceSteps, made?.timesteps], [[1, 0.6, 0.2], 3, undefined]);
+    await generate('--from', at('custom.png'), ...MODEL, '-o', at('custom-again.png'));
+    assert.deepEqual(await readFile(at('custom-again.png')), await readFile(at('custom.png')));
+    // The same levels as times of training draw the same.
+    await generate('a red fox', ...euler, '--timesteps', '1000,600,200', '--seed', '7', '-o', at('times.png'));
+    const pixels = (path: string) => sharp(path).raw().toBuffer();
+    assert.deepEqual(await pixels(at('times.png')), await pixels(at('custom.png')));
+  });
+
   it('reads the prompt from standard input and writes the image to standard output', async () => {
     const { code, stdout, stderr } = await sanaNative(['generate', '-', ...SMALL, '-o', '-'], 'žlutá liška\n');
     assert.equal(stderr, '');

@@ -2,7 +2,11 @@ import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { kebabCase } from '../../lib/cli/flags.ts';
 import { addonFile } from '../../lib/device/native.ts';
+import type { Field } from '../../lib/request/field.ts';
+import { LOAD } from '../../lib/request/load-table.ts';
+import { REQUEST } from '../../lib/request/request-table.ts';
 import { PARAMETERS, sampleImage } from '../image/sample.ts';
 import { type CliResult, sanaNative } from '../support/cli.ts';
 
@@ -43,6 +47,34 @@ describe('sana-native', () => {
     assert.equal(nothing.code, 2);
     assert.equal(nothing.stdout.length, 0);
     assert.match(nothing.stderr, /Usage: sana-native/);
+  });
+
+  it('prints every flag in its group, in lines of at most 80 columns', async () => {
+    const groups = [
+      'Model',
+      'Device',
+      'Prompt',
+      'Size',
+      'Sampling',
+      'Guidance',
+      'Image to image',
+      'ControlNet',
+      'LoRA',
+    ];
+    for (const command of ['generate', 'explain']) {
+      const { stdout } = await sanaNative([command, '--help']);
+      const [help = ''] = stdout.toString().split('Examples:');
+      for (const line of help.split('\n')) assert.ok(line.length <= 80, line);
+      const headings = [...help.matchAll(/^([A-Z][\w ]*):$/gm)].map(([, heading]) => heading);
+      assert.deepEqual(
+        headings.filter((heading) => heading !== 'Arguments'),
+        [...groups, 'Output', 'Options'],
+      );
+      for (const [name, { flag }] of Object.entries<Field>({ ...LOAD, ...REQUEST })) {
+        const listed = flag !== undefined && !(command === 'explain' && name === 'outputType');
+        assert.equal(help.includes(`--${kebabCase(name)}`), listed, name);
+      }
+    }
   });
 
   /** Arguments, the exit code, and what standard error says. FOLDER is the one made above. */

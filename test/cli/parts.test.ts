@@ -175,6 +175,7 @@ describe('an explanation', () => {
     stages: [
       {
         name: 'step',
+        stage: 'denoise',
         runs: 20,
         operators: [linear, { ...linear, scope: 'block.1' }, { ...linear, op: 'rmsNorm', flops: 0 }],
         flops: 256e6,
@@ -212,7 +213,16 @@ describe('an explanation', () => {
   });
 
   it('says in bands of how many rows a picture is decoded', () => {
-    const stage = { name: 'decode', runs: 1, operators: [], flops: 0, bytes: 0, arenaBytes: 0, peakBytes: 0 };
+    const stage = {
+      name: 'decode',
+      stage: 'decode' as const,
+      runs: 1,
+      operators: [],
+      flops: 0,
+      bytes: 0,
+      arenaBytes: 0,
+      peakBytes: 0,
+    };
     const memory = { weightsBytes: 0, stateBytes: 0, arenaBytes: 0, workspaceBytes: 0, peakBytes: 0 };
     const of = {
       model: 'm',

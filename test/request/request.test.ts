@@ -46,6 +46,8 @@ describe('a request', () => {
       scheduler: 'flow-dpm-solver',
       maxTimesteps: undefined,
       intermediateTimesteps: undefined,
+      timesteps: undefined,
+      sigmas: undefined,
       numImagesPerPrompt: 1,
       batch: 1,
       latents: undefined,

@@ -5,7 +5,7 @@ import { dtypeOfName } from '../../base/dtypes.ts';
 import { describeCommit, describeMachine, makeRecord, writeRecords } from '../../bench/record.ts';
 import { BENCHMARK_SCHEMA, stageNames } from '../../bench/schema.ts';
 import { benchRequest, emptyTimes, measureCeilings, timeGeneration, workOf } from '../../bench/stages.ts';
-import { SanaPipeline } from '../../index.ts';
+import { LIMITS, SanaPipeline } from '../../index.ts';
 import { addFlags, integer, type ModelFlags, modelFlags, modelOf } from '../flags.ts';
 import { interruptible } from '../interrupt.ts';
 import { printJson, printLines } from '../output.ts';
@@ -23,8 +23,17 @@ type Flags = ModelFlags & {
 export function benchCommand(): Command {
   const command = new Command('bench').description('time the stages of a generation against the floor of this machine');
   return addFlags(command, modelFlags())
-    .option('--size <pixels>', "width and height (default: the model's native size)", integer(32, 8192))
-    .option('--steps <count>', 'denoising steps of each run; the first two are not timed', integer(3, 500), 5)
+    .option(
+      '--size <pixels>',
+      "width and height (default: the model's native size)",
+      integer(LIMITS.minSize, LIMITS.maxSize),
+    )
+    .option(
+      '--steps <count>',
+      'denoising steps of each run; the first two are not timed',
+      integer(3, LIMITS.maxSteps),
+      5,
+    )
     .option('--runs <count>', 'timed runs, after one warm-up run', integer(1, 100), 3)
     .option('--output <file>', 'append the results to a file, one JSON object per line')
     .option('--json', 'print one JSON object on standard output')
@@ -47,7 +56,7 @@ async function bench(flags: Flags): Promise<void> {
       const request = size === undefined ? {} : { width: size, height: size, useResolutionBinning: false };
       const explanation = await pipe.explain({ ...benchRequest(), ...request, numInferenceSteps: steps });
       const work = workOf(explanation, await measureCeilings(explanation.device, options.threads));
-      const controlled = explanation.stages.some(({ name }) => name === 'control_encode');
+      const controlled = explanation.stages.some(({ stage }) => stage === 'pictures');
       await timeGeneration(pipe, emptyTimes(), { steps: 1, size, controlled, signal });
       const times = emptyTimes();
       let peakBytes = 0;

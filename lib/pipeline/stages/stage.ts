@@ -6,7 +6,7 @@ import type { ModelName } from '../offload.ts';
 import type { CommonParameters } from '../parameters.ts';
 import type { Parts } from '../parts.ts';
 import type { TokenizedPrompts } from '../prompts.ts';
-import type { StepInfo } from '../results.ts';
+import type { GenerationStage, StepInfo } from '../results.ts';
 
 /** A request, with everything that is known before its first stage. */
 export interface Job {
@@ -34,10 +34,8 @@ export interface StageProgram {
   readonly bandRows?: number | undefined;
 }
 
-export type StageName = 'text' | 'pictures' | 'denoise' | 'decode';
-
 export interface Stage {
-  readonly name: StageName;
+  readonly name: GenerationStage;
   /** The models that it uses. */
   readonly models: readonly ModelName[];
   /** Whether its intermediates are many times larger than those of later stages. */
