@@ -28,7 +28,17 @@ import { pixelOperators } from './operators/pixels.ts';
 import { samplingOperators } from './operators/sampling.ts';
 import type { Tensor } from './tensor.ts';
 
-export const operators = {
+/** Written down, so that the declarations in the package do not repeat every row. */
+type Operators = typeof matrixOperators &
+  typeof depthwiseOperators &
+  typeof normOperators &
+  typeof attentionOperators &
+  typeof embeddingOperators &
+  typeof elementwiseOperators &
+  typeof pixelOperators &
+  typeof samplingOperators;
+
+export const operators: Operators = {
   ...matrixOperators,
   ...depthwiseOperators,
   ...normOperators,
@@ -37,7 +47,7 @@ export const operators = {
   ...elementwiseOperators,
   ...pixelOperators,
   ...samplingOperators,
-} as const satisfies Record<string, OperatorSpec>;
+};
 
 export type OperatorName = keyof typeof operators;
 

@@ -39,17 +39,37 @@ describe('the packed package', function () {
     const sources = inRepository('lib').filter((path) => path.endsWith('.ts'));
     assert.deepEqual(below('lib').sort(), sources.sort());
     const compiled = sources.map((path) => path.replace(/^lib/, 'dist').replace(/\.ts$/, ''));
-    const outputs = compiled.flatMap((path) => ['.js', '.js.map', '.d.ts', '.d.ts.map'].map((end) => path + end));
+    // No entry point leads to the types of these.
+    const endings = (path: string) =>
+      /^dist\/(bench|cli|convert|hub)\//.test(path) ? ['.js', '.js.map'] : ['.js', '.js.map', '.d.ts', '.d.ts.map'];
+    const outputs = compiled.flatMap((path) => endings(path).map((ending) => path + ending));
     assert.deepEqual(below('dist').sort(), outputs.sort());
 
-    const native = ['binding', 'cpu', 'cuda'].flatMap(below);
-    assert.deepEqual(native.sort(), inRepository('binding', 'cpu', 'cuda').sort());
+    const native = ['binding', 'core', 'cpu', 'cuda', 'platform'].flatMap(below);
+    assert.deepEqual(native.sort(), inRepository('binding', 'core', 'cpu', 'cuda', 'platform').sort());
     for (const path of native) assert.match(path, /(\.(cc|h|cu|cuh|cmake)|\/CMakeLists\.txt)$/);
     assert.deepEqual(below('models').sort(), inRepository('models').sort());
     for (const path of below('prebuilds')) {
       assert.match(path, /^prebuilds\/\w+-\w+\/(sana-native\.node|libsana_cuda\d+\.so)$/);
     }
     assert.ok(sizes.has(`prebuilds/${process.platform}-${process.arch}/sana-native.node`));
+  });
+
+  it('has the declarations that the entry points lead to', () => {
+    const { exports } = JSON.parse(text('package.json'));
+    const waiting = Object.values(exports).flatMap((entry) =>
+      typeof entry === 'object' && entry !== null && 'types' in entry ? [posix.normalize(String(entry.types))] : [],
+    );
+    assert.ok(waiting.length >= 3);
+    const found = new Set<string>();
+    for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+      if (found.has(path)) continue;
+      found.add(path);
+      assert.ok(sizes.has(path), path);
+      for (const [, imported = ''] of text(path).matchAll(/(?:from |import\(|import )['"](\.[^'"]+)\.js['"]/g)) {
+        waiting.push(posix.join(posix.dirname(path), `${imported}.d.ts`));
+      }
+    }
   });
 
   it('has everything that package.json names', () => {
