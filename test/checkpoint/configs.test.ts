@@ -234,13 +234,13 @@ describe('configs', () => {
     });
   }
 
-  it('the class that the pipeline names is the one that counts', () => {
+  it('the class that the pipeline names is decisive', () => {
     const config = parseSchedulerConfig(json({ ...dpm, shift: 2 }), FILE, 'FlowMatchEulerDiscreteScheduler');
     assert.equal(config.className, 'FlowMatchEulerDiscreteScheduler');
   });
 
   for (const [name, parse, path] of KINDS) {
-    it(`any key of a ${name} config may hold any value: it parses or gives a typed error`, () => {
+    it(`any key of a ${name} config may have any value: it parses or gives a typed error`, () => {
       const original = read(...path);
       let refusals = 0;
       let tried = 0;

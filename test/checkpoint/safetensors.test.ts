@@ -218,7 +218,7 @@ describe('safetensors', () => {
     ['bytes and no tensors', file('{}', 1), 'contains something else'],
   ];
   for (const [what, bytes, part] of refused) {
-    it(`refuses ${what}, naming the file`, () => {
+    it(`rejects ${what}, naming the file`, () => {
       const start = cpuTime();
       assert.throws(() => parseFile(bytes), sanaError('ERR_SANA_MODEL', 'w.safetensors', part));
       assert.ok(cpuTime() - start < 2000);

@@ -29,7 +29,7 @@ describe('sana-native', () => {
     assert.match(stdout.toString(), /^\d+\.\d+\.\d+\n$/);
   });
 
-  it('prints help on standard output when asked, and on standard error when it was given nothing to do', async () => {
+  it('prints help on standard output if requested, and on standard error without arguments', async () => {
     const asked = await sanaNative(['generate', '--help']);
     assert.equal(asked.code, 0);
     for (const flag of [
@@ -156,7 +156,7 @@ describe('sana-native', () => {
     }
   });
 
-  it('says errors as one JSON object on standard output with --json, and nothing on standard error', async () => {
+  it('prints errors as one JSON object on standard output with --json, and nothing on standard error', async () => {
     for (const [args, code, errorCode] of [
       [['generate', 'x', '--width', '7', '--json'], 2, 'ERR_SANA_ARGUMENT'],
       [['generate', 'x', '--model', 'x', '-o', '-', '--json'], 2, 'ERR_SANA_ARGUMENT'],

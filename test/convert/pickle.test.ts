@@ -104,7 +104,7 @@ describe('pickles', () => {
     ['no instruction at all', '\xff', '0xff', 2],
   ];
   for (const [what, program, message, at] of hostile) {
-    it(`refuses ${what}, naming it and where it is`, () => {
+    it(`rejects ${what}, naming it and its place`, () => {
       assert.throws(() => read(program), sanaError('ERR_SANA_MODEL', `p: byte ${at}: `, message, code));
     });
   }
@@ -134,12 +134,12 @@ describe('pickles', () => {
     ['depth', '('.repeat(257), 'nested more than 256 deep'],
   ];
   for (const [what, program, message] of damaged) {
-    it(`refuses ${what}`, () => {
+    it(`rejects ${what}`, () => {
       assert.throws(() => read(program), sanaError('ERR_SANA_MODEL', 'p: byte ', message));
     });
   }
 
-  it('refuses what comes before the start and after the end', () => {
+  it('rejects steps before the first and after the last', () => {
     const pickled = (text: string) => readPickle(pickle.op(text), world, 'p');
     assert.throws(() => pickled('N.'), sanaError('ERR_SANA_MODEL', 'does not start'));
     assert.throws(() => pickled(''), sanaError('ERR_SANA_MODEL', 'cut off'));

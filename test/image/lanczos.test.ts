@@ -48,7 +48,7 @@ describe('Lanczos resampling', () => {
     assert.ok(data.every((byte) => byte === 200));
   });
 
-  it('gives the event loop its turns, and stops when it is aborted', async () => {
+  it('yields to the event loop, and stops if it is aborted', async () => {
     const large = { width: 1500, height: 1000, data: new Uint8Array(1500 * 1000 * 3) };
     const controller = new AbortController();
     const reason = new Error('changed my mind');

@@ -13,7 +13,7 @@ describe('the height of bands', () => {
     assert.equal(chosen(1380 * (8 / 7) + 1), undefined);
   });
 
-  it('is at most as much as it takes to be fast, however much fits', () => {
+  it('is at most as high as needed to be fast, however much fits', () => {
     for (const [mapRows, rows] of [
       [129, 65],
       [256, 128],
@@ -33,7 +33,7 @@ describe('the height of bands', () => {
     assert.equal(chosen(1000, 512), 64);
   });
 
-  it('is not lowered any more where that saves nothing', () => {
+  it('is not lowered further if that saves nothing', () => {
     for (const freeBytes of [500, 100, 0, -1000]) assert.equal(chosen(freeBytes), 32);
   });
 

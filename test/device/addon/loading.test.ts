@@ -118,7 +118,7 @@ const void* sana_backend(void) { ${body} }\n`,
     assert.match(load().problem, /died of SIGABRT/);
   });
 
-  it('is done once for a library that does no harm, and not at all where it is switched off', () => {
+  it('is done once for a library that is safe to open, and not at all if it is disabled', () => {
     build('return NULL;');
     const problem = 'it is no backend of sana-native';
     assert.deepEqual(load(), { problem, opened: 2 });
