@@ -229,7 +229,7 @@ describe('configs', () => {
     [parseSchedulerConfig, { _class_name: 'SCMScheduler', prediction_type: 'v_prediction' }, 'prediction_type'],
   ];
   for (const [parse, object, ...parts] of refused) {
-    it(`refuses ${JSON.stringify(object).slice(0, 100)}, naming file, key, expectation and find`, () => {
+    it(`rejects ${JSON.stringify(object).slice(0, 100)}, naming file, key, expected and found`, () => {
       assert.throws(() => parse(json(object), FILE), sanaError('ERR_SANA_MODEL', FILE, 'expected', 'found', ...parts));
     });
   }

@@ -93,7 +93,7 @@ describe('safetensors', () => {
     assert.equal(tensors.size, 3);
   });
 
-  it('takes dtypes that are no weights, and says that they are none', () => {
+  it('accepts dtypes that are not weights, and reports that they are not', () => {
     const sizes = {
       I64: 8,
       U64: 8,
@@ -225,7 +225,7 @@ describe('safetensors', () => {
     });
   }
 
-  it('refuses a file cut anywhere', async () => {
+  it('rejects a file that is truncated anywhere', async () => {
     const whole = readFileSync(fixture('golden', 'image_ops.safetensors'));
     const headerEnd = 8 + Number(whole.readBigUInt64LE());
     const cuts = [...Array(headerEnd).keys(), headerEnd, headerEnd + 1, whole.byteLength - 1];

@@ -77,7 +77,7 @@ describe('sana-native', () => {
     }
   });
 
-  /** Arguments, the exit code, and what standard error says. FOLDER is the one made above. */
+  /** Arguments, exit code, and expected standard error. FOLDER is the one made above. */
   const failures: readonly [string, readonly string[], number, RegExp][] = [
     ['an unknown command', ['genrate'], 2, /Did you mean generate\?/],
     ['an unknown flag', ['generate', 'x', '--sed', '1'], 2, /Did you mean --seed\?/],
@@ -192,7 +192,7 @@ describe('sana-native', () => {
     }
     assert.equal(facts.used, facts.devices.find(({ problem }: { problem?: string }) => problem === undefined).id);
     if (facts.used === 'cpu') {
-      // Then it says why, of each library.
+      // Then it gives the reason for each library.
       assert.ok(facts.libraries.length >= 1);
       assert.ok(facts.libraries.every(({ problem }: { problem?: string }) => problem !== undefined));
     }

@@ -141,7 +141,7 @@ describe('printed text', () => {
     assert.equal(printable('žluťoučký 雪 🦊 👩‍👩‍👧 مرحبا'), 'žluťoučký 雪 🦊 👩‍👩‍👧 مرحبا');
   });
 
-  it('has none as JSON either, and means the same', () => {
+  it('means the same as a JSON file without it', () => {
     const value = { text: 'a\x00\x1b[0m\x7f\x9b2J\u202eb\u2066\tc\nd 雪 🦊', seed: 7n };
     const json = printableJson(value);
     // biome-ignore lint/suspicious/noControlCharactersInRegex: that is the point

@@ -35,7 +35,7 @@ async function componentTensors(folder: string): Promise<Map<string, Tensor>> {
   return all;
 }
 
-/** The tensors of a fixture under their official names, with what official files hold besides. */
+/** The tensors of a fixture under their official names, with everything else that official files contain. */
 async function official(name: string, component: string): Promise<Map<string, Values>> {
   const tensors = (await componentTensors(fixture(name, component))) as Map<string, Values>;
   if (component === 'vae') return officialAutoencoder(tensors);
@@ -65,7 +65,7 @@ describe('converting', () => {
     return await convertCheckpoint({ input: at(name), output: at(`out-${made++}`), ...options });
   }
 
-  /** Fails, and leaves the temporary folder as it was but for the file. */
+  /** Fails, and leaves the temporary folder as it was except for the file. */
   async function assertRefused(
     contents: Uint8Array,
     check: (error: unknown) => true,

@@ -56,7 +56,7 @@ const transformerOf = (tensors: Map<string, SourceTensor>, path = 'Sana_1024px.p
   return { layout, dropped: checkLayout(layout, tensors, path) };
 };
 
-/** The transformers of the releases, by what is told of them in the paper's repositories: see the reference's configs. */
+/** The transformers of the releases, as described in the paper's repositories: see the reference's configs. */
 function releasedTransformer(
   width: number,
   layers: number,

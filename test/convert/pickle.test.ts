@@ -155,7 +155,7 @@ describe('pickles', () => {
     assert.throws(many('}', 4_000_000), sanaError('ERR_SANA_MODEL', 'more than 1000000 objects'));
     assert.throws(many('N', 5_000_001), sanaError('ERR_SANA_MODEL', 'more than 5000000 instructions'));
     assert.throws(many('N', 65 * 1024 * 1024), sanaError('ERR_SANA_MODEL', 'more than the 67108864 that are read'));
-    // A list that holds itself, and tuples of tuples: made, and never walked through.
+    // A list that contains itself, and tuples of tuples: created, and never traversed.
     assert.doesNotThrow(() => readPickle(pickle.file(pickle.op(']q\x00h\x00a')), world, 'p'));
     assert.doesNotThrow(() => readPickle(pickle.file(pickle.op(`N${'\x85'.repeat(900_000)}`)), world, 'p'));
     const doubling = `N${'q\x00h\x00\x86'.repeat(10_000)}`;

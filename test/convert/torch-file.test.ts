@@ -25,7 +25,7 @@ async function bytesOf(tensor: SourceTensor, first = 0, count = tensor.elements,
   return Buffer.concat(pieces);
 }
 
-/** What torch saved beside the file. */
+/** What torch saved together with the file. */
 async function assertHolds(tensors: ReadonlyMap<string, SourceTensor>, expected: string): Promise<void> {
   const whole = readFileSync(expected);
   const header = await readSafetensors(memoryFile(whole, expected));

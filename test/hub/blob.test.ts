@@ -46,7 +46,7 @@ describe('the download of a file', () => {
       return fault !== undefined;
     };
   };
-  /** The beginning of what was asked for, then an end of the connection. */
+  /** The beginning of the requested range, then the connection is closed. */
   const cut = (bytes: number) => (response: ServerResponse, range: string | undefined) => {
     const from = Number(/\d+/.exec(range ?? '0')?.[0]);
     const length = { 'content-length': String(DATA.length - from), etag: `"${file.hash}"` };

@@ -27,7 +27,7 @@ async function row(pixels: number, white: number, width: number): Promise<number
 }
 
 describe('Lanczos resampling', () => {
-  it('keeps the middle of a pixel where it is, as Pillow does', async () => {
+  it('keeps the centre of a pixel in place, like Pillow', async () => {
     assert.deepEqual(await row(10, 5, 20), [0, 0, 0, 0, 0, 2, 8, 0, 0, 69, 228, 228, 69, 0, 0, 8, 2, 0, 0, 0]);
     assert.deepEqual(await row(10, 5, 15), [0, 0, 0, 0, 6, 0, 0, 156, 243, 43, 0, 6, 1, 0, 0]);
     assert.deepEqual(await row(10, 5, 5), [4, 0, 115, 34, 0]);

@@ -76,7 +76,7 @@ describe('a LoRA file', () => {
       assert.equal((await read(loraFile('attn'))).name, 'attn');
     });
 
-    it('in a folder where it is the only one, and called after the file', async () => {
+    it('in a folder with no other file, and named after the file', async () => {
       const alone = join(folder.path, 'alone');
       mkdirSync(alone);
       await writeLora(join(alone, 'watercolour.safetensors'), pairOf(q));

@@ -11,7 +11,7 @@ import { fixture } from '../support/files.ts';
 import { assertClose, GoldenFile, tolerances } from '../support/golden.ts';
 import { Random } from '../support/random.ts';
 
-/** An engine on a device that has so many bytes free, beside its arena. */
+/** An engine on a device with that many free bytes, in addition to its arena. */
 function engineWith(freeBytes: number): Engine {
   const lease = openDevice(testDevice);
   lease.freeBytes = () => freeBytes;

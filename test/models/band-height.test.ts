@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { highestBand, lowestBand, tallestBands } from '../../lib/models/band-height.ts';
 
-/** Bands of a map whose rows need 10 bytes each, beside 500 bytes for the layers that see all of it. */
+/** Bands of a map whose rows need 10 bytes each, plus 500 bytes for the layers that need all of it. */
 function chosen(freeBytes: number, mapRows = 128): number | undefined {
   const bytesOf = (rows: number) => Math.max(500, 100 + 10 * rows);
   return tallestBands(mapRows, freeBytes, (bandRows) => ({ bandRows, bytes: bytesOf(bandRows ?? mapRows) })).bandRows;

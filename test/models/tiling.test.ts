@@ -7,7 +7,7 @@ import { errorOf } from '../support/golden.ts';
 import { loadTiny, pictures, small } from '../support/pipelines.ts';
 import { Random } from '../support/random.ts';
 
-/** Doubles every pixel both ways, and adds `step` for every tile before. */
+/** Doubles every pixel both ways, and adds `step` for every earlier tile. */
 function doubling(step: number): (tile: TensorLike) => Promise<TensorLike> {
   let tiles = 0;
   return async ({ data, shape: [b = 0, c = 0, h = 0, w = 0] }) => {

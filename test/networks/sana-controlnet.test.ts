@@ -97,7 +97,7 @@ describe('ControlNet', () => {
     }
     const output = golden.get('transformer_output').data;
     assertClose(actual.transformer_output ?? [], output, tolerances.transformer, 'output');
-    // Far enough from what the transformer gives alone to tell that every part of it counts.
+    // Far enough from the transformer's own result to show that every part contributes.
     const unsteered = await forward('f32', 0);
     assert.ok(errorOf(unsteered.transformer_output ?? [], output).relL2 > 0.05);
   });

@@ -82,7 +82,7 @@ describe('the packed package', function () {
     assert.match(text(bin['sana-native']), /^#!\/usr\/bin\/env node\n/);
   });
 
-  it('runs nothing when it is installed', () => {
+  it('runs no scripts on installation', () => {
     const { scripts } = JSON.parse(text('package.json'));
     for (const name of ['preinstall', 'install', 'postinstall', 'prepare'])
       assert.equal(scripts[name], undefined, name);

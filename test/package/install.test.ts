@@ -33,7 +33,7 @@ async function assertDrawn(file: string): Promise<void> {
   assert.ok(png.equals(first), 'the same seed drew another picture');
 }
 
-/** Runs one of programs/, which draws into the file of its argument and says nothing, not even a warning. */
+/** Runs one of programs/, which draws into the file given as argument and prints nothing, not even a warning. */
 async function draw(folder: string, program: string): Promise<void> {
   const { stdout, stderr } = await succeed(folder, node, [program, 'fox.png']);
   assert.deepEqual([stdout, stderr], ['', '']);

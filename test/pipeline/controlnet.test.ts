@@ -30,7 +30,7 @@ const golden = new GoldenFile('pipeline_controlnet');
 const run = runOf('controlnet');
 const weights = 'controlnet/diffusion_pytorch_model.safetensors';
 
-/** A picture of other pixels for every seed. */
+/** A picture with different pixels for every seed. */
 function noise(seed: number, width: number, height: number): RawImage {
   const data = Uint8Array.from(new Random(seed).uniform(width * height * 3, 1), (x) => Math.floor(128 + 127 * x));
   return { width, height, data };

@@ -26,7 +26,7 @@ function picture(width: number, height: number, seed = 1): RawImage {
   return { width, height, data };
 }
 
-/** White where `inside` says so, else black. */
+/** White where `inside` is true, otherwise black. */
 function mask(width: number, height: number, inside: (x: number, y: number) => boolean): RawImage {
   const data = new Uint8Array(width * height * 3);
   for (let i = 0; i < width * height; i++) {

@@ -24,7 +24,7 @@ async function errorOfForward(pipe: SanaPipeline, output: string): Promise<numbe
   return errorOf(data, golden.get(output).data).relL2;
 }
 
-/** A device of which the backend has no products of such a dtype, and says so with this code and text. */
+/** A device whose backend has no products of such a dtype, and reports it with this code and text. */
 function without(narrow: DType, code: SanaErrorCode, reason: string): Disposable {
   const lease = openDevice(testDevice);
   const { native } = lease;

@@ -213,7 +213,7 @@ describe('a model named by its repository', () => {
     assert.deepEqual(context.hub.downloads().filter(weights).length, 4);
     for (const variant of [undefined, 'bf16']) await pull({ cacheDir, revision, ...(variant && { variant }) });
     assert.equal(context.hub.requests.length, 0);
-    // One that the repository does not have is asked for, as it may have: nothing is downloaded.
+    // The hub is asked about a variant that the repository does not have, because it may have it now: no download.
     await pull({ cacheDir, revision, variant: 'fp16' });
     assert.deepEqual([context.hub.requests.length, context.hub.downloads()], [1, []]);
     const alone = newCache();

@@ -98,7 +98,7 @@ describe('checkpoints of other dimensions', function () {
       });
       after(() => pipe.dispose());
 
-      /** What the torch peer computes from `inputs`, or nothing where there is no torch. */
+      /** What the torch peer computes from `inputs`, or nothing if there is no torch. */
       async function reference(
         stage: 'denoise_step' | 'decode' | 'text_encode',
         inputs: Record<string, Tensor>,

@@ -36,7 +36,7 @@ const dimensions: TinyDimensions = {
   vaeLayers: 1,
 };
 
-/** The fixtures that hold what is different of another kind, and their dimensions. */
+/** The fixtures that contain what is different in another kind, and their dimensions. */
 const others: readonly [string, Partial<TinyDimensions>][] = [
   ['sana15', { kind: 'sana-1.5', layers: 2 }],
   ['sana-sprint', { kind: 'sprint', layers: 2 }],

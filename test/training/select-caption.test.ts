@@ -57,7 +57,7 @@ describe('caption selection', () => {
     assert.throws(() => captionProbabilities(scored(30), { temperature: 0 }), /above 0/);
   });
 
-  it('draws each caption as often as its probability says', () => {
+  it('draws each caption as often as its probability', () => {
     const random = seeded(1);
     const counts = [0, 0, 0];
     for (let i = 0; i < 20000; i++) {
