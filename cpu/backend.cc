@@ -60,7 +60,7 @@ constexpr uint64_t kCheckFreeFrom = 16 << 20;  // asking the system takes longer
 constexpr SanaRefusal kRefusals[kSanaDTypeCount] = {
     {},
     {},
-    {"ERR_SANA_PROGRAM", "the CPU computes in f32 and bf16, not in f16"},
+    {"ERR_SANA_PROGRAM", "f16 is unsupported on the CPU; use f32 or bf16"},
     {},
     {},
     {},

@@ -23,10 +23,10 @@ int count_devices() {
   }
   cudaGetLastError();
   if (status == cudaErrorInsufficientDriver) {
-    throw Error("ERR_SANA_DEVICE", "the NVIDIA driver is too old: it offers CUDA %d.%d, CUDA %d is needed",
+    throw Error("ERR_SANA_DEVICE", "the NVIDIA driver is too old: it supports CUDA %d.%d, and CUDA %d is required",
                 driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000);
   }
-  check(status, "the NVIDIA driver does not answer");
+  check(status, "the NVIDIA driver does not respond");
   return 0;
 }
 
@@ -63,7 +63,7 @@ std::string select_or_reset(int index, size_t* free, size_t* total) {
     cudaGetLastError();
   }
   return std::string(cudaGetErrorString(status)) + " (" + cudaGetErrorName(status) + ")" +
-         (in_use ? "; dispose of all that uses the device and open it again" : "");
+         (in_use ? "; dispose of everything that uses the device, then open it again" : "");
 }
 
 }  // namespace
@@ -86,7 +86,7 @@ void describe(int index, SanaDeviceInfo* info) {
                   kLeastF8Capability % 10, properties.major, properties.minor);
   }
   if (properties.major * 10 + properties.minor < kLeastCapability) {
-    std::snprintf(info->problem, sizeof info->problem, "compute capability %d.%d is below the %d.%d that is needed",
+    std::snprintf(info->problem, sizeof info->problem, "compute capability %d.%d is below the required %d.%d",
                   properties.major, properties.minor, kLeastCapability / 10, kLeastCapability % 10);
     return;
   }
@@ -138,7 +138,8 @@ SanaDevice::SanaDevice(int index, const char* path) : index(index), in_use_(inde
   SANA_CUDA(cudaDeviceGetAttribute(&stream.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
   try {
     SANA_CUDA(cudaStreamCreateWithFlags(&stream.handle, cudaStreamNonBlocking));
-    check(cudaMalloc(reinterpret_cast<void**>(&stream.workspace), stream.workspace_bytes), "no room for a workspace");
+    check(cudaMalloc(reinterpret_cast<void**>(&stream.workspace), stream.workspace_bytes),
+          "not enough memory for the workspace");
   } catch (...) {
     if (stream.handle) cudaStreamDestroy(stream.handle);
     throw;

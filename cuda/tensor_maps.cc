@@ -26,7 +26,8 @@ CUtensorMapDataType type_of(DType dtype) {
 
 void check_made(CUresult result, const char* kind, const MappedTensor& t) {
   if (result == CUDA_SUCCESS) return;
-  throw Error("ERR_SANA_DEVICE", "the NVIDIA driver makes no map of %s of [%llu, %llu, %llu, %llu] (error %d)", kind,
+  throw Error("ERR_SANA_DEVICE",
+              "the NVIDIA driver cannot create a tensor map of %s of [%llu, %llu, %llu, %llu] (error %d)", kind,
               static_cast<unsigned long long>(t.sizes[3]), static_cast<unsigned long long>(t.sizes[2]),
               static_cast<unsigned long long>(t.sizes[1]), static_cast<unsigned long long>(t.sizes[0]),
               static_cast<int>(result));
