@@ -14,10 +14,9 @@
 //   linear          taps = 1, I = K
 //   gatedLinear     the same, and a panel is 16 gate rows followed by the 16 rows that they multiply
 //   conv2d          taps = kh * kw
-//   upsampleConv2d  preceded by [phase], taps = 2 * 2. Output pixel (2 i + a, 2 j + b), in phase 2 a + b, depends on
-//   rows
-//                   i + a - 1 and i + a of the small image (columns likewise). Each is multiplied by the sum of the 3x3
-//                   taps that fall on it after nearest x2.
+//   upsampleConv2d  preceded by [phase], taps = 2 * 2. Output pixel (2 i + a, 2 j + b), of phase 2 a + b, depends only
+//                   on rows i + a - 1 and i + a of the small image (columns likewise). Each is multiplied by the sum of
+//                   the 3x3 taps that fall on it after nearest x2.
 //   depthwise       [kh * kw][C]
 //
 // Padding, beyond the last column and beyond the last input, is zero, because allocated memory is zero-filled.

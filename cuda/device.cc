@@ -38,13 +38,14 @@ void check_index(int index) {
   }
 }
 
-// A device whose kernel faulted fails at every call of this process, until it is reset. That takes all of its memory
-// and streams with it, so it has to wait until nobody has the device open.
+// After a fault in a kernel, every call of this process on the device fails until the device is reset. A reset destroys
+// all of the process's memory and streams on it, so it must wait until the device is no longer open anywhere in the
+// process.
 std::mutex open_mutex;
-std::map<int, int> open_count;  // by device
+std::map<int, int> open_count;  // by device index
 
-// Makes the device current, after a reset when it was lost, and asks for its memory; a fault comes back from that.
-// Returns why the device cannot be used, or nothing. open_mutex is held.
+// Makes the device current, after a reset if it was lost, and queries its memory, which reports a sticky fault. Returns
+// why the device cannot be used, or "". The caller holds open_mutex.
 std::string select_or_reset(int index, size_t* free, size_t* total) {
   const auto select = [&] {
     const cudaError_t status = cudaSetDevice(index);
@@ -139,7 +140,7 @@ SanaDevice::SanaDevice(int index, const char* path) : index(index), in_use_(inde
   try {
     SANA_CUDA(cudaStreamCreateWithFlags(&stream.handle, cudaStreamNonBlocking));
     check(cudaMalloc(reinterpret_cast<void**>(&stream.workspace), stream.workspace_bytes),
-          "not enough memory for the workspace");
+          "cannot allocate the workspace");
   } catch (...) {
     if (stream.handle) cudaStreamDestroy(stream.handle);
     throw;
@@ -170,7 +171,7 @@ SanaDevice::~SanaDevice() {
   staging.release();
   cudaFree(stream.workspace);
   cudaStreamDestroy(stream.handle);
-  cudaGetLastError();  // of a device that was lost
+  cudaGetLastError();  // clears the error of a lost device
 }
 
 void SanaDevice::select() const {
@@ -187,7 +188,7 @@ void SanaDevice::enter() {
   unzeroed_.clear();
 }
 
-// cudaFree waits for the device, which is why only the executor's thread and a failing allocation come here.
+// cudaFree waits for the device, so only the executor's thread and a failing allocation call this.
 void SanaDevice::release_freed() {
   for (SanaMemory* memory : freed_) {
     cudaFree(memory->data);

@@ -52,8 +52,8 @@ CUtensorMap TensorMaps::tiles(const MappedTensor& t, int row_dimension, int rows
 }
 
 CUtensorMap TensorMaps::pixels(const MappedTensor& t, const MappedPixels& p, int pixels) const {
-  // The first and the last pixel that a tap may see in a row, and in a column: from the first, and from the last one of
-  // the image.
+  // The corners of the range that the first tap covers: the first pixel relative to the first one of the image, and the
+  // last pixel relative to the last one.
   const int width = static_cast<int>(t.sizes[1]), height = static_cast<int>(t.sizes[2]);
   const int first[] = {-p.before, -p.above};
   const int last[] = {(p.out_width - 1) * p.stride - p.before - (width - 1),
