@@ -5,8 +5,7 @@
 // The row of ones computes the denominator, so there is no second reduction.
 //
 //   state  a block sums a chunk of one head's tokens: states [heads, chunks, D + 1, D] in the workspace. There are
-//   enough
-//          chunks to fill the device. If the states of all heads do not fit, heads are processed in several turns.
+//          enough chunks to fill the device. If the states of all heads do not fit, heads take several turns.
 //   apply  a block adds its head's chunks in order and applies the sum to a run of tokens.
 // Blocks of neighbouring heads are consecutive and read the same rows of memory together.
 //
