@@ -120,7 +120,7 @@ const void* sana_backend(void) { ${body} }\n`,
 
   it('is done once for a library that does no harm, and not at all where it is switched off', () => {
     build('return NULL;');
-    const problem = 'it is no backend of sana-native';
+    const problem = 'it is not a sana-native backend';
     assert.deepEqual(load(), { problem, opened: 2 });
     assert.deepEqual(load(), { problem, opened: 1 });
     assert.deepEqual(load({ SANA_NATIVE_PROBE: 'always' }), { problem, opened: 2 });
