@@ -1,5 +1,5 @@
 /**
- * SANA text-to-image for Node: no Python.
+ * SANA text-to-image for Node, without Python.
  *
  * @module sana-native
  */

@@ -1,4 +1,4 @@
-/** Where small data that only saves time is kept between processes: `$XDG_CACHE_HOME/sana-native`. */
+/** The cache folder, for small data that saves time and is kept across processes: `$XDG_CACHE_HOME/sana-native`. */
 
 import { homedir } from 'node:os';
 import { join } from 'node:path';

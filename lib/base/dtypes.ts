@@ -1,19 +1,19 @@
-/** The element types: what they are called here, in files and to callers, and what they are for. */
+/** The element types: their names in the code, in files and in the API, and what each is used for. */
 
 interface DTypeTraits {
   readonly bytes: number;
   /**
-   * `activation`: what operators compute with. `quantized`: bytes that share a scale for each row of a matrix, which
-   * only weights are. `integer`: counts and pixels.
+   * `activation`: what operators compute in. `quantized`: bytes with one scale per row of a matrix; only weights are.
+   * `integer`: counts and pixels.
    */
   readonly kind: 'activation' | 'integer' | 'quantized';
-  /** What safetensors files call it; absent: no file that is read has it. */
+  /** Its name in safetensors files; absent: files with this dtype are not read. */
   readonly stored?: string;
-  /** What requests, load options and results call it; absent: no model computes in it. */
+  /** Its name in requests, load options and results; absent: no model computes in it. */
   readonly publicName?: string;
 }
 
-/** In the order of `SanaDType`, which is generated from this table: new ones come last. */
+/** In the order of `SanaDType`, which is generated from this table: new dtypes are appended. */
 export const dtypes = {
   f32: { bytes: 4, kind: 'activation', stored: 'F32', publicName: 'float32' },
   bf16: { bytes: 2, kind: 'activation', stored: 'BF16', publicName: 'bfloat16' },
@@ -31,9 +31,9 @@ type DTypesWith<Traits> = { [D in DType]: Table[D] extends Traits ? D : never }[
 
 export type ActivationDtype = DTypesWith<{ kind: 'activation' }>;
 export type QuantizedDtype = DTypesWith<{ kind: 'quantized' }>;
-/** What tensors of safetensors files may be. */
+/** The dtypes of tensors in safetensors files. */
 export type StoredDtype = DTypesWith<{ stored: string }>;
-/** What a model computes with: activations of that type, or products of matrices in it and the rest in bf16. */
+/** What a model computes in: all in an activation dtype, or matrix products in a quantized one and the rest in bf16. */
 export type ModelDtype = DTypesWith<{ publicName: string }>;
 /** The public name of a model's dtype. */
 export type DTypeName = Table[ModelDtype]['publicName'];
@@ -42,7 +42,7 @@ export const dtypeNames = Object.keys(dtypes) as DType[];
 export const activationDtypes = dtypeNames.filter((dtype) => dtypes[dtype].kind === 'activation') as ActivationDtype[];
 export const storedDtypes = dtypeNames.filter((dtype) => 'stored' in dtypes[dtype]) as StoredDtype[];
 export const quantizedDtypes = dtypeNames.filter(isQuantized);
-/** Of every dtype that a model may have, in the order of the table. */
+/** The public names of the dtypes that a model may have, in the order of the table. */
 export const publicDtypeNames = dtypeNames.flatMap((dtype) => {
   const traits: DTypeTraits = dtypes[dtype];
   return (traits.publicName as DTypeName | undefined) ?? [];
@@ -60,12 +60,12 @@ export function isQuantized(dtype: DType): dtype is QuantizedDtype {
   return dtypes[dtype].kind === 'quantized';
 }
 
-/** `bf16` as callers know it: `bfloat16`. */
+/** The public name of a dtype: `bfloat16` for `bf16`. */
 export function publicDtype<D extends ModelDtype>(dtype: D): Table[D]['publicName'] {
   return dtypes[dtype].publicName;
 }
 
-/** `bfloat16` as it is called here: `bf16`. */
+/** The dtype with a public name: `bf16` for `bfloat16`. */
 export function dtypeOfName(name: DTypeName): ModelDtype {
-  return (dtypeNames as ModelDtype[]).find((dtype) => publicDtype(dtype) === name) as ModelDtype; // each name is of one
+  return (dtypeNames as ModelDtype[]).find((dtype) => publicDtype(dtype) === name) as ModelDtype; // every name has one
 }

@@ -1,7 +1,7 @@
-/** How far a typed word is from a name. */
+/** The edit distance of a typed word from a name. */
 
 /**
- * The number of insertions, deletions and replacements that turn `typed` into `name`, or into a prefix of it plus one.
+ * The number of insertions, deletions and replacements that turn `typed` into `name`, or into a prefix of it, plus one.
  */
 export function editDistance(typed: string, name: string): number {
   let row = Array.from({ length: name.length + 1 }, (_, i) => i);

@@ -99,7 +99,7 @@ export type VariableName = keyof typeof VARIABLES;
 /** Variables and their values, as `process.env` has them. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** The value of a variable; undefined where it is unset or empty. */
+/** The value of a variable; undefined if it is unset or empty. */
 export function environmentVariable(name: VariableName, env: Environment = process.env): string | undefined {
   return env[name] || undefined;
 }

@@ -1,8 +1,8 @@
-/** The error class of the package and the stable codes a caller may test. */
+/** The error class of the package, and its stable codes. */
 
 /** Stable error codes: test `error.code`, not the message. */
 export type SanaErrorCode =
-  | 'ERR_SANA_ARGUMENT' // a wrong argument: which, what was expected, what was given
+  | 'ERR_SANA_ARGUMENT' // an invalid argument: which one, what was expected, what was given
   | 'ERR_SANA_MODEL' // a checkpoint that cannot be used: file, tensor, reason
   | 'ERR_SANA_FILE' // a file that cannot be read or written
   | 'ERR_SANA_DOWNLOAD'
@@ -10,14 +10,14 @@ export type SanaErrorCode =
   | 'ERR_SANA_ADDON' // the native addon cannot be loaded: what was tried and why each failed
   | 'ERR_SANA_DEVICE' // no such device, or it failed
   | 'ERR_SANA_MEMORY' // not enough memory: required, free, device, suggestion
-  | 'ERR_SANA_NUMERICS' // a NaN or infinity: stage and step where it first appeared
-  | 'ERR_SANA_SHAPE' // operands of an operator that do not fit together
+  | 'ERR_SANA_NUMERICS' // a NaN or infinity: the stage and step where it first appeared
+  | 'ERR_SANA_SHAPE' // operands of an operator whose shapes or dtypes do not fit together
   | 'ERR_SANA_PROGRAM' // a program that breaks an operator's contract
   | 'ERR_SANA_DISPOSED' // used after dispose()
   | 'ERR_SANA_CANCELLED'; // internal: becomes `signal.reason` before it reaches a caller
 
 /**
- * Every error this package throws on purpose.
+ * The class of all errors that this package throws on purpose.
  *
  * @example
  * try { await SanaPipeline.fromPretrained('./missing'); } catch (e) {
@@ -41,13 +41,13 @@ export class SanaError extends Error {
 const nativeHints: Readonly<Record<string, string>> = {
   ERR_SANA_ARGUMENT: 'Correct the argument.',
   ERR_SANA_MODEL: 'The checkpoint is damaged: download it again.',
-  ERR_SANA_FILE: 'Check the path, that it is a regular file, and that you may read it.',
+  ERR_SANA_FILE: 'Check that the path is right, and that it is a regular file that you may read.',
   ERR_SANA_DEVICE: 'Use one of the devices and paths that `sana-native info` lists.',
-  ERR_SANA_MEMORY: "Free memory, ask for a smaller size, or load with offload: 'sequential'.",
+  ERR_SANA_MEMORY: "Free memory, request a smaller size, or load with offload: 'sequential'.",
   ERR_SANA_DISPOSED: 'Do not use an object after its dispose().',
 };
 
-/** An error of the addon as the package's own class: every rejected native call gives one. */
+/** Turns an error of the addon into the package's own class: every failed native call goes through it. */
 export function nativeError(code: string, message: string): SanaError {
   const hint = nativeHints[code] ?? 'This is a bug in sana-native: please report it.';
   return new SanaError(code as SanaErrorCode, message, { hint });

@@ -1,6 +1,6 @@
 /**
- * The folder of this package, and its version. The addon, the built-in model and the threads are files in it, so the
- * package cannot be bundled: the entry points import this file before all others, to report that first.
+ * The folder of this package, and its version. The addon, the built-in model and the code of threads are files in it,
+ * so the package cannot be bundled: the entry points import this file before all others, to report that first.
  */
 
 import { existsSync, readFileSync } from 'node:fs';
@@ -18,7 +18,7 @@ function locate(url: string | undefined): { packageRoot: string; version: string
   }
   throw new SanaError(
     'ERR_SANA_ADDON',
-    'sana-native was made part of a bundle, away from its addon, its built-in model and the code of its threads',
+    'sana-native was bundled, so it cannot find its addon, its built-in model and the code of its threads',
     {
       hint: 'Keep it external, and installed: `--external:sana-native` for esbuild, `serverExternalPackages` for Next.',
     },
@@ -26,7 +26,7 @@ function locate(url: string | undefined): { packageRoot: string; version: string
 }
 
 /**
- * A folder in an Electron application's archive, as native code sees it: only JavaScript can read what is in
+ * The path of a folder for native code if it is in an Electron application's archive: only JavaScript can read files in
  * `app.asar`; unpacked files are in `app.asar.unpacked`.
  */
 export function unpacked(folder: string): string {
@@ -34,5 +34,5 @@ export function unpacked(folder: string): string {
   return existsSync(beside) ? beside : folder;
 }
 
-/** `packageRoot`: this file is two folders below it, in lib/ as in dist/. */
+/** This file is two folders below `packageRoot`, in lib/ as well as in dist/. */
 export const { packageRoot, version } = locate(import.meta.url);

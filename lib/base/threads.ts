@@ -1,2 +1,2 @@
-/** How many threads the CPU device may have. The addon has the same bound, as it takes numbers from any caller. */
+/** The maximum number of threads of the CPU device. The addon checks the same limit, because anyone may call it. */
 export const MAX_THREADS = 1024;

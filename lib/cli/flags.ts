@@ -1,4 +1,4 @@
-/** The flags of models, requests and adapters: from the rows of lib/request, and how their values are read. */
+/** The flags of models, requests and adapters, created from the rows of lib/request, and how their values are read. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { BUILT_IN_MODEL, type GenerateRequest, type LoadOptions } from '../index.ts';
@@ -8,7 +8,7 @@ import { REQUEST } from '../request/request-table.ts';
 import { integer as integerType, parseNumber, type ValueType } from '../request/value-types.ts';
 import { usageError } from './output.ts';
 
-/** What commander makes of flags: values by the fields' names, false for null and where `--no-NAME` was given. */
+/** The flags as commander parses them: values by field name; false for null and for `--no-NAME`. */
 export type FieldFlags = Readonly<Record<string, unknown>>;
 
 export interface ModelFlags extends FieldFlags {
@@ -16,18 +16,18 @@ export interface ModelFlags extends FieldFlags {
 }
 
 export interface RequestFlags extends FieldFlags {
-  /** A file to read them from. */
+  /** The file to read them from. */
   readonly latents?: string;
 }
 
-/** Adds flags to a command, those of one group together. */
+/** Adds flags to a command, grouped. */
 export function addFlags(command: Command, flags: readonly Option[]): Command {
   const place = ({ helpGroupHeading = '' }: Option) => GROUPS.findIndex((group) => heading(group) === helpGroupHeading);
   for (const option of [...flags].sort((a, b) => place(a) - place(b))) command.addOption(option);
   return command;
 }
 
-/** The heading that a group of flags has in `--help`. */
+/** The heading of a group of flags in `--help`. */
 export function heading(group: Group): string {
   return `${group}:`;
 }
@@ -37,13 +37,13 @@ export function modelFlags(): Option[] {
   return [new Option('--model <folder>', help).helpGroup(heading('Model')), ...flagsOf(LOAD)];
 }
 
-/** `without`: a field that a command has no flag for. */
+/** `without`: a field for which the command has no flag. */
 export function requestFlags(without?: keyof typeof REQUEST): Option[] {
   return flagsOf(Object.fromEntries(Object.entries(REQUEST).filter(([name]) => name !== without)));
 }
 
 export function loraFlags(): Option[] {
-  const help = 'an adapter to draw with, and its strength (default: 1); repeatable';
+  const help = 'LoRA adapter and its strength (default: 1); repeatable';
   return [new Option('--lora <file[:scale]>', help).argParser(loras).helpGroup(heading('LoRA'))];
 }
 
@@ -53,7 +53,7 @@ function flagsOf(table: Table): Option[] {
   );
 }
 
-/** The flags of one field: itself, its other name, and the one that takes it away. */
+/** The flags of one field: its own, its alias, and the `--no-` flag. */
 function optionsOf(name: string, field: Field): Option[] {
   const { flag, type } = field;
   if (flag === undefined) return [];
@@ -62,7 +62,7 @@ function optionsOf(name: string, field: Field): Option[] {
   const option = new Option(`${short === undefined ? '' : `${short}, `}--${long}`, helpOf(field));
   const options = [value === undefined ? option : reading(option, type)];
   if (alias !== undefined) {
-    const short = new Option(`--${alias} ${value}`, `short for --${kebabCase(name)}`);
+    const short = new Option(`--${alias} ${value}`, `alias of --${kebabCase(name)}`);
     options.push(reading(short, type).conflicts(name));
   }
   if (no !== undefined) options.push(new Option(`--no-${kebabCase(name)}`, no));
@@ -71,22 +71,22 @@ function optionsOf(name: string, field: Field): Option[] {
 
 function reading(option: Option, type: ValueType<unknown>): Option {
   const read = reader(type);
-  // Commander keeps no null: false stands for it, as where `--no-NAME` was given.
+  // Commander cannot hold null: false stands for it, as it does for `--no-NAME`.
   return type.choices === undefined
     ? option.argParser((text) => read(text) ?? false)
     : option.choices([...type.choices]);
 }
 
-/** Reads a flag's text as a value of a type. */
+/** Parses a flag's text as a value of a type. */
 function reader<T>({ parse, expected }: ValueType<T>): (text: string) => T {
   return (text) => {
     const value = parse?.(text);
-    if (value === undefined) throw new InvalidArgumentError(`It is ${expected}.`);
+    if (value === undefined) throw new InvalidArgumentError(`Expected ${expected}.`);
     return value as T;
   };
 }
 
-/** What it is, what more the flag needs to say, for which models, and the default. */
+/** The help of a flag: the field's summary, its models, more about the flag, and the default. */
 function helpOf({ summary, models, default: { words }, flag }: Field): string {
   const parts = [
     summary,
@@ -106,12 +106,12 @@ export function modelOf(flags: ModelFlags): { model: string; options: LoadOption
   return { model: flags.model ?? BUILT_IN_MODEL, options: fieldsOf(LOAD, flags) };
 }
 
-/** The fields of a request that flags gave, but latents, which are in a file. */
+/** The fields of a request that were given as flags, except latents, which are in a file. */
 export function requestOf({ latents: _, ...flags }: RequestFlags): Omit<Partial<GenerateRequest>, 'latents'> {
   return fieldsOf(REQUEST, flags);
 }
 
-/** The fields of a table that flags gave. */
+/** The fields of a table that were given as flags. */
 function fieldsOf(table: Table, flags: FieldFlags): Readonly<Record<string, unknown>> {
   const entries = Object.entries(table).map(([name, { flag, type }]) => {
     const given = flags[name] ?? (flag?.alias === undefined ? undefined : flags[flag.alias]);
@@ -137,14 +137,14 @@ export function lorasOf({ lora = [], loraScale }: LoraFlags & RequestFlags): rea
   throw usageError('`--lora-scale` needs an adapter', 'Pass it with --lora FILE, or leave --lora-scale out.');
 }
 
-/** What follows the last colon is the scale where it is a number: paths may have colons too. */
+/** What follows the last colon is the scale only if it is a number, because paths may contain colons. */
 export function loras(text: string, before: readonly LoraFlag[] = []): LoraFlag[] {
   const [, path, number] = /^(.+):([^:]*)$/s.exec(text) ?? [];
   const scaled = path !== undefined && number !== undefined && /^[+-]?[\d.]+(e[+-]?\d+)?$/i.test(number);
   const scale = scaled ? parseNumber(number) : undefined;
-  if (scaled && scale === undefined) throw new InvalidArgumentError('Its scale is a finite number.');
+  if (scaled && scale === undefined) throw new InvalidArgumentError('Expected a finite number as the scale.');
   const flag = scaled && scale !== undefined ? { path, scale } : { path: text };
-  if (flag.path === '') throw new InvalidArgumentError('It is a .safetensors file, or a folder that holds one.');
+  if (flag.path === '') throw new InvalidArgumentError('Expected a .safetensors file, or a folder that contains one.');
   return [...before, flag];
 }
 
@@ -155,7 +155,7 @@ export function defined<T extends object>(fields: T): Defined<T> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Defined<T>;
 }
 
-/** Reads a flag of a command that is no field. */
+/** Parses an integer flag of a command that is not a field. */
 export function integer(min: number, max: number): (text: string) => number {
   return reader(integerType(min, max));
 }

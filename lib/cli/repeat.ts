@@ -6,7 +6,7 @@ import { digestsIn, RECORD, requestOfRecord } from '../request/record.ts';
 export interface Repeated {
   readonly made: ImageMetadata;
   readonly request: Partial<GenerateRequest>;
-  /** Fields of the request of which the record has digests alone. */
+  /** Fields of the request that the record has only digests of. */
   readonly needs: readonly string[];
 }
 
@@ -20,7 +20,7 @@ export async function readRequest(path: string): Promise<Repeated> {
   return { made, request: requestOfRecord(made), needs: digestsIn(made) };
 }
 
-/** Differences in how an image was made, because of which the same request may not give the same picture. */
+/** Differences in how an image was made that may make the same request give another picture. */
 export function differences(made: ImageMetadata, now: ImageMetadata): string[] {
   const [before, after]: readonly Readonly<Record<string, unknown>>[] = [{ ...made }, { ...now }];
   const others = RECORD.flatMap(({ name, differs }) => {
@@ -31,7 +31,7 @@ export function differences(made: ImageMetadata, now: ImageMetadata): string[] {
   return made.source === 'a1111' ? others : [...others, ...adapterDifferences(made.loras, now.loras)];
 }
 
-/** Adapters are compared by their files: the name is the user's choice. */
+/** Adapters are compared by their files, because users choose the names. */
 function adapterDifferences(made: readonly Lora[] = [], now: readonly Lora[] = []): string[] {
   const left = [...now];
   const missing = made.flatMap(({ name, scale, sha256 }) => {

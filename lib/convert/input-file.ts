@@ -51,7 +51,7 @@ export function openInputFile(path: string): NativeFile {
 function fileError(path: string, cause: unknown): SanaError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new SanaError('ERR_SANA_FILE', `${path}: cannot be read: ${reason}`, {
-    hint: 'Check the path, that it is a regular file, and that you may read it.',
+    hint: 'Check that the path is right, and that it is a regular file that you may read.',
     cause,
   });
 }

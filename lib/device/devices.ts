@@ -1,4 +1,4 @@
-/** Devices: which there are, which one is taken, and what it can hold. */
+/** Devices: listing them, and opening the requested one. */
 
 import { basename } from 'node:path';
 import { publicDtype } from '../base/dtypes.ts';
@@ -7,33 +7,33 @@ import { argumentError, SanaError } from '../base/errors.ts';
 import { MAX_THREADS } from '../base/threads.ts';
 import { addon, type NativeDevice, type NativeDeviceInfo, nativeLibraries } from './native.ts';
 
-/** A device this machine has. */
+/** A device of this machine. */
 export interface DeviceInfo {
-  /** What `fromPretrained`'s `device` takes: `cpu`, `cuda:0`. */
+  /** Its name for the `device` option of `fromPretrained`: `cpu`, `cuda:0`. */
   readonly id: string;
   readonly name: string;
-  /** The code path that runs there: `avx512-bf16`, `avx512`, `avx2`, `portable`, `sm_90`. */
+  /** The code path that is used on it: `avx512-bf16`, `avx512`, `avx2`, `portable`, `sm_90`. */
   readonly path: string;
   readonly totalBytes: number;
   readonly freeBytes: number;
   /** Threads or multiprocessors. */
   readonly units: number;
-  /** What `dtype: 'auto'` means there. */
+  /** The dtype that `dtype: 'auto'` selects. */
   readonly dtype: 'float32' | 'bfloat16';
-  /** Why the device cannot be used; absent when it can. */
+  /** Why the device cannot be used; absent if it can. */
   readonly problem?: string;
 }
 
 /** A library with the kernels of one CUDA version. */
 export interface LibraryInfo {
   readonly file: string;
-  /** The CUDA version it was built with, `13.0`; absent where it could not be opened. */
+  /** The CUDA version it was built with, `13.0`; absent if it could not be opened. */
   readonly cuda?: string;
-  /** Why it is not used: not there, no driver, a driver that is too old; absent for the one that is. */
+  /** Why it is not used: missing, no driver, the driver is too old; absent for the library in use. */
   readonly problem?: string;
 }
 
-/** The CUDA libraries that were looked for, in order. SANA_NATIVE_CUDA chooses: `off`, `13`, `12`, or a library's path. */
+/** The CUDA libraries in the order they are tried. SANA_NATIVE_CUDA chooses: `off`, `13`, `12`, or a library's path. */
 export function listLibraries(): LibraryInfo[] {
   return nativeLibraries().map(({ file, problem, toolkit }) => ({
     file,
@@ -57,7 +57,7 @@ function publicInfo(info: NativeDeviceInfo): DeviceInfo {
   return { id, name, path, totalBytes, freeBytes, units, dtype, ...(problem !== '' && { problem }) };
 }
 
-/** The code path that devices are to take, by backend; a backend that is not there takes the best that it has. */
+/** The requested code path of each backend; '' selects its best one. */
 export function requestedPaths(): Readonly<Record<string, string>> {
   return {
     cpu: environmentVariable('SANA_NATIVE_CPU_PATH') ?? '',
@@ -65,11 +65,11 @@ export function requestedPaths(): Readonly<Record<string, string>> {
   };
 }
 
-/** A device in use. Pipelines that ask for the same one share it, and with it its threads. */
+/** A device in use. Pipelines on the same device share it, and so its threads. */
 export class DeviceLease {
   readonly id: string;
   readonly native: NativeDevice;
-  /** What the device holds for its kernels as long as it is open, beside every buffer. */
+  /** The memory that the device keeps for its kernels as long as it is open, in addition to all buffers. */
   readonly workspaceBytes: number;
   readonly #key: string;
   #released = false;
@@ -105,8 +105,8 @@ interface OpenDevice {
 const open = new Map<string, OpenDevice>();
 
 /**
- * Opens a device: `auto` takes the first GPU that can be used, else the CPU.
- * @throws SanaError ERR_SANA_DEVICE naming the devices there are, and why there is no GPU among them.
+ * Opens a device. `auto` selects the first usable GPU, otherwise the CPU.
+ * @throws SanaError ERR_SANA_DEVICE that lists the usable devices and, if there is no GPU among them, says why.
  */
 export function openDevice(device: string, threads?: number): DeviceLease {
   if (!/^(auto|cpu|cuda(:\d+)?)$/.test(device)) {
@@ -140,7 +140,7 @@ export function openDevice(device: string, threads?: number): DeviceLease {
   return new DeviceLease(found.id, key, shared);
 }
 
-/** What keeps each CUDA library from being used, when none is. */
+/** Why each CUDA library cannot be used, if none can. */
 function whyNoGpu(): string[] {
   const libraries = listLibraries();
   if (libraries.some(({ problem }) => problem === undefined)) return [];

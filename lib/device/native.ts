@@ -1,8 +1,8 @@
 /**
- * The typed door to the addon: the one file that names its functions. Everything else goes through lib/device/.
+ * The addon's functions and their types. No other file names them: everything else goes through lib/device/.
  *
  * All work on a device is queued and done in order by the device's own executor thread; promises settle on the
- * JavaScript thread. Errors carry a `code` (`ERR_SANA_*`) and are turned into `SanaError` by lib/base/errors.ts: functions
+ * JavaScript thread. Errors have a `code` (`ERR_SANA_*`), and lib/base/errors.ts turns them into `SanaError`: functions
  * that return a promise reject, the others throw.
  */
 
@@ -26,18 +26,18 @@ export interface NativeDeviceInfo {
   readonly freeBytes: number;
   readonly units: number; // threads or multiprocessors
   readonly problem: string; // empty, or why the device cannot be used
-  readonly defaultDtype: 'f32' | 'bf16'; // of activations and weights where nothing else is asked for
+  readonly defaultDtype: 'f32' | 'bf16'; // of activations and weights, unless another is requested
   readonly hostMemory: boolean; // the device computes in the host's memory
   readonly refusals: Readonly<Partial<Record<DType, DTypeRefusal>>>; // dtypes that the device has no kernels for
 }
 
-/** Why a device has no kernels for a dtype, and the code of the error where it is asked for all the same. */
+/** Why a device has no kernels for a dtype, and the code of the error if it is requested anyway. */
 export interface DTypeRefusal {
   readonly code: SanaErrorCode;
   readonly reason: string;
 }
 
-/** An operand of a program: where it is and what it holds. `buffer` indexes `ProgramDescription.buffers`; -1 is the arena. */
+/** An operand of a program: place and type. `buffer` is an index into `ProgramDescription.buffers`; -1: the arena. */
 export interface OperandDescription {
   readonly buffer: number;
   readonly offset: number; // bytes
@@ -49,7 +49,7 @@ export interface OperandDescription {
 
 export interface CallDescription {
   readonly op: string;
-  readonly operands: Readonly<Record<string, OperandDescription>>; // by the names of the operator table; absent: left out
+  readonly operands: Readonly<Record<string, OperandDescription>>; // by name in the operator table; optional ones may be absent
   readonly attributes: Readonly<Record<string, number | string | readonly number[]>>;
   readonly scope?: string; // the part of the model that recorded it, for error messages: 'block 7 > attn1'
 }
@@ -63,7 +63,7 @@ export interface ProgramDescription {
 /** Device memory, zero-filled when allocated. Used after `dispose()`: ERR_SANA_DISPOSED. */
 export interface NativeBuffer {
   readonly bytes: number;
-  dispose(): void; // idempotent; memory goes back once queued work that uses it is done
+  dispose(): void; // idempotent; the memory is freed once the queued work that uses it is done
 }
 
 /** A regular file opened for reading; every read is checked against the size found when it was opened. */
@@ -89,7 +89,7 @@ export interface PackDataRequest extends PackTarget {
 
 interface PackTarget {
   readonly rows: number; // rows of the checkpoint tensor (its first dimension)
-  readonly rowElements: number; // elements of each
+  readonly rowElements: number; // elements per row
   readonly buffer: NativeBuffer;
   readonly target: Omit<OperandDescription, 'buffer'>; // the tensor inside `buffer` that receives them
   readonly firstRow: number; // the row of `target` that the first one becomes
@@ -101,14 +101,14 @@ export interface GatherRequest {
   readonly fileDtype: DType;
   readonly fileRows: number;
   readonly rowElements: number;
-  readonly rows: readonly number[]; // indices into the file's rows, in the order wanted
+  readonly rows: readonly number[]; // indices of the file's rows, in the order of the result
   readonly buffer: NativeBuffer;
   readonly target: Omit<OperandDescription, 'buffer'>; // dense [rows.length, rowElements]
 }
 
 export interface NativeRun {
   readonly promise: Promise<Float64Array | undefined>; // milliseconds per call when profiled
-  cancel(): void; // stops soon: the promise rejects with ERR_SANA_CANCELLED, what the program writes is undefined
+  cancel(): void; // stops soon: the promise rejects with ERR_SANA_CANCELLED, and the program's outputs are undefined
 }
 
 export interface NativeProgram {
@@ -118,22 +118,22 @@ export interface NativeProgram {
 
 export interface NativeDevice {
   readonly info: NativeDeviceInfo;
-  /** Bytes of the buffers alive on this device now and of its kernels' workspaces, and the most there have been. */
+  /** Bytes of all buffers on this device and of its kernels' workspaces, now and at their peak. */
   memory(): { bytes: number; peakBytes: number };
   resetPeak(): void;
   allocate(bytes: number): NativeBuffer; // ERR_SANA_MEMORY when there is not enough
   tensorBytes(dtype: DType, layout: Layout, shape: readonly number[]): number;
   write(buffer: NativeBuffer, offset: number, data: Uint8Array): Promise<void>; // data is copied before this returns
   read(buffer: NativeBuffer, offset: number, bytes: number): Promise<ArrayBuffer>;
-  /** Reads rows of a checkpoint tensor and packs them; resolves to the number of NaN and infinite elements met. */
+  /** Reads rows of a checkpoint tensor and packs them; resolves to the number of NaN and infinite elements found. */
   pack(request: PackRequest | PackDataRequest): Promise<number>;
   /** Reads the chosen rows of a checkpoint tensor into a dense tensor. */
   gather(request: GatherRequest): Promise<void>;
   createProgram(description: ProgramDescription): NativeProgram; // ERR_SANA_PROGRAM names the call's scope and what is wrong
   run(program: NativeProgram, arena: NativeBuffer | null, options?: { profile?: boolean }): NativeRun;
-  /** What the device does at most, measured for a few tenths of a second: the floor under every time. */
+  /** The peak rates of the device, measured in a few tenths of a second: no operator can be faster than they allow. */
   ceilings(): Promise<{ f32Flops: number; bf16Flops: number; i8Flops: number; bytesPerSecond: number }>;
-  dispose(): void; // cancels, waits for nothing; queued work rejects with ERR_SANA_DISPOSED
+  dispose(): void; // cancels without waiting; queued work rejects with ERR_SANA_DISPOSED
 }
 
 export interface OperatorTableEntry {
@@ -144,15 +144,15 @@ export interface OperatorTableEntry {
 }
 
 export interface Addon {
-  /** Errors are made by this function from here on. */
+  /** From now on, the addon creates its errors with this function. */
   makeErrorsWith(makeError: (code: string, message: string) => Error): void;
   readonly operators: readonly OperatorTableEntry[];
-  /** Opens libraries in order until one can be used. Once a process: later calls give what the first one found. */
+  /** Opens libraries in order until one can be used. Runs once per process: later calls return the same result. */
   openLibraries(files: readonly string[]): NativeLibrary[];
-  /** `paths`: the code path that devices of a backend are to be described with, by the backend's name. */
+  /** `paths`: the code path to describe the devices with, by backend. */
   listDevices(paths?: Readonly<Record<string, string>>): NativeDeviceInfo[];
   openDevice(options: { backend: string; index: number; threads: number; path?: string }): NativeDevice;
-  openFile(path: string): NativeFile; // ERR_SANA_FILE: not there, not a regular file, not readable
+  openFile(path: string): NativeFile; // ERR_SANA_FILE: missing, not a regular file, or not readable
 }
 
 const require = createRequire(import.meta.url);
@@ -160,10 +160,10 @@ const require = createRequire(import.meta.url);
 let loaded: { readonly addon: Addon; readonly file: string; readonly libraries: readonly NativeLibrary[] } | undefined;
 
 /**
- * Loads the addon once: what was built here, else the prebuilt binary. SANA_NATIVE_ADDON names another file. The CUDA
- * libraries are opened with it, after a child process has opened them without harm: see lib/device/addon/.
+ * Loads the addon once: a binary that the user built, otherwise the prebuilt one. SANA_NATIVE_ADDON names another file.
+ * Also opens the CUDA libraries, after a child process has opened them without a crash: see lib/device/addon/.
  *
- * @throws SanaError ERR_SANA_ADDON that lists what was tried, why each failed, and what to do.
+ * @throws SanaError ERR_SANA_ADDON that lists the files that were tried, why each failed, and what to do.
  */
 export function addon(): Addon {
   return load().addon;
@@ -174,7 +174,7 @@ export function addonFile(): string {
   return load().file;
 }
 
-/** Every CUDA library that was looked for, in order. */
+/** Every CUDA library that was considered, in order. */
 export function nativeLibraries(): readonly NativeLibrary[] {
   return load().libraries;
 }

@@ -1,8 +1,8 @@
-/** What the processor says it can do, of what decides between code paths. */
+/** The processor features that decide between code paths. */
 
 import { readFileSync } from 'node:fs';
 
-/** As Linux names them in /proc/cpuinfo. */
+/** Under their names in Linux's /proc/cpuinfo. */
 const NAMED = [
   'sse4_2',
   'avx',
@@ -22,7 +22,7 @@ const NAMED = [
   'sve',
 ];
 
-/** Empty where the system does not say. */
+/** Empty if the system does not list them. */
 export function processorFeatures(): string[] {
   try {
     const line = /^(?:flags|Features)\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? '';

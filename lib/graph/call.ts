@@ -4,7 +4,7 @@ import type { Attributes } from './operator.ts';
 import type { OperatorName } from './operators.ts';
 import type { Tensor } from './tensor.ts';
 
-/** Between the parts of a scope, outermost first: here, in the addon's error messages and in `explain`. */
+/** Separates the parts of a scope, outermost first, here, in the addon's error messages and in `explain`. */
 export const SCOPE_SEPARATOR = ' > ';
 
 /** One recorded operator. */

@@ -1,6 +1,6 @@
 /**
- * Recording: a model is a function that calls these methods. Each one checks the shapes at once, records a call and
- * returns the tensor it makes; nothing is computed until the graph is planned, compiled and run.
+ * Recording: a model is a function that calls these methods. Each one checks shapes at once, records a call and returns
+ * the result's tensor; nothing is computed until the graph is planned, compiled and run.
  */
 
 import { SanaError } from '../base/errors.ts';
@@ -31,7 +31,7 @@ import {
   type Tensor,
 } from './tensor.ts';
 
-/** Where a result goes: a fresh intermediate of this dtype (default: the input's), or a tensor that exists. */
+/** Where a result goes: a new intermediate of this dtype (default: the input's), or an existing tensor. */
 export interface Result {
   readonly dtype?: DType | undefined;
   readonly into?: Tensor | undefined;
@@ -57,12 +57,12 @@ export class Graph {
     }
   }
 
-  /** Gives every intermediate its place in the arena. */
+  /** Assigns every intermediate a place in the arena. */
   plan(): Plan {
     return plan(this.name, this.#calls);
   }
 
-  /** An intermediate that several operators fill, each a range of its columns. */
+  /** An intermediate for several operators to write, each a range of its columns. */
   empty(dtype: DType, shape: readonly number[]): Tensor {
     const place = new ArenaValue(denseBytes({ dtype, shape }));
     return { dtype, layout: 'dense', shape, pitch: shape[shape.length - 1] ?? 1, place, offset: 0 };
@@ -99,7 +99,7 @@ export class Graph {
     return this.#record('conv2d', { x, weight, bias, residual }, { stride, activation }, options);
   }
 
-  /** Nearest-neighbour doubling and a 3x3 convolution in one; x [B, H, W, I] -> [B, 2H, 2W, O]. */
+  /** Nearest-neighbour 2x upsampling fused with a 3x3 convolution; x [B, H, W, I] -> [B, 2H, 2W, O]. */
   upsampleConv2d(
     x: Tensor,
     weight: Tensor,
@@ -149,7 +149,7 @@ export class Graph {
     return this.#record('linearAttention', { qkv }, { headDim, order, epsilon }, options);
   }
 
-  /** Softmax attention of q [B, N, C] over k, v [T, C]; item b sees its own `lengths[b]` tokens. */
+  /** Softmax attention of q [B, N, C] over k, v [T, C]; item b attends to its own `lengths[b]` tokens. */
   crossAttention(
     q: Tensor,
     k: Tensor,
@@ -160,7 +160,7 @@ export class Graph {
     return this.#record('crossAttention', { q, k, v }, { heads, scale, lengths }, options);
   }
 
-  /** Causal attention of sequences laid end to end; qkv [T, (H + 2 Hkv) D], prefix [P, 2 Hkv D] -> [T, H D]. */
+  /** Causal attention of concatenated sequences; qkv [T, (H + 2 Hkv) D], prefix [P, 2 Hkv D] -> [T, H D]. */
   causalAttention(
     qkv: Tensor,
     options: Result & {
@@ -178,7 +178,7 @@ export class Graph {
     return this.#record('causalAttention', { qkv, prefix }, attributes, options);
   }
 
-  /** Rotates the first `heads` heads of x [T, C] by the angles whose cosines and sines are given, [T, D/2]. */
+  /** Rotates the first `heads` heads of x [T, C] by angles, given as cosines and sines [T, D/2]. */
   rotaryEmbedding(x: Tensor, cos: Tensor, sin: Tensor, heads: number, result: Result = {}): Tensor {
     return this.#record('rotaryEmbedding', { x, cos, sin }, { heads }, result);
   }
@@ -208,7 +208,7 @@ export class Graph {
     return this.#record('transpose', { x }, {}, result);
   }
 
-  /** Pixel shuffle with every channel repeated as often as `channels` asks for, + residual; factor 1 only repeats. */
+  /** Pixel shuffle, with channels repeated to give `channels`, + residual; factor 1 only repeats. */
   pixelShuffle(
     x: Tensor,
     factor: number,
@@ -220,7 +220,7 @@ export class Graph {
     return this.#record('pixelShuffle', { x, residual: options.residual }, { factor }, options, shape);
   }
 
-  /** Pixel unshuffle and the mean over as many channels as leave `channels`, + residual; factor 1 only averages. */
+  /** Pixel unshuffle, averaged over consecutive channels to give `channels`, + residual; factor 1 only averages. */
   pixelUnshuffle(
     x: Tensor,
     factor: number,
@@ -259,8 +259,8 @@ export class Graph {
   }
 
   /**
-   * Records any operator by its name in the table; the methods above add defaults and shapes. `shape` is that of the
-   * result where it does not follow from the operands.
+   * Records any operator by its name in the table; the methods above add defaults and shapes. `shape`: the result's
+   * shape, for operators whose operands do not determine it.
    */
   record<Op extends OperatorName>(
     op: Op,
@@ -370,7 +370,7 @@ function checkRange(
 function checkDtypes(operands: Operands, name: string, other: string): void {
   const [one, two] = [operands[name], operands[other]];
   if (one === undefined || two === undefined || one.dtype === two.dtype) return;
-  throw shapeError(`${name} and ${other} must have one dtype; given ${describeAll(operands)}`);
+  throw shapeError(`${name} and ${other} must have the same dtype; given ${describeAll(operands)}`);
 }
 
 function checkLimit({ operand, limit, what, count }: LimitSpec, operands: Operands, attributes: Attributes): void {

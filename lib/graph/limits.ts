@@ -1,6 +1,6 @@
 /**
- * The most that kernels take. Recording checks them, so that a model which is too large fails at once and by name; the
- * addon checks them again, with the same numbers: they are generated into its headers.
+ * The limits of the kernels. Recording checks them, so that a model that is too large fails at once, with an error that
+ * names the limit. The addon checks them again, with the same numbers: its headers are generated from this table.
  */
 
 export const limits = {

@@ -1,4 +1,4 @@
-/** What a row of the operator table is, and the words that rows are written with. */
+/** The type of a row of the operator table, and functions to write rows with. */
 
 import { activationDtypes, type DType, quantizedDtypes } from '../base/dtypes.ts';
 import type { Layout } from '../device/layouts.ts';
@@ -13,22 +13,22 @@ export interface OperandSpec {
   readonly name: string;
   readonly role: 'in' | 'in?' | 'out' | 'inout';
   readonly dtypes: readonly DType[];
-  /** `dense`, `pitched` (dense, and it may be columns of a wider tensor), or the packed layouts it may have. */
+  /** `dense`, `pitched` (dense, or a range of columns of a wider tensor), or the allowed packed layouts. */
   readonly layout: 'dense' | 'pitched' | Layout | `${Layout}|${Layout}`;
 }
 
 export interface AttributeSpec {
   readonly name: string;
-  /** `integer`, `number`, `list` (of integers), or the choices, `split|interleaved`. */
+  /** `integer`, `number`, `list` (of integers), or the choices, such as `split|interleaved`. */
   readonly kind: string;
   /** The range of a number, or of every entry of a list. */
   readonly least?: number;
   readonly most?: number;
-  /** The choices by name: an enum in C++. */
+  /** The choices, and the name of their enum in C++. */
   readonly choices?: { readonly type: string; readonly names: readonly string[] };
 }
 
-/** Something that kernels take no more of than a limit. */
+/** A count that must not exceed a limit of the kernels. */
 export interface LimitSpec {
   readonly operand: string;
   readonly limit: LimitName;
@@ -40,10 +40,10 @@ export interface LimitSpec {
 export interface OperatorSpec {
   readonly operands: readonly OperandSpec[];
   readonly attributes: readonly AttributeSpec[];
-  /** The inputs that the output may overwrite: it may share memory with no other, and with these only exactly. */
+  /** The inputs that the output may overwrite. It may use exactly the memory of one of them, and not overlap others. */
   readonly inPlace: readonly string[];
   readonly limits: readonly LimitSpec[];
-  /** Pairs of operands that must have one dtype, where both are there. */
+  /** Pairs of operands that must have the same dtype, if both are given. */
   readonly sameDtype?: readonly (readonly [string, string])[];
   /** Checks the operands against each other and returns the shape of `out` (none: the operator works in place). */
   readonly infer: (operands: Operands, attributes: Attributes) => readonly number[] | undefined;
@@ -53,7 +53,7 @@ export interface OperatorSpec {
 // ---- operands and attributes ----------------------------------------------------------------------------------------
 
 export const activation: readonly DType[] = activationDtypes;
-/** Biases, norm weights, modulation: f32 whatever the activations are. */
+/** Biases, norm weights, modulation: f32 for every dtype of the activations. */
 export const vector: readonly DType[] = ['f32'];
 export const matrix: readonly DType[] = [...activationDtypes, ...quantizedDtypes];
 
@@ -84,7 +84,7 @@ export const choice = <const Name extends string, const Choice extends string>(
   type: string,
   names: readonly Choice[],
 ) => ({ name, kind: names.join('|'), choices: { type, names } }) as const;
-/** The tokens of each of several sequences that stand one after another. */
+/** The number of tokens of each of several concatenated sequences. */
 export const lengths = { name: 'lengths', kind: 'list', least: 1, most: most('keys') } as const;
 
 export const activations = ['none', 'silu', 'gelu-tanh', 'relu'] as const;
@@ -108,11 +108,11 @@ export const limit = (
   },
 });
 
-/** The dimension `index` of an operand, from the end where negative. */
+/** Limits dimension `index` of an operand; a negative index counts from the end. */
 export const dimensionLimit = (operand: string, index: number, name: LimitName, what: string): LimitSpec =>
   limit(operand, name, what, (tensor) => dimension(tensor, index));
 
-/** Of an image [B, H, W, C]. */
+/** The limits of an image [B, H, W, C]. */
 export const imageLimits = (operand: string): readonly LimitSpec[] => [
   dimensionLimit(operand, 1, 'side', 'rows'),
   dimensionLimit(operand, 2, 'side', 'columns'),
@@ -121,7 +121,7 @@ export const imageLimits = (operand: string): readonly LimitSpec[] => [
 
 // ---- shapes ---------------------------------------------------------------------------------------------------------
 
-/** The operand of that name; the recorder has checked that the required ones are there. */
+/** The operand of that name; the recorder has already checked that required operands are given. */
 export function at(operands: Operands, name: string): Tensor {
   const tensor = operands[name];
   if (tensor === undefined) throw shapeError(`operand \`${name}\` is missing`);
@@ -155,7 +155,7 @@ export function sameShape(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((size, i) => size === b[i]);
 }
 
-/** Demands that `name`, when given, has exactly this shape. */
+/** Checks that operand `name`, if given, has exactly this shape. */
 export function demandShape(operands: Operands, name: string, shape: readonly number[]): void {
   const tensor = operands[name];
   if (tensor !== undefined)
@@ -170,7 +170,7 @@ export function image(operands: Operands, name: string): readonly [number, numbe
 
 export const elementsOf = (operands: Operands, name: string): number => elements(at(operands, name).shape);
 
-/** FLOPs of an operator that treats every element of its result alike. */
+/** FLOPs of an operator that costs the same for every element of its result. */
 export const elementwise = (perElement: number) => (operands: Operands) => perElement * elementsOf(operands, 'out');
 
 export { columnsOf, elements };

@@ -1,20 +1,20 @@
 /**
- * The operator table: every operator there is, one row each. A row says what the operator computes, its operands and
- * attributes, what its output may overwrite, the limits that kernels have, how the shape of the result follows and what
- * it costs. `npm run generate` writes the C++ side of the table from it, core/generated/; every backend has one kernel
- * for each row, by the same name.
+ * The operator table: one row for each operator. A row describes what the operator computes, its operands and
+ * attributes, what its output may overwrite, the limits of its kernels, the shape of its result and its cost.
+ * `npm run generate` writes the C++ side of the table, core/generated/, from it. Every backend has one kernel for each
+ * row, under the same name.
  *
  * Conventions. Row-major, channels last. B batch, N tokens (or M rows), C channels, T text tokens, H heads, D channels
- * of a head. `...` in a shape means any leading dimensions. Activations are f32, bf16 or f16 (the CPU has no f16), sums
- * are f32, vectors (biases, norm weights, modulation) are f32 always. A pitched operand may be a rectangle of columns of
- * a wider tensor. Only weights are i8 or f8.
+ * of a head. `...` in a shape means any leading dimensions. Activations are f32, bf16 or f16 (f16 is unsupported on the
+ * CPU), sums are f32, vectors (biases, norm weights, modulation) are always f32. A pitched operand may be a range of
+ * columns of a wider tensor. Only weights are i8 or f8.
  *
- * The same call on the same device gives the same bits, always. On the CPU an output element is moreover one sum in one
- * fixed order, whatever the tile, the thread count, the batch or the other rows: the same bits alone or in a batch. On
- * a GPU the order of a sum may depend on the shapes of the call.
+ * The same call on the same device always gives the same bits. On the CPU, moreover, every output element is a sum in a
+ * fixed order that does not depend on the tile, the thread count, the batch or the other rows: it has the same bits
+ * alone and in a batch. On a GPU, the order of a sum may depend on the shapes of the call.
  *
- * FLOPs count 2 per multiply-add of the result as defined, so that figures compare across implementations: the folded
- * up-convolution counts its four 2x2 taps (what is computed), never the 3x3 on the enlarged map.
+ * FLOPs count 2 per multiply-add of the definition, so that figures are comparable across implementations. The folded
+ * up-convolution counts its four 2x2 convolutions, which are computed, not a 3x3 convolution of the enlarged map.
  */
 
 import type { AttributeSpec, OperatorSpec } from './operator.ts';
@@ -55,7 +55,7 @@ export function operatorSpec(name: OperatorName): OperatorSpec {
   return operators[name];
 }
 
-// ---- what each operator takes, as types -------------------------------------------------------------------------------
+// ---- the operands and attributes of each operator, as types ---------------------------------------------------------
 
 type OperandOf<Op extends OperatorName> = (typeof operators)[Op]['operands'][number];
 type NamesOf<Op extends OperatorName, Role> = Extract<OperandOf<Op>, { readonly role: Role }>['name'];
@@ -66,12 +66,12 @@ type ValueOf<A> = A extends { readonly choices: { readonly names: readonly (infe
     ? readonly number[]
     : number;
 
-/** The tensors that an operator reads, by name. */
+/** The input tensors of an operator, by name. */
 export type Inputs<Op extends OperatorName> = {
   readonly [Name in NamesOf<Op, 'in' | 'inout'>]: Tensor;
 } & { readonly [Name in NamesOf<Op, 'in?'>]?: Tensor | undefined };
 
-/** The attributes of an operator, all of them. */
+/** All attributes of an operator. */
 export type AttributesOf<Op extends OperatorName> = {
   readonly [A in AttributeOf<Op> as A['name']]: ValueOf<A>;
 };

@@ -1,6 +1,6 @@
 /**
- * Planning: every intermediate gets an offset in one arena, so that two that are needed at the same time never overlap
- * and the arena is as small as a greedy placement makes it. The peak is known before anything runs.
+ * Planning: every intermediate gets an offset in one arena. Intermediates that are needed at the same time never
+ * overlap, and a greedy placement keeps the arena small. The peak is known before anything runs.
  */
 
 import type { Call } from './call.ts';
@@ -11,11 +11,11 @@ export interface Plan {
   readonly name: string;
   readonly calls: readonly Call[];
   readonly arenaBytes: number;
-  /** Bytes into the arena of each intermediate. */
+  /** The offset of each intermediate in the arena, in bytes. */
   readonly offsets: ReadonlyMap<ArenaValue, number>;
 }
 
-/** An intermediate's memory and the calls (first to last) that need it. Values that share it by working in place count as one. */
+/** The memory of an intermediate and the first and last call that need it. Values that share it, in place, are one. */
 interface Lifetime {
   readonly bytes: number;
   first: number;
@@ -26,7 +26,7 @@ interface Lifetime {
 export function plan(name: string, calls: readonly Call[]): Plan {
   const lifetimes = [...new Set(lifetimesOf(calls).values())];
   const placed: { lifetime: Lifetime; offset: number }[] = [];
-  // Largest first, each at the lowest offset where it overlaps no other that lives at the same time.
+  // Largest first, each at the lowest offset where it overlaps no other with an overlapping lifetime.
   for (const lifetime of lifetimes.sort((a, b) => b.bytes - a.bytes || a.first - b.first)) {
     const neighbours = placed
       .filter(({ lifetime: other }) => other.first <= lifetime.last && lifetime.first <= other.last)
@@ -70,7 +70,7 @@ function lifetimesOf(calls: readonly Call[]): Map<ArenaValue, Lifetime> {
   return lifetimes;
 }
 
-/** The memory of an input that `call` may overwrite with its output, because nothing reads that input afterwards. */
+/** The memory of an input that `call` may overwrite with its output, because that input is not read afterwards. */
 function overwritten(
   call: Call,
   index: number,

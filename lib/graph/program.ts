@@ -1,4 +1,4 @@
-/** Programs: a plan handed to the addon once, then run with one call each time. */
+/** Programs: a plan is passed to the addon once; each run is then one call. */
 
 import { bytesPerElement, type DType } from '../base/dtypes.ts';
 import { SanaError } from '../base/errors.ts';
@@ -14,15 +14,15 @@ import { operatorSpec } from './operators.ts';
 import type { Plan } from './planner.ts';
 import { ArenaValue, denseBytes, elements, Storage, type Tensor } from './tensor.ts';
 
-/** What an operator of a plan computes and moves. */
+/** What an operator of a plan costs: arithmetic and memory traffic. */
 export interface CallCost {
   readonly op: string;
   readonly scope: string;
   readonly shapes: string;
-  /** Of what it computes with: its weights where they are packed, or else its first operand. */
+  /** The dtype it computes in: that of its packed weights, otherwise that of its first operand. */
   readonly dtype: DType;
   readonly flops: number;
-  /** Bytes read and written when every operand is touched once. */
+  /** Bytes read and written if every operand is accessed once. */
   readonly bytes: number;
 }
 
@@ -31,7 +31,7 @@ export interface CallProfile extends CallCost {
   readonly ms: number;
 }
 
-/** A plan compiled for a device. Its storages must be allocated before and stay so while it is used. */
+/** A plan compiled for a device. Its storages must be allocated first, and stay allocated while it is used. */
 export class Program {
   readonly plan: Plan;
   readonly #device: NativeDevice;
@@ -61,7 +61,7 @@ export class Program {
     this.#native = device.createProgram({ calls, buffers, arenaBytes: plan.arenaBytes });
   }
 
-  /** Runs every call in order. Cancelled through the signal between two of them: rejects with `signal.reason`. */
+  /** Runs every call in order. If the signal aborts, it stops between two calls and rejects with `signal.reason`. */
   async run(arena: Arena, signal?: AbortSignal): Promise<void> {
     await this.#run(arena, signal, false);
   }
@@ -92,7 +92,7 @@ export class Program {
   }
 }
 
-/** The memory that programs of one pipeline share for their intermediates: as large as the largest needs. */
+/** The memory that the programs of a pipeline share for their intermediates: as large as the largest program needs. */
 export class Arena {
   readonly #device: NativeDevice;
   #buffer: NativeBuffer | undefined;
@@ -105,7 +105,7 @@ export class Arena {
     return this.#buffer?.bytes ?? 0;
   }
 
-  /** The buffer, grown first when it is smaller than `bytes`. Its content does not survive growth, nor need it. */
+  /** The buffer, replaced by a larger one if it is smaller than `bytes`. Its content is lost then, and not needed. */
   atLeast(bytes: number): NativeBuffer | null {
     if (bytes > this.bytes) {
       this.dispose();
@@ -120,7 +120,7 @@ export class Arena {
   }
 }
 
-/** The storages that a plan's operands lie in. */
+/** The storages of a plan's operands. */
 export function storagesOf(plan: Plan): Set<Storage> {
   const storages = new Set<Storage>();
   for (const { operands } of plan.calls) {
@@ -129,7 +129,7 @@ export function storagesOf(plan: Plan): Set<Storage> {
   return storages;
 }
 
-/** What each call of a plan costs. */
+/** The cost of each call of a plan. */
 export function costs(plan: Plan): CallCost[] {
   return plan.calls.map((call) => ({
     op: call.op,
@@ -155,7 +155,7 @@ function shapesOf(call: Call): string {
   return `${one(first)}${by} -> ${one(out ?? latents)}`;
 }
 
-/** Bytes of a tensor as its elements count; the folded up-convolution stores 16/9 of its logical weight. */
+/** Bytes of a tensor's elements, without padding; the folded up-convolution stores 16/9 of its logical weight. */
 function bytesOf(tensor: Tensor): number {
   if (tensor.layout === 'upsampleConv2d') return (elements(tensor.shape) / 9) * 16 * bytesPerElement(tensor.dtype);
   return denseBytes(tensor);

@@ -1,4 +1,4 @@
-/** Tensors: what a graph's operators read and write, and the places their elements live in. */
+/** Tensors: what a graph's operators read and write, and where their elements are stored. */
 
 import { bytesPerElement, type DType } from '../base/dtypes.ts';
 import { SanaError } from '../base/errors.ts';
@@ -8,12 +8,12 @@ import type { NativeBuffer, NativeDevice } from '../device/native.ts';
 export type { DType } from '../base/dtypes.ts';
 export type { Layout } from '../device/layouts.ts';
 
-/** Alignment of every tensor inside its storage or arena: a cache line, the widest vector. */
+/** Alignment of every tensor inside its storage or arena: a cache line, and the widest vector register. */
 export const alignment = 64;
 
 /**
- * A tensor: dtype, logical shape, and where it lies. Row-major; `pitch` is the distance in elements between rows of the
- * last dimension, larger than that dimension when the tensor is a range of columns of a wider one.
+ * A tensor: dtype, logical shape, and where it is stored. Row-major; `pitch` is the distance in elements between rows
+ * of the last dimension. It is larger than that dimension if the tensor is a range of columns of a wider one.
  */
 export interface Tensor {
   readonly dtype: DType;
@@ -25,7 +25,7 @@ export interface Tensor {
   readonly offset: number;
 }
 
-/** An intermediate of a graph. The planner gives it a place in the arena for as long as it is needed. */
+/** An intermediate of a graph. The planner assigns it a place in the arena for as long as it is needed. */
 export class ArenaValue {
   readonly bytes: number;
 
@@ -35,8 +35,8 @@ export class ArenaValue {
 }
 
 /**
- * Device memory that outlives a run: packed weights, latents, keys and values. Tensors are reserved first, so that its
- * size is known before anything is allocated; then `allocate` takes the memory in one piece.
+ * Device memory that outlives a run: packed weights, latents, keys and values. Tensors are reserved first, so that the
+ * size is known before anything is allocated; then `allocate` allocates it as one buffer.
  */
 export class Storage {
   readonly name: string;
@@ -61,7 +61,7 @@ export class Storage {
   get buffer(): NativeBuffer {
     if (this.#buffer === undefined) {
       throw new SanaError('ERR_SANA_PROGRAM', `The memory of "${this.name}" is not allocated`, {
-        hint: 'Allocate a storage before programs that use it are compiled.',
+        hint: 'Allocate a storage before compiling programs that use it.',
       });
     }
     return this.#buffer;
@@ -93,7 +93,7 @@ export function elements(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
-/** Bytes of the elements a dense tensor names (not of the wider tensor it may be a part of). */
+/** Bytes of a dense tensor's own elements (not of the wider tensor that it may be a part of). */
 export function denseBytes(tensor: Pick<Tensor, 'dtype' | 'shape'>): number {
   return elements(tensor.shape) * bytesPerElement(tensor.dtype);
 }
@@ -106,7 +106,7 @@ export function isContiguous(tensor: Tensor): boolean {
   return tensor.pitch === columnsOf(tensor);
 }
 
-/** The columns `first .. first + count - 1` of the last dimension, without a copy. */
+/** Columns `first .. first + count - 1` of the last dimension, without a copy. */
 export function columns(tensor: Tensor, first: number, count: number): Tensor {
   if (tensor.layout !== 'dense' || first < 0 || count < 1 || first + count > columnsOf(tensor)) {
     throw shapeError(`columns ${first}..${first + count - 1} of ${describe(tensor)} do not exist`);
@@ -128,13 +128,13 @@ export function rows(tensor: Tensor, first: number, count: number): Tensor {
   return { ...tensor, shape: [count, ...rest], offset: tensor.offset + first * stride };
 }
 
-/** Entry `index` of the first dimension: one dimension less. */
+/** Entry `index` of the first dimension: a tensor with one dimension less. */
 export function entry(tensor: Tensor, index: number): Tensor {
   const one = rows(tensor, index, 1);
   return { ...one, shape: one.shape.slice(1) };
 }
 
-/** The same elements under another shape. The last dimension may change only when the tensor is contiguous. */
+/** The same elements with another shape. The last dimension may change only if the tensor is contiguous. */
 export function reshape(tensor: Tensor, shape: readonly number[]): Tensor {
   const last = shape[shape.length - 1] ?? 1;
   if (
@@ -142,7 +142,7 @@ export function reshape(tensor: Tensor, shape: readonly number[]): Tensor {
     elements(shape) !== elements(tensor.shape) ||
     (last !== columnsOf(tensor) && !isContiguous(tensor))
   ) {
-    throw shapeError(`${describe(tensor)} cannot be seen as [${shape.join(', ')}]`);
+    throw shapeError(`${describe(tensor)} cannot be reshaped to [${shape.join(', ')}]`);
   }
   return { ...tensor, shape, pitch: last === columnsOf(tensor) ? tensor.pitch : last };
 }
@@ -155,6 +155,6 @@ export function describe(tensor: Pick<Tensor, 'dtype' | 'shape' | 'layout'>): st
 
 export function shapeError(message: string): SanaError {
   return new SanaError('ERR_SANA_SHAPE', message, {
-    hint: 'Record operators on tensors whose shapes fit; lib/graph/operators/ says what each operator takes.',
+    hint: 'Pass tensors whose shapes fit; lib/graph/operators/ documents the operands of each operator.',
   });
 }

@@ -1,4 +1,4 @@
-/** What an image was made from, in its file: written beside the pixels, read back without a model. */
+/** The record of how an image was made, in the image's file: written with the pixels, read without a model. */
 
 import { SanaError } from '../base/errors.ts';
 import { checkRecord } from '../request/record.ts';
@@ -10,28 +10,28 @@ import { readParametersText, writeParametersText } from './parameters-text.ts';
 import { insertPngText, readPngText } from './png-text.ts';
 import { loadSharp } from './sharp.ts';
 
-/** Keyword of the text form, and of the exact one. */
+/** Keywords of the text form and of the exact form. */
 const TEXT_KEYWORD = 'parameters';
 const JSON_KEYWORD = 'sana-native';
 const JSON_FORMAT = 1;
 
 const XMP_NAMESPACE = 'urn:sana-native:parameters';
-/** A JPEG segment holds 65 533 bytes: longer texts are left out of EXIF and, in JPEG files, of XMP. */
+/** A JPEG segment has at most 65 533 bytes: longer texts are left out of EXIF and, in JPEG files, of XMP. */
 const MAX_SEGMENT_BYTES = 60_000;
 const MAX_FILE_BYTES = 512 * 1024 * 1024;
 
 /**
- * What the file of an image says about its making.
+ * What an image's file says about how it was made.
  *
  * `sana-native`: the exact record that this package writes, enough to make the image again. `a1111`: the text that
- * other programs write too, of which only what was understood is there.
+ * other programs also write, with only the fields that were understood.
  */
 export type ImageMetadata =
   | ({ readonly source: 'sana-native' } & GenerationParameters)
   | ({ readonly source: 'a1111' } & Partial<GenerationParameters>);
 
 /**
- * Reads what an image was made from out of its file (PNG, JPEG, WebP or AVIF), or null when it does not say.
+ * Reads how an image was made from its file (PNG, JPEG, WebP or AVIF); null if the file has no such record.
  *
  * @example
  * const made = await readGenerationMetadata('fox.png');
@@ -71,7 +71,7 @@ async function embeddedRecords(file: Uint8Array): Promise<Records> {
   return { json: record?.[1] ?? null, text: exif === undefined ? null : readUserComment(exif) };
 }
 
-/** A PNG file with the parameters in it, as text and exact. */
+/** A PNG file with the parameters added, as text and in exact form. */
 export function addPngMetadata(png: Uint8Array, parameters: GenerationParameters): Buffer {
   return insertPngText(png, {
     [TEXT_KEYWORD]: writeParametersText(parameters),
@@ -80,8 +80,8 @@ export function addPngMetadata(png: Uint8Array, parameters: GenerationParameters
 }
 
 /**
- * The parameters for formats that sharp writes metadata into: the text as EXIF user comment, the exact record as XMP.
- * EXIF is written in ASCII by sharp's library, which puts look-alikes or '?' for other characters; XMP is exact.
+ * The parameters for formats whose metadata sharp writes: the text as EXIF user comment, the exact record as XMP.
+ * Sharp's library writes EXIF in ASCII and replaces other characters with similar ones or '?'; XMP is exact.
  */
 export function embeddedMetadata(
   parameters: GenerationParameters,
@@ -95,13 +95,13 @@ export function embeddedMetadata(
   };
 }
 
-/** Characters that mean something to XML stand in strings only, where JSON has another spelling for them. */
+/** Characters that are special in XML can occur only inside strings, where JSON can write them as escapes. */
 function writeParametersJson(parameters: GenerationParameters): string {
   const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
   return JSON.stringify({ format: JSON_FORMAT, ...parameters }).replaceAll(/[<>&\u007f-\u009f\ufffe\uffff]/g, escaped);
 }
 
-/** The record, when it is whole and everything in it could have been written by this package. */
+/** The record, if it is complete and this package could have written everything in it. */
 function parseParametersJson(text: string): GenerationParameters | null {
   try {
     const record: unknown = JSON.parse(text);

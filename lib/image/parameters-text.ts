@@ -5,8 +5,8 @@
  *     Negative prompt: blurry
  *     Steps: 20, Sampler: flow-dpm-solver, CFG scale: 4.5, Seed: 7, Size: 1024x1024, Model hash: ..., Model: ..., Version: ...
  *
- * Readers of it go line by line, so a text with line breaks could be mistaken for other fields: a prompt is one line
- * here.
+ * It is read line by line, so a line break in a text could be mistaken for the start of another field: prompts are
+ * written as one line.
  */
 
 import { LIMITS } from '../request/limits.ts';
@@ -51,7 +51,7 @@ function quote(value: string): string {
   return /[,:"\n]/.test(value) ? JSON.stringify(value) : value;
 }
 
-/** What a text of this form says, or null if it is not one: fewer than three fields in the last line. */
+/** The parameters in a text of this form; null if its last line has fewer than three fields. */
 export function readParametersText(text: string): Partial<GenerationParameters> | null {
   const lines = text.replaceAll('\r\n', '\n').trim().split('\n');
   const pairs = readPairs(lines.pop() ?? '');
@@ -83,7 +83,7 @@ function number(text: string | undefined, min: number, max: number): number | un
   return value >= min && value <= max ? value : undefined;
 }
 
-/** `Name: value, Name: "quoted, value", ...`, read in one pass; nothing if the line is anything else. */
+/** `Name: value, Name: "quoted, value", ...`, read in one pass; empty if the line has another form. */
 function readPairs(line: string): Map<string, string> {
   const pairs = new Map<string, string>();
   for (let at = 0; at < line.length; ) {

@@ -296,7 +296,7 @@ export class Autoencoder {
     this.#engine.demandMemory(
       storage.bytes + Math.max(0, plan.arenaBytes - arena.bytes),
       `The ${plan.name}`,
-      "Free memory, ask for a smaller size, or load with offload: 'sequential'.",
+      "Free memory, request a smaller size, or load with offload: 'sequential'.",
     );
     storage.allocate();
     try {

@@ -1,4 +1,4 @@
-/** What a request would run and hold in memory, stage by stage, found by planning alone. */
+/** What a request would run and keep in memory, stage by stage, computed by planning only. */
 
 import { publicDtype } from '../base/dtypes.ts';
 import { costs } from '../graph/program.ts';
@@ -8,7 +8,7 @@ import type { ExplainedStage, Explanation } from './results.ts';
 import { stagesOf } from './stages/index.ts';
 import type { Job } from './stages/stage.ts';
 
-/** `reachableBytes`: what is free, and what the pipeline holds of what the request needs. */
+/** `reachableBytes`: free memory, plus what the pipeline already holds of what the request needs. */
 export function explain(job: Job, reachableBytes?: number): Explanation {
   const { parts, request } = job;
   const { engine, checkpoint, dtype } = parts;
@@ -16,7 +16,7 @@ export function explain(job: Job, reachableBytes?: number): Explanation {
   const stages = stagesOf(job).list;
   const names = stages.flatMap(({ models }) => models);
   const reachable = reachableBytes ?? engine.spareBytes + parts.heldBytes(names);
-  // The arena is kept at the largest size that has been needed so far, unless it is given back.
+  // The arena stays at the largest size that was needed so far, unless it is freed.
   let arenaHeld = 0;
   const explained: (ExplainedStage & { readonly weightsBytes: number; readonly stateBytes: number })[] = [];
   for (const { stage, weightsBytes, stateBytes: left, freesArena } of residencies(parts, stages)) {

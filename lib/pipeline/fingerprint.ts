@@ -1,4 +1,4 @@
-/** A short hash that tells one set of weights from another, cheap enough to take for every model. */
+/** A short hash that identifies a set of weights, cheap enough to compute for every model. */
 
 import { createHash } from 'node:crypto';
 import type { Checkpoint, Component } from '../checkpoint/checkpoint.ts';
@@ -6,8 +6,8 @@ import type { Checkpoint, Component } from '../checkpoint/checkpoint.ts';
 const sampleBytes = 256;
 
 /**
- * SHA-256 over every tensor's name, dtype, shape and first 256 bytes, 16 hexadecimal digits of it. Fine-tuning changes
- * every tensor; a file that is damaged further in is not noticed here.
+ * The first 16 hexadecimal digits of the SHA-256 of every tensor's name, dtype, shape and first 256 bytes. This is
+ * enough because fine-tuning changes every tensor; it does not detect a file that is damaged elsewhere.
  */
 export async function fingerprint({ transformer, textEncoder, vae, controlnet }: Checkpoint): Promise<string> {
   const hash = createHash('sha256');

@@ -1,4 +1,4 @@
-/** One request carried out: its stages, one after the other. */
+/** Running one request: its stages, one after another. */
 
 import { SanaError } from '../base/errors.ts';
 import type { CheckedRequest } from '../request/request.ts';
@@ -13,7 +13,7 @@ import type { GenerateResult, GenerationStage, StepInfo } from './results.ts';
 import { type Stages, stagesOf } from './stages/index.ts';
 import type { Job } from './stages/stage.ts';
 
-/** Only now: the adapters may have been loaded by a call that the request waited for. */
+/** Checked when the request's turn comes: a call that it waited for may have loaded adapters. */
 export function checkLoraScale({ transformer }: Parts, { loraScale }: Pick<CheckedRequest, 'loraScale'>): void {
   if (loraScale === undefined || transformer.adapters.length > 0) return;
   throw new SanaError('ERR_SANA_ARGUMENT', '`loraScale` cannot be used here: no LoRA adapter is loaded', {
@@ -67,12 +67,12 @@ export async function generate(
   };
 }
 
-/** Fails before the first step where that or decoding will not fit. */
+/** Fails before the first step if the steps or decoding will not fit in memory. */
 function demandMemory({ parts, request }: Job, { denoise, decode }: Stages): void {
   const { engine, policy, models, autoencoder } = parts;
   const { denoiser } = denoise;
-  parts.keepDenoiser(denoiser); // one of another shape is not needed any more
-  // What will have been allocated when a picture is decoded, and is not yet.
+  parts.keepDenoiser(denoiser); // a previous one of another shape is no longer needed
+  // What will be allocated by the time a picture is decoded, but is not yet.
   const decoderBytes = models.some(({ name }) => name === 'decoder' && isPreloaded(name, policy))
     ? 0
     : autoencoder.decoder.weightBytes;
@@ -81,12 +81,12 @@ function demandMemory({ parts, request }: Job, { denoise, decode }: Stages): voi
   const plans = [denoiser.contextPlan, denoiser.stepPlan, ...decoding.map(({ plan }) => plan)];
   const arenaBytes = Math.max(...plans.map((plan) => plan.arenaBytes));
   const growth = Math.max(0, arenaBytes - engine.arena.bytes);
-  // Where host and device memory are one, pictures take it twice.
+  // If the device computes in host memory, that memory also holds the finished pictures.
   const inHostMemory = engine.device.info.hostMemory && decode !== undefined;
   const pictureBytes = inHostMemory ? request.batch * request.width * request.height * 3 : 0;
   engine.demandMemory(
     growth + denoiser.unallocatedBytes + Math.max(0, ...decoding.map(({ stateBytes }) => stateBytes)) + pictureBytes,
     `Drawing ${request.batch} image(s) of ${request.drawnWidth} x ${request.drawnHeight}`,
-    'Ask for a smaller size or fewer images at once, or free memory.',
+    'Request a smaller size or fewer images at once, or free memory.',
   );
 }

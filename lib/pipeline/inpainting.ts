@@ -1,7 +1,7 @@
 /**
- * Drawing a part of a picture anew. After every step the rest of the latents is put back: the known picture, noised to
- * the level that the step has reached. In the end the rest of the pixels is put back, too, so that nothing outside the
- * mask changes.
+ * Inpainting: redrawing a part of a picture. After every step, the latents outside the mask are replaced by the known
+ * picture's, noised to the level that the step has reached. At the end, the pixels outside the mask are also replaced,
+ * so that nothing there changes.
  *
  * Source: Lugmayr et al., "RePaint" (2022), algorithm 1, without its jumps back.
  */
@@ -9,10 +9,10 @@
 import type { RawImage } from '../request/types.ts';
 
 /**
- * How much of each latent is drawn anew, [h * w], 0 to 1: the most of any pixel that it stands for. All of what is
- * masked is then really drawn, and nothing old is left in it.
+ * How much of each latent is redrawn, [h * w], 0 to 1: the maximum over the pixels that it represents. So everything in
+ * the mask is redrawn, and nothing of the old picture is left there.
  *
- * @param mask at the size drawn at: white is drawn anew, black is kept
+ * @param mask at the size that the model draws at: white is redrawn, black is kept
  */
 export function latentMask({ width, height, data }: RawImage, compression: number): Float32Array {
   const columns = width / compression;
@@ -26,10 +26,10 @@ export function latentMask({ width, height, data }: RawImage, compression: numbe
   return mask;
 }
 
-/** Puts the known latents back where the mask is 0, in place; in between, a mixture. All [images, pixels, channels]. */
+/** Restores the known latents where the mask is 0, a mixture between 0 and 1, in place. [images, pixels, channels] */
 export function keepKnown(
   latents: Float32Array,
-  known: Float32Array, // [pixels, channels]: of every image
+  known: Float32Array, // [pixels, channels], the same for every image
   noise: Float32Array,
   mask: Float32Array, // [pixels]
   mix: { readonly clean: number; readonly noise: number },
@@ -44,7 +44,7 @@ export function keepKnown(
   }
 }
 
-/** The drawn picture where the mask is white, the known one where it is black, in between a mixture. All of one size. */
+/** The drawn picture where the mask is white, the known one where it is black, a mixture in between. Same sizes. */
 export function composite(drawn: Uint8Array, known: RawImage, mask: RawImage): Uint8Array {
   return drawn.map((byte, i) => {
     const part = maskAt(mask.data, Math.floor(i / 3));

@@ -1,4 +1,4 @@
-/** Latents as callers have them, channels first, and as the transformer computes with them, channels last. */
+/** Converts latents between the callers' order, channels first, and the transformer's, channels last. */
 
 import { channelsFirst, channelsLast } from '../models/channel-order.ts';
 import type { DenoiseShape } from '../models/transformer.ts';

@@ -1,4 +1,4 @@
-/** From what a caller names a model by to the folder it is in: part of the package, a folder, or a hub repository. */
+/** Resolves a model's name to its folder: the built-in model, a folder, or a hub repository. */
 
 import { stat } from 'node:fs/promises';
 import { editDistance } from '../base/edit-distance.ts';
@@ -40,28 +40,28 @@ export async function locateModel(model: string, options: SourceOptions): Promis
   if (await isRepository(model)) return (await open(model, options, checkpointFiles)).folder;
   if (options.revision !== undefined) {
     const what = model === BUILT_IN_MODEL ? 'part of the package' : 'a folder';
-    throw new SanaError('ERR_SANA_ARGUMENT', `\`revision\` is of hub repositories, and ${model} is ${what}`, {
-      hint: 'Leave `revision` out, or name a repository, owner/name, in whose place there is no folder.',
+    throw new SanaError('ERR_SANA_ARGUMENT', `\`revision\` applies only to hub repositories, and ${model} is ${what}`, {
+      hint: 'Leave `revision` out, or pass a repository, owner/name, that is not also the path of a folder.',
     });
   }
   return modelFolder(model);
 }
 
-/** The folder of a ControlNet, or of a checkpoint that has one. Of a repository only the ControlNet is downloaded. */
+/** The folder of a ControlNet, or of a checkpoint that has one. From a repository only the ControlNet is downloaded. */
 export async function locateControlNet(controlnet: string, options: SourceOptions): Promise<string> {
   if (!(await isRepository(controlnet))) return controlnet;
   // `revision` is the model's.
   return (await open(controlnet, { ...options, revision: undefined }, controlNetFiles)).folder;
 }
 
-/** `owner/name` is a repository unless there is a file or folder of that name. */
+/** `owner/name` is a repository unless a file or folder of that name exists. */
 export async function isRepository(model: string): Promise<boolean> {
   return model !== BUILT_IN_MODEL && isRepositoryId(model) && (await stat(model).catch(() => null)) === null;
 }
 
 /**
- * The files of a repository that loading it reads, downloaded as far as they are not in the cache: of a model, or of a
- * ControlNet without one.
+ * Downloads the files of a repository that loading needs and that are not in the cache. The repository has a model, or
+ * only a ControlNet.
  */
 export async function pullRepository(
   repository: string,
@@ -77,7 +77,7 @@ export async function pullRepository(
   });
 }
 
-/** A snapshot with the files that `chosen` names. */
+/** A snapshot with the files that `chosen` returns. */
 async function open(
   repository: string,
   options: SourceOptions & { readonly refresh?: boolean },
@@ -107,7 +107,7 @@ async function open(
   });
 }
 
-/** A repository seen as a folder: what is read of it is fetched. */
+/** A repository seen as a folder: files are fetched when they are read. */
 class RemoteFolder implements FolderView {
   readonly path: string;
   readonly #remote: RemoteSnapshot;
@@ -134,7 +134,7 @@ class RemoteFolder implements FolderView {
   }
 }
 
-/** The name that was probably meant. */
+/** The released name closest to a mistyped one. */
 function nearest(typed: string, names: readonly string[]): string | undefined {
   const wanted = typed.toLowerCase();
   const ranked = names

@@ -1,15 +1,15 @@
 /**
- * The normal noise that `torch.randn` draws from a CPU generator, so that a seed means the same picture everywhere.
+ * The normal noise that `torch.randn` draws from a CPU generator, so that a seed gives the same picture everywhere.
  *
  * MT19937 gives 32-bit words, their low 24 bits uniforms u = word / 2^24. Blocks of 16 become normals by Box-Muller,
  * element i pairing with i + 8:
  *
  *     r = sqrt(-2 ln(1 - u_i)),  angle = 2 pi u_(i+8),  x_i = r cos(angle),  x_(i+8) = r sin(angle)
  *
- * A last block that is not full is drawn anew and overlaps the one before it. Fewer than 16 elements are drawn one by
- * one from 53-bit uniforms, cos first, sin kept for the next.
+ * An incomplete last block is drawn again as the last 16 elements, so it overlaps the block before it. Fewer than 16
+ * elements are drawn one by one from 53-bit uniforms: first the cosine, then the sine, which is kept for the next one.
  *
- * Source: Matsumoto and Nishimura, "Mersenne Twister" (1998); the rest is what the released generator does.
+ * Source: Matsumoto and Nishimura, "Mersenne Twister" (1998); the rest is how torch does it.
  */
 
 import { argumentError } from '../base/errors.ts';
@@ -23,7 +23,7 @@ const UNIFORM_53 = 2 ** -53;
 const MAX_COUNT = 2 ** 30;
 const PAUSE = 65536; // elements between turns of the event loop: about 3 ms
 
-/** A Mersenne Twister seeded as torch's CPU generator is. */
+/** A Mersenne Twister with the seeding of torch's CPU generator. */
 export class TorchGenerator {
   readonly #state = new Uint32Array(WORDS);
   #at = WORDS;
@@ -45,7 +45,7 @@ export class TorchGenerator {
     for (const _ of this.#fill(out, Number.POSITIVE_INFINITY));
   }
 
-  /** `count` normals, drawn without keeping the event loop for more than a few milliseconds. */
+  /** `count` normals, drawn without blocking the event loop for more than a few milliseconds. */
   async draw(count: number, signal?: AbortSignal): Promise<Float32Array> {
     checkCount(count);
     const out = new Float32Array(count);
@@ -63,7 +63,7 @@ export class TorchGenerator {
       return;
     }
     const full = out.length - (out.length % BLOCK);
-    // Every uniform is drawn before the first normal is made, which only matters for the last block.
+    // torch draws all uniforms before it computes the first normal; the difference only matters for the last block.
     for (let at = 0; at < out.length; at += BLOCK) {
       this.#uniforms(out, at, Math.min(at + BLOCK, out.length));
       if (at + BLOCK <= full) boxMuller(out, at);
@@ -121,7 +121,7 @@ export class TorchGenerator {
   }
 }
 
-/** Turns 16 uniforms at `at` into normals, in f32 as the reference does. */
+/** Turns the 16 uniforms from `at` on into normals, in f32 like the reference. */
 function boxMuller(values: Float32Array, at: number): void {
   for (let i = at; i < at + HALF; i++) {
     const u1 = Math.fround(1 - (values[i] as number)); // at + 16 <= length

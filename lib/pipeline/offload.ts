@@ -1,17 +1,17 @@
-/** What stays on the device, and how long: one policy for each value of `offload`. */
+/** What stays on the device, and for how long: one policy for each value of `offload`. */
 
 import type { WeightsProgress } from '../networks/weights.ts';
 import type { LoadOptions } from '../request/types.ts';
 
 export type Offload = NonNullable<LoadOptions['offload']>;
 
-/** The models of a pipeline that come and go on their own. */
+/** The models of a pipeline that are loaded and released independently. */
 export type ModelName = 'textEncoder' | 'transformer' | 'controlnet' | 'decoder' | 'encoder';
 
 /** The weights of one model. */
 export interface ModelWeights {
   readonly name: ModelName;
-  /** The folder of the checkpoint that they are read from. */
+  /** The checkpoint's folder that they are read from. */
   readonly component: string;
   readonly bytes: number;
   readonly loaded: boolean;
@@ -20,11 +20,11 @@ export interface ModelWeights {
 }
 
 export interface OffloadPolicy {
-  /** Whether a model's weights stay once they are loaded. Others are released after the last stage that needs them. */
+  /** Whether a model's weights stay once loaded. Otherwise they are released after the last stage that needs them. */
   keeps(model: ModelName): boolean;
   /**
-   * How long the memory of a generation stays, which is its latents, keys and values, and the arena: for the next call
-   * of the same shape, until the call ends, or as long as a stage needs it.
+   * How long the memory of a generation stays (latents, keys and values, and the arena): for the next call of the same
+   * shape, until the call ends, or until the stage ends.
    */
   readonly generationMemory: 'next call' | 'call' | 'stage';
 }
@@ -38,7 +38,7 @@ export const OFFLOAD_POLICIES: Readonly<Record<Offload, OffloadPolicy>> = {
   sequential: { keeps: () => false, generationMemory: 'stage' },
 };
 
-/** The encoder is loaded by the first request that has a picture, the others when the pipeline is. */
+/** The encoder is loaded by the first request with a picture; the other models that are kept, with the pipeline. */
 export function isPreloaded(model: ModelName, policy: OffloadPolicy): boolean {
   return model !== 'encoder' && policy.keeps(model);
 }

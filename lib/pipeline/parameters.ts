@@ -1,4 +1,4 @@
-/** What an image is made from, to be kept with it. */
+/** The record of how an image was made, which is kept with it. */
 
 import { createHash } from 'node:crypto';
 import { basename, resolve } from 'node:path';
@@ -11,7 +11,7 @@ import type { Parts } from './parts.ts';
 
 export type { CommonParameters };
 
-/** Enough, with prompts and seed, to make the images of a call again. */
+/** Together with prompts and seed, enough to make the images of a call again. */
 export function commonParameters(
   { checkpoint, transformer, engine, dtype }: Parts,
   request: CheckedRequest,
@@ -28,7 +28,7 @@ export function commonParameters(
   return recordOf(request, madeOn, sha256);
 }
 
-/** The repository's or the folder's name, never a path. */
+/** The name of the repository or of the folder, never a path. */
 export function nameOf({ folder }: { readonly folder: string }): string {
   const path = resolve(folder);
   return repositoryOfSnapshot(path) ?? basename(path);

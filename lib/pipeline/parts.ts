@@ -1,4 +1,4 @@
-/** The models of a pipeline: where they compute, which of them are in memory, and what they make of a request. */
+/** The models of a pipeline: their device, which of them are in memory, and what they require of a request. */
 
 import { join } from 'node:path';
 import { cacheFolder } from '../base/cache-folder.ts';
@@ -26,13 +26,13 @@ import {
   type OffloadPolicy,
 } from './offload.ts';
 
-/** Sizes of latents (pixels / 32) for which there is a table of resolutions. */
+/** The latent sizes (pixels / 32) that have a table of resolutions. */
 const binnedSampleSizes = [16, 32, 64, 128];
 
-/** Bytes of a text encoder that computes an instruction about as fast as it is read. */
+/** Below this size in bytes, a text encoder computes an instruction about as fast as it can be read from disk. */
 const SMALL_ENCODER = 256e6;
 
-/** Where instructions are kept on disk: in the folder that is asked for, and without one where it is worth it. */
+/** Where instructions are kept on disk: in the requested folder; if none is given, in the cache if that saves time. */
 function instructionsOf(
   { textEncoder: { files } }: Checkpoint,
   { device }: Engine,
@@ -83,7 +83,7 @@ export class Parts {
   readonly transformer: Transformer;
   readonly controlnet: ControlNetPart | undefined;
   readonly autoencoder: Autoencoder;
-  /** The weights of all of them, in the order they are loaded in. */
+  /** The weights of each model, in loading order. */
   readonly models: readonly ModelWeights[];
   #denoiser: Denoiser | undefined;
 
@@ -99,7 +99,7 @@ export class Parts {
     this.checkpoint = checkpoint;
     this.dtype = dtype;
     this.policy = OFFLOAD_POLICIES[offload];
-    // Gemma-2 and DC-AE leave the range of f16, as the released models' own instructions have it: bf16 for them.
+    // Gemma-2 and DC-AE leave the range of f16, and the released models are documented to run them in bf16.
     const others = dtype === 'f16' ? 'bf16' : activationDtype(dtype);
     this.textEncoder = new TextEncoder(
       engine,
@@ -115,7 +115,7 @@ export class Parts {
     this.models = modelsOf(this);
   }
 
-  /** Are the tensors in the files those of the configurations? Finds out now what loading would find out later. */
+  /** Checks that the files have the tensors that the configurations require, before anything is loaded. */
   check(): void {
     for (const model of [this.textEncoder, this.transformer, this.autoencoder.decoder]) model.check();
     if (this.controlnet === undefined) return;
@@ -123,7 +123,7 @@ export class Parts {
     this.autoencoder.encoder.check();
   }
 
-  /** What the model decides about a request. */
+  /** The properties of the model that requests are checked against. */
   get traits(): ModelTraits {
     const { className, transformer, controlnet, textEncoder, scheduler } = this.checkpoint;
     const { sampleSize } = transformer.config;
@@ -161,7 +161,7 @@ export class Parts {
     onProgress?.({ phase: 'ready', loadedBytes: totalBytes, totalBytes });
   }
 
-  /** The denoiser of the last call when it fits, since most calls look like the one before; else another, recorded now. */
+  /** The last call's denoiser if its shape is the same, as it is for most calls; otherwise a newly recorded one. */
   findDenoiser(shape: DenoiseShape): Denoiser {
     if (this.#denoiser !== undefined && JSON.stringify(this.#denoiser.shape) === JSON.stringify(shape)) {
       return this.#denoiser;
@@ -169,7 +169,7 @@ export class Parts {
     return this.transformer.denoiser(shape);
   }
 
-  /** Keeps a denoiser for the calls to come, in the place of the one before. */
+  /** Keeps a denoiser for later calls, instead of the previous one. */
   keepDenoiser(denoiser: Denoiser): void {
     if (denoiser !== this.#denoiser) this.releaseDenoiser();
     this.#denoiser = denoiser;
@@ -181,8 +181,8 @@ export class Parts {
   }
 
   /**
-   * Gives back what the policy does not keep between calls, however a call has ended. Without the memory of the call
-   * before, the next one needs the same as the first, which is what `explain` says.
+   * Frees what the policy does not keep between calls, whether a call succeeded or not. The next call then needs the
+   * same memory as the first one, which is what `explain` reports.
    */
   release(): void {
     if (this.policy.generationMemory === 'next call') return;
@@ -201,7 +201,7 @@ export class Parts {
     this.checkpoint.close();
   }
 
-  /** What this pipeline has on the device of what these models need, beside the arena, and could give back. */
+  /** Bytes on the device that this pipeline could reuse or free: weights of these models, instructions, denoiser. */
   heldBytes(names: readonly ModelName[]): number {
     const denoiser = this.#denoiser === undefined ? 0 : this.#denoiser.stateBytes - this.#denoiser.unallocatedBytes;
     const weights = this.models
@@ -210,12 +210,12 @@ export class Parts {
     return weights + this.textEncoder.heldInstructionBytes + denoiser;
   }
 
-  /** Weights that a step needs. */
+  /** The weights that a step needs. */
   get #denoisingBytes(): number {
     return this.transformer.weightBytes + (this.controlnet?.weightBytes ?? 0);
   }
 
-  /** The reference's tiles where they are asked for. */
+  /** The reference's tiles, if requested. */
   tiling(decodeTiling: DecodeTiling): Tiling | undefined {
     return decodeTiling === 'blend' ? referenceTiling(this.transformer.config.sampleSize) : undefined;
   }

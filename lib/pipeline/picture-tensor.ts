@@ -1,4 +1,4 @@
-/** The pixels of a picture as the autoencoder takes them. */
+/** The pixels of a picture as a tensor for the autoencoder. */
 
 import type { RawImage, TensorLike } from '../request/types.ts';
 
@@ -18,7 +18,7 @@ export async function toTensor(picture: RawImage, signal?: AbortSignal): Promise
     signal?.throwIfAborted();
     const end = Math.min(pixels, start + PAUSE);
     for (let c = 0; c < 3; c++) {
-      // Both indices are inside: a picture has 3 bytes to a pixel, and 256 levels.
+      // Both indices are in range: a picture has 3 bytes per pixel, and a byte is one of 256 levels.
       for (let i = start; i < end; i++) planes[c * pixels + i] = LEVELS[data[3 * i + c] as number] as number;
     }
   }

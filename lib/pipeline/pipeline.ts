@@ -1,4 +1,4 @@
-/** `SanaPipeline`: a prompt to a picture. */
+/** `SanaPipeline`: from a prompt to a picture. */
 
 import { dtypeOfName, type ModelDtype, publicDtype } from '../base/dtypes.ts';
 import { argumentError } from '../base/errors.ts';
@@ -38,11 +38,11 @@ import { Queue } from './queue.ts';
 import type { Explanation, GenerateRequest, GenerateResult, ProfiledStage, StepInfo } from './results.ts';
 import { hasPictures, readPictures } from './source-image.ts';
 
-/** What `explain` takes where no prompt is given: its length is all that counts. */
+/** The prompt that `explain` uses if none is given: only its length matters. */
 const explainedPrompt = 'a red fox in snow';
 
 /**
- * A loaded SANA model. Calls to `generate` that overlap run one after another.
+ * A loaded SANA model. Overlapping calls are queued and run one after another.
  *
  * @example
  * await using pipe = await SanaPipeline.fromPretrained('path/to/Sana_600M_512px_diffusers');
@@ -51,10 +51,10 @@ const explainedPrompt = 'a red fox in snow';
  */
 export class SanaPipeline {
   readonly #parts: Parts;
-  /** Loading beside the weights, in a thread of its own; there once `fromPretrained` has resolved. */
+  /** Loaded in its own thread, in parallel with the weights; ready once `fromPretrained` has resolved. */
   #tokenizing: Promise<Tokenizer> | undefined;
   #tokenizer: Tokenizer | undefined;
-  /** Ends what is still loading. */
+  /** Aborts what is still loading. */
   readonly #stop = new AbortController();
   readonly #queue = new Queue('The pipeline has been disposed of', 'Load it again with SanaPipeline.fromPretrained.');
   #fingerprint: string | undefined;
@@ -65,18 +65,18 @@ export class SanaPipeline {
   }
 
   /**
-   * Opens a checkpoint folder in the diffusers layout, checks all of it, and loads its weights. `owner/name`, where
-   * there is no folder of that name, is a hub repository: the files that are needed are downloaded into the cache that
-   * Python uses too, unless they are there. `'sana-tiny'`, the default, is the small model that is part of this package.
+   * Opens a checkpoint folder in the diffusers layout, checks it completely, and loads its weights. If there is no
+   * folder of that name, `owner/name` is a hub repository: the files that are needed and not cached are downloaded into
+   * the cache that Python also uses. `'sana-tiny'`, the default, is the small built-in model.
    *
-   * @throws SanaError ERR_SANA_ARGUMENT for wrong options, ERR_SANA_MODEL for a folder or file that cannot be used,
-   *   ERR_SANA_DEVICE for a device that is not there, ERR_SANA_MEMORY when the weights do not fit, ERR_SANA_DOWNLOAD
-   *   and ERR_SANA_INTEGRITY for a download that fails.
+   * @throws SanaError ERR_SANA_ARGUMENT for invalid options, ERR_SANA_MODEL for a folder or file that cannot be used,
+   *   ERR_SANA_DEVICE for a device that does not exist or cannot be used, ERR_SANA_MEMORY if the weights do not fit,
+   *   ERR_SANA_DOWNLOAD and ERR_SANA_INTEGRITY for a download that fails.
    */
   static async fromPretrained(model: string = BUILT_IN_MODEL, options: LoadOptions = {}): Promise<SanaPipeline> {
     const checked = checkLoadOptions(options);
     const pipeline = await SanaPipeline.#open(model, checked);
-    // Whichever fails stops the other, and both are over before anything is given back.
+    // If one fails, the other is aborted. Both have ended before anything is freed.
     const signal = either(pipeline.#stop.signal, checked.signal);
     const parts = [pipeline.#ready(), pipeline.#parts.load({ ...checked, signal })];
     for (const part of parts) part.catch((error) => pipeline.#stop.abort(error));
@@ -87,10 +87,10 @@ export class SanaPipeline {
   }
 
   /**
-   * What a request would run on a model, with LoRA adapters where `loras` names any, without loading its weights: see
+   * What a request would run on a model, with the LoRA adapters in `loras`, without loading its weights: see the method
    * `explain`.
    *
-   * @throws SanaError as `fromPretrained` and `loadLora` do, but for memory.
+   * @throws SanaError like `fromPretrained` and `loadLora`, but never for lack of memory.
    */
   static async explain(
     model: string,
@@ -144,17 +144,17 @@ export class SanaPipeline {
     }
   }
 
-  /** What the model can be asked to draw, where it knows but a few things and its checkpoint lists them. */
+  /** What the model can draw, if it knows only a few subjects and its checkpoint lists them. */
   get vocabulary(): Vocabulary | undefined {
     return this.#parts.checkpoint.vocabulary;
   }
 
-  /** The tokenizer: text to the ids that the text encoder sees, the beginning-of-sequence token included. */
+  /** The tokenizer: from text to the ids for the text encoder, including the beginning-of-sequence token. */
   get tokenizer(): { encode(text: string): { ids: number[] } } {
     return this.#loadedTokenizer;
   }
 
-  /** The text encoder alone. */
+  /** The text encoder by itself. */
   readonly textEncoder = {
     /**
      * Embeddings of prompts: real tokens only, zero-padded to the longest. `embeds` [B, n, C], `mask` [B, n].
@@ -173,13 +173,13 @@ export class SanaPipeline {
     },
   };
 
-  /** The transformer alone: one forward, the predicted velocity. See `Transformer.forward`. */
+  /** The transformer by itself: one forward pass, which predicts the velocity. See `Transformer.forward`. */
   readonly transformer = {
     forward: (inputs: Parameters<Transformer['forward']>[0]): Promise<TensorLike> =>
       this.#run(() => this.#parts.transformer.forward(inputs), inputs.signal),
   };
 
-  /** The autoencoder alone. */
+  /** The autoencoder by itself. */
   readonly autoencoder = {
     /** z = latents / scalingFactor, [B, 32, h, w] -> [B, 3, 32h, 32w] in about [-1, 1], not clamped. */
     decode: (z: TensorLike, options: { tiling?: DecodeTiling; signal?: AbortSignal } = {}): Promise<TensorLike> =>
@@ -198,51 +198,51 @@ export class SanaPipeline {
   /**
    * Draws pictures.
    *
-   * @throws SanaError ERR_SANA_ARGUMENT before any work, ERR_SANA_MEMORY before the first step when it does not fit,
-   *   ERR_SANA_NUMERICS at the first NaN or infinity; `signal.reason` when aborted.
+   * @throws SanaError ERR_SANA_ARGUMENT before any work, ERR_SANA_MEMORY before the first step if memory is too small,
+   *   ERR_SANA_NUMERICS at the first NaN or infinity; `signal.reason` if aborted.
    */
   async generate(request: string | GenerateRequest): Promise<GenerateResult> {
     return await this.#request(request, (checked) => this.#generate(checked));
   }
 
   /**
-   * Loads a LoRA adapter and merges it into the transformer: a .safetensors file, or a folder that holds one. Several
-   * add up. The calls that follow draw with it, as fast as without.
+   * Loads a LoRA adapter, a .safetensors file or a folder that contains one, and merges it into the transformer.
+   * Several adapters add up. Later calls use it and are as fast as without it.
    *
    * @example
    * await pipe.loadLora('watercolour.safetensors', { scale: 0.8 });
    *
-   * @throws SanaError ERR_SANA_MODEL naming what in the file does not fit the model; nothing is changed then.
+   * @throws SanaError ERR_SANA_MODEL that says what in the file does not fit the model; nothing has changed then.
    */
   async loadLora(path: string, options: LoraOptions = {}): Promise<LoadedLora> {
     const checked = checkLoraOptions(path, options);
     return await this.#run(() => this.#parts.transformer.addAdapter(path, checked), checked.signal);
   }
 
-  /** Takes out the adapter of that name, or all: the weights are those of the checkpoint again, bit by bit. */
+  /** Removes the adapter of that name, or all. Without any, the weights are the checkpoint's again, bit for bit. */
   async unloadLora(name?: string): Promise<void> {
     await this.#run(() => this.#parts.transformer.removeAdapter(name), undefined);
   }
 
-  /** The adapters that are loaded, in that order. */
+  /** The loaded adapters, in loading order. */
   get loras(): readonly Lora[] {
     return this.#parts.transformer.adapters;
   }
 
   /**
-   * What a request would run, without running it: operators, FLOPs, bytes and memory of every stage. Memory is that of
-   * a first call; later ones with offload 'none' find the intermediates' memory of the calls before, and keep it.
+   * What a request would run, without running it: operators, FLOPs, bytes and memory of every stage. The memory is that
+   * of a first call; with offload 'none', later calls reuse the intermediates' memory of earlier calls and keep it.
    */
   async explain(request: string | GenerateRequest = explainedPrompt): Promise<Explanation> {
     return await this.#request(request, (checked) => this.#explain(checked), true);
   }
 
-  /** Runs a request and gives every program that ran, in order, with the time of each operator. */
+  /** Runs a request and returns every program that ran, in order, with the time of each operator. */
   async profile(request: string | GenerateRequest): Promise<ProfiledStage[]> {
     return await this.#request(request, (checked) => this.#parts.engine.profile(() => this.#generate(checked)));
   }
 
-  /** Waits for the running call, rejects those that wait, and gives all memory back. May be called twice. */
+  /** Waits for the running call, rejects queued calls, and frees all memory. May be called more than once. */
   async dispose(): Promise<void> {
     this.#disposed ??= this.#queue.close().then(() => {
       this.#tokenizer?.dispose();
@@ -256,8 +256,8 @@ export class SanaPipeline {
   }
 
   /**
-   * Carries a request out after those before it. It takes its place at once; its pictures are read at once, too, so
-   * that what happens to their files while it waits makes no difference, and what is wrong is said before its turn.
+   * Runs a request after those before it. It is queued at once, and its pictures are read at once, so that changes to
+   * their files while it waits make no difference and errors are reported before its turn.
    */
   async #request<T>(
     request: string | GenerateRequest,
@@ -276,7 +276,7 @@ export class SanaPipeline {
     return result;
   }
 
-  /** Runs a call after those before it, and gives back what `offload` does not keep, however it ends. */
+  /** Runs a call after those before it, then frees what `offload` does not keep, whether the call succeeded or not. */
   async #run<T>(call: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
     return await this.#queue.run(async () => {
       try {

@@ -8,13 +8,13 @@ import { processPrompt } from '../text/prompt.ts';
 import { selectText, type TextSelection } from '../text/selection.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 
-/** The tokens of a request's prompts, as the text encoder reads them. */
+/** The tokens of a request's prompts, as input for the text encoder. */
 export interface TokenizedPrompts {
   readonly positive: readonly TextSelection[]; // [P]
   readonly negative: readonly TextSelection[]; // [P], or none without guidance
 }
 
-/** Prompts get the instruction put before them; negative prompts never do. */
+/** The instruction is put before prompts, never before negative prompts. */
 export async function tokenize(
   tokenizer: Tokenizer,
   request: Pick<

@@ -1,4 +1,4 @@
-/** One call at a time: what keeps overlapping requests to one pipeline apart. */
+/** One call at a time: overlapping calls of one pipeline are queued. */
 
 import { SanaError } from '../base/errors.ts';
 
@@ -9,13 +9,13 @@ export class Queue {
   #calls = 0; // running and waiting
   #closed = false;
 
-  /** What is said, and what to do, when a call comes after `close`. */
+  /** The message and the hint of the error that calls after `close` get. */
   constructor(closedMessage: string, closedHint: string) {
     this.#closedMessage = closedMessage;
     this.#closedHint = closedHint;
   }
 
-  /** Runs `task` after those before it. A signal that aborts while it waits takes it out of the queue. */
+  /** Runs `task` after those before it. If the signal aborts while it waits, it is removed from the queue. */
   async run<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     this.#demandOpen();
     signal?.throwIfAborted();
@@ -26,7 +26,7 @@ export class Queue {
       done = resolve;
     });
     try {
-      // An idle queue begins at once, so that a call made before `close` is one that runs, not one that waits.
+      // On an idle queue the task starts at once: `close` waits for a call that was made before it, and rejects others.
       if (!idle) {
         await abortable(turn, signal);
         this.#demandOpen();
@@ -38,7 +38,7 @@ export class Queue {
     }
   }
 
-  /** Rejects what waits and what comes, and resolves when the running call is over. */
+  /** Rejects waiting and later calls, and resolves when the running call has ended. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#tail;

@@ -1,21 +1,21 @@
-/** What is on the device before, during and after each stage of a generation, by the policy of `offload`. */
+/** What is on the device before, during and after each stage of a generation, according to the `offload` policy. */
 
 import { isPreloaded, type ModelName } from './offload.ts';
 import type { Parts } from './parts.ts';
 import type { Stage } from './stages/stage.ts';
 
-/** What a stage finds on the device when it runs for the first time. */
+/** What is on the device when a stage runs for the first time. */
 export interface Residency {
   readonly stage: Stage;
-  /** Of the weights, its own included. */
+  /** All weights on the device, including the stage's own. */
   readonly weightsBytes: number;
-  /** What earlier stages have left. */
+  /** The state that earlier stages have left. */
   readonly stateBytes: number;
-  /** Whether the arena is given back after it. */
+  /** Whether the arena is freed after it. */
   readonly freesArena: boolean;
 }
 
-/** What each stage of a generation will find. */
+/** What will be on the device for each stage of a generation. */
 export function residencies({ models, policy }: Parts, stages: readonly Stage[]): Residency[] {
   const bytesOf = (name: ModelName) => models.find((model) => model.name === name)?.bytes ?? 0;
   const held = new Set(models.map(({ name }) => name).filter((name) => isPreloaded(name, policy)));
@@ -31,7 +31,7 @@ export function residencies({ models, policy }: Parts, stages: readonly Stage[])
   });
 }
 
-/** Gives back what the policy does not keep after a stage. `later`: the stages that are still to come. */
+/** Frees what the policy does not keep after a stage. `later`: the stages after it. */
 export function leave({ models, policy, engine }: Parts, stage: Stage, later: readonly Stage[]): void {
   const names = released(stage, later, policy);
   for (const model of models) if (names.includes(model.name)) model.release();

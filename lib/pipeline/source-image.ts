@@ -1,6 +1,6 @@
 /**
- * A request's pictures, read; and what a generation starts from, with the mask that says where it is drawn anew, made
- * to fit.
+ * Reading a request's pictures, and resizing the picture that a generation starts from and the mask of the part to
+ * redraw.
  */
 
 import { readImage } from '../image/input.ts';
@@ -13,7 +13,7 @@ import type { GenerateRequest, StepInfo } from './results.ts';
 
 const PICTURES = ['image', 'maskImage', 'controlImage'] as const;
 
-/** A request with pictures that are still to be read. */
+/** Whether a request has pictures, which must be read first. */
 export function hasPictures(request: string | GenerateRequest): request is GenerateRequest {
   return typeof request === 'object' && request !== null && PICTURES.some((name) => request[name] !== undefined);
 }
@@ -41,7 +41,7 @@ async function readOneOrMore(
   return images;
 }
 
-/** A picture at another size: scaled until it covers it, and cut around the centre. */
+/** A picture at another size: scaled to cover it, then cropped around the centre. */
 export async function covering(picture: RawImage, { width, height }: Size, signal?: AbortSignal): Promise<RawImage> {
   if (picture.width === width && picture.height === height) return picture;
   const ratio = Math.max(width / picture.width, height / picture.height);
@@ -59,8 +59,8 @@ export async function covering(picture: RawImage, { width, height }: Size, signa
 }
 
 /**
- * A picture of the size asked for, at the size the model draws at, placed so that resizing and cropping the drawn
- * picture finds it where it was: the strip that will be cropped repeats the picture's edge.
+ * A picture of the requested size, converted to the size that the model draws at, so that resizing and cropping the
+ * drawn picture puts everything back in its place. The margin that will be cropped repeats the picture's edge.
  */
 export async function atDrawnSize(picture: RawImage, drawn: Size, signal?: AbortSignal): Promise<RawImage> {
   const { width, height } = picture;
@@ -70,7 +70,7 @@ export async function atDrawnSize(picture: RawImage, drawn: Size, signal?: Abort
   return await resizeLanczos(strip, drawn, signal);
 }
 
-/** A window of a picture whose first pixel is at `left`, `top`; beyond the picture its edge goes on. */
+/** The window of a picture whose first pixel is at `left`, `top`; beyond the picture, its edge is repeated. */
 function windowOf(picture: RawImage, { width, height }: Size, left: number, top: number): RawImage {
   const data = new Uint8Array(width * height * 3);
   const inside = (at: number, side: number) => Math.min(side - 1, Math.max(0, at));

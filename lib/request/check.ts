@@ -1,10 +1,10 @@
-/** Checks the fields of a request or of options by their rows, each on its own. */
+/** Checks the fields of a request or of options by their rows, one by one. */
 
 import { SanaError } from '../base/errors.ts';
 import type { Applicability, Checked, Field, Table } from './field.ts';
 import type { ModelTraits } from './model-traits.ts';
 
-/** Refuses a field that the model does not take, unless its value asks for nothing. */
+/** Rejects a field that does not apply to the model, unless its value has no effect. */
 export function refuse(name: string, value: unknown, { models }: Field, { kind }: Pick<ModelTraits, 'kind'>): void {
   if (value === undefined || models === undefined || takes(models, kind) || models.neutral?.(value)) return;
   throw new SanaError('ERR_SANA_ARGUMENT', `\`${name}\` cannot be used here: ${models.why}`, {
@@ -16,7 +16,7 @@ export function takes(models: Applicability | undefined, kind: ModelTraits['kind
   return models === undefined || models.kinds.includes(kind);
 }
 
-/** Throws `ERR_SANA_ARGUMENT`, naming the first field that is wrong. Those that rules check are as they were given. */
+/** Throws `ERR_SANA_ARGUMENT`, naming the first invalid field. Fields with `byRule` are returned as they were given. */
 export function checkFields<T extends Table>(table: T, given: Readonly<Record<string, unknown>>, model: ModelTraits) {
   const checked = Object.entries(table).map(([name, field]) => {
     refuse(name, given[name], field, model);
@@ -27,7 +27,7 @@ export function checkFields<T extends Table>(table: T, given: Readonly<Record<st
   return Object.fromEntries(checked) as Checked<T>; // each by its row
 }
 
-/** The fields of options that no model decides about. */
+/** Checks options that do not depend on a model. */
 export function checkOptions<T extends Table>(table: T, given: Readonly<Record<string, unknown>>) {
   const checked = Object.entries(table).map(
     ([

@@ -1,4 +1,4 @@
-/** The words that options with a choice take. */
+/** The values of options with a choice. */
 
 export const OFFLOADS = ['none', 'text-encoder', 'sequential'] as const;
 export const OUTPUT_TYPES = ['image', 'latent'] as const;

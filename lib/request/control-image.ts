@@ -1,4 +1,4 @@
-/** The pictures that a request steers a ControlNet by. */
+/** The control pictures of a request. */
 
 import { argumentError } from '../base/errors.ts';
 import { refuse } from './check.ts';
@@ -7,14 +7,14 @@ import type { ModelTraits } from './model-traits.ts';
 import { DEFAULT_CONDITIONING_SCALE, REQUEST } from './request-table.ts';
 import type { RawImage, RequestFields } from './types.ts';
 
-/** What a request to a model with a ControlNet says about it. */
+/** The ControlNet's part of a request. */
 export interface ControlRequest {
-  /** One for all prompts, or one for each; none where nothing is drawn and none was given. */
+  /** One for all prompts, or one for each; none if the request is only planned and none was given. */
   readonly images: readonly RawImage[];
   readonly scale: number;
 }
 
-/** Refuses the fields that only a model with a ControlNet takes, before their pictures are read. */
+/** Rejects fields that need a ControlNet if the model has none, before their pictures are read. */
 export function refuseControl(given: Partial<RequestFields>, model: Pick<ModelTraits, 'kind'>): void {
   for (const name of ['controlImage', 'controlnetConditioningScale'] as const) {
     refuse(name, given[name], REQUEST[name], model);
@@ -40,7 +40,7 @@ function imagesOf(
 ): readonly RawImage[] {
   if (image === undefined) {
     if (planned) return [];
-    const hint = 'Pass the picture to draw by, e.g. an edge or scribble map, or load the model without its ControlNet.';
+    const hint = 'Pass a control picture, such as an edge or scribble map, or load the model without its ControlNet.';
     throw argumentError('controlImage', 'a picture, because the model has a ControlNet', image, hint);
   }
   if (!isList(image)) return [image];

@@ -9,10 +9,10 @@ import type { EncodeOptions } from './types.ts';
 export const FORMATS = ['png', 'jpeg', 'webp', 'avif'] as const satisfies readonly EncodedFormat[];
 
 export interface CheckedEncodeOptions extends Omit<Checked<typeof ENCODE>, 'quality'> {
-  readonly quality: number; // of PNG, which has none, it means nothing
+  readonly quality: number; // has no effect for PNG
 }
 
-/** A field that the format does not have is refused. */
+/** Rejects fields that do not apply to the format. */
 export function checkEncodeOptions(format: EncodedFormat, options: EncodeOptions): CheckedEncodeOptions {
   const rows = Object.entries<EncodeField>(ENCODE);
   const known = rows.filter(([, { formats }]) => formats.includes(format)).map(([name]) => name);

@@ -6,9 +6,9 @@ import { boolean, integer } from './value-types.ts';
 export type EncodedFormat = 'png' | 'jpeg' | 'webp' | 'avif';
 
 export interface EncodeField extends Field {
-  /** The formats that have it. */
+  /** The formats that it applies to. */
   readonly formats: readonly EncodedFormat[];
-  /** Why a format refuses it. */
+  /** Why the other formats reject it. */
   readonly why: string;
 }
 
@@ -18,7 +18,7 @@ export const ENCODE = {
   quality: {
     type: integer(1, 100),
     default: unset(`JPEG and WebP ${DEFAULT_QUALITY.jpeg}, AVIF ${DEFAULT_QUALITY.avif}`),
-    summary: 'the higher, the larger the file',
+    summary: 'quality of the compression; a higher one makes a larger file',
     group: 'Output',
     formats: ['jpeg', 'webp', 'avif'],
     why: 'has no quality',
@@ -29,7 +29,7 @@ export const ENCODE = {
     summary: 'keep every pixel as it is',
     group: 'Output',
     formats: ['webp', 'avif'],
-    why: 'is always one way',
+    why: 'has only one of the two modes',
   },
   compressionLevel: {
     type: integer(0, 9),
@@ -42,7 +42,7 @@ export const ENCODE = {
   metadata: {
     type: boolean,
     default: always(true),
-    summary: 'whether the file says what the image was made from',
+    summary: 'record in the file how the image was made',
     see: '`--no-metadata` leaves it out.',
     group: 'Output',
     formats: ['png', 'jpeg', 'webp', 'avif'],

@@ -1,11 +1,11 @@
-/** A row of the request table: everything that there is to say about one option. */
+/** A row of the request table: everything about one option. */
 
 import type { ModelTraits } from './model-traits.ts';
 import type { ValueType } from './value-types.ts';
 
 export type ModelKind = ModelTraits['kind'];
 
-/** The headings of `--help`, in its order; the rows of docs/options.md are in the same one. */
+/** The headings of `--help`, in order; the rows of docs/options.md have the same order. */
 export const GROUPS = [
   'Model',
   'Device',
@@ -21,17 +21,17 @@ export const GROUPS = [
 ] as const;
 export type Group = (typeof GROUPS)[number];
 
-/** What a field is where it is left out. */
+/** The value of a field that is left out. */
 export interface Default<D = unknown> {
-  /** As the documentation says it; '' where there is nothing to say. */
+  /** Its text in the documentation; '' for none. */
   readonly words: string;
-  /** The value. Absent: there is none, and the code that reads the field says what that means. */
+  /** The value. Absent: there is none, and the code that reads the field decides what that means. */
   readonly of?: (model: ModelTraits) => D;
 }
 
 export const required = { words: 'required' } as const satisfies Default;
 
-/** No value: `words` say what happens without one. */
+/** No value: `words` describe what happens without one. */
 export function unset<const W extends string>(words: W): { readonly words: W } {
   return { words };
 }
@@ -44,27 +44,27 @@ function shown(value: unknown): string {
   return typeof value === 'number' ? String(value) : `\`${typeof value === 'string' ? `'${value}'` : value}\``;
 }
 
-/** A value that the model decides. */
+/** A value that depends on the model. */
 export function ofModel<D>(words: string, of: (model: ModelTraits) => D) {
   return { words, of } as const;
 }
 
-/** Models that take a field. */
+/** The models that a field applies to. */
 export interface Applicability {
   readonly kinds: readonly ModelKind[];
-  /** As the documentation says it, within a sentence. */
+  /** Their name in the documentation, as part of a sentence. */
   readonly words: string;
-  /** Why the others refuse it, and what a caller could do. */
+  /** Why other models reject it, and what a caller can do. */
   readonly why: string;
   readonly remedy: string;
-  /** A value that the others take, too, because it asks for nothing. */
+  /** Whether other models also accept a value, because it has no effect. */
   readonly neutral?: (value: unknown) => boolean;
 }
 
 export const SPRINT_ONLY: Applicability = {
   kinds: ['sprint'],
   words: 'Sprint only',
-  why: 'only a Sprint model has it',
+  why: 'only Sprint models support it',
   remedy: 'load a Sprint model',
 };
 
@@ -82,54 +82,54 @@ export function notSprint(why: string, neutral: (value: unknown) => boolean): Ap
 
 /** How a picture records a field. */
 export interface Recorded {
-  /** When, where it is not always: a sentence of the record's documentation. */
+  /** When it is recorded, if not always: a sentence of the record's documentation. */
   readonly when?: string;
-  /** A value that is not written. */
+  /** The value that is not written. */
   readonly except?: unknown;
   /** The record has a SHA-256 of the value's bytes under this name, hexadecimal. */
   readonly digest?: string;
-  /** The digest's documentation, and what a repetition calls it where it has changed. */
+  /** The digest's documentation, and its name in the warning that `--from` gives if it differs. */
   readonly digestDoc?: string;
   readonly digestOf?: string;
-  /** The record's type, where it is another one than the request's. */
+  /** The type in the record, if it differs from the request's. */
   readonly type?: ValueType<unknown>;
-  /** What is written for a checked value, where it is not the value itself. */
+  /** What is written for a checked value, if not the value itself. */
   readonly value?: (checked: never) => unknown;
-  /** Each image of a call has its own, which the code that makes images adds. */
+  /** Each image of a call has its own value, which the code that makes images adds. */
   readonly perImage?: true;
 }
 
-/** How the command line has a field. */
+/** The flags of a field on the command line. */
 export interface Flag {
-  /** What stands for the value: `<pixels>`. Absent: the flag is there or not. */
+  /** The placeholder of the value: `<pixels>`. Absent: the flag has no value. */
   readonly value?: string;
   readonly short?: string;
-  /** Another name for it, of which one call takes one. */
+  /** Another name; one call may use only one of the two. */
   readonly alias?: string;
-  /** Documentation of `--no-NAME`, which gives null, or false where the field is a boolean. */
+  /** Documentation of `--no-NAME`, which gives null, or false if the field is a boolean. */
   readonly no?: string;
-  /** More words for `--help`. */
+  /** More text for `--help`. */
   readonly help?: string;
 }
 
 export interface Field {
   readonly type: ValueType<unknown>;
-  /** The type for a model, where it has narrower bounds. */
+  /** The type for a model, if the model has narrower bounds. */
   readonly narrow?: (model: ModelTraits) => ValueType<unknown>;
   readonly default: Default;
   /** One sentence, without capital and full stop: for `--help`, documentation and schema. */
   readonly summary: string;
   /** More sentences, in Markdown: for the documentation. */
   readonly details?: string;
-  /** Sentences with links and flags, for docs/options.md alone. */
+  /** Sentences with links and flags, only for docs/options.md. */
   readonly see?: string;
-  /** Type and range in docs/options.md, where the type's own words are not enough. */
+  /** Type and range in docs/options.md, if the type's own text is not enough. */
   readonly range?: string;
   readonly group: Group;
   readonly models?: Applicability;
   readonly flag?: Flag;
   readonly recorded?: Recorded;
-  /** It is checked with other fields, by a rule: see request.ts. */
+  /** It is checked together with other fields: see request.ts. */
   readonly byRule?: true;
 }
 
@@ -143,7 +143,7 @@ type Filled<F extends Field> = F['default'] extends { readonly of: (model: Model
     : true
   : false;
 
-/** What the fields of a table are once they are checked, with their defaults filled in. */
+/** The fields of a table after checking, with defaults filled in. */
 export type Checked<T extends Table> = {
   readonly [K in keyof T]: Filled<T[K]> extends true ? Value<T[K]> : Value<T[K]> | undefined;
 };
@@ -154,7 +154,7 @@ export function byGroup<T extends Field>(table: Readonly<Record<string, T>>): [n
   return GROUPS.flatMap((group) => rows.filter(([, field]) => field.group === group));
 }
 
-/** A text without Markdown's marks. */
+/** A text without Markdown's code marks. */
 export function plain(markdown: string): string {
   return markdown.replaceAll('`', '');
 }

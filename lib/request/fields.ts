@@ -4,7 +4,7 @@ import { editDistance } from '../base/edit-distance.ts';
 import { argumentError, SanaError } from '../base/errors.ts';
 import { LIMITS } from './limits.ts';
 
-/** What callers of other tools type, letters only, and the field it is here. */
+/** Names that users of other tools type (letters only), and the field they mean here. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
   steps: 'numInferenceSteps',
   cfg: 'guidanceScale',
@@ -18,8 +18,8 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Throws when `value` is not a plain options object, or has a key that is neither in `known` nor undefined.
- * `unavailable` has keys that are options elsewhere but not here, with the reason.
+ * Throws if `value` is not a plain options object, or has a value for a key that is not in `known`. `unavailable` has
+ * the reason for each key that exists elsewhere and is unsupported here.
  */
 export function checkKeys(
   what: string,
@@ -51,7 +51,7 @@ export function checkInteger(name: string, value: unknown, min: number, max: num
   return value as number;
 }
 
-/** A number that is finite in float32 too, which is what the devices compute in. */
+/** A number that is also finite in float32, which the devices compute in. */
 export function checkFinite(name: string, value: unknown): number {
   if (typeof value !== 'number' || !Number.isFinite(Math.fround(value))) {
     throw argumentError(name, 'a finite number', value);
@@ -59,7 +59,7 @@ export function checkFinite(name: string, value: unknown): number {
   return value;
 }
 
-/** A number between bounds: `above` is not one of its values, the others are. */
+/** A number between bounds: `above` is exclusive, `min` and `max` are inclusive. */
 export function checkNumber(
   name: string,
   value: unknown,
@@ -94,15 +94,15 @@ export function checkSignal(name: string, value: unknown): AbortSignal {
   return value;
 }
 
-/** A text that has an encoding: a string without halves of surrogate pairs, not absurdly long. */
+/** Well-formed text of limited length: a string without lone surrogates. */
 export function checkText(name: string, value: unknown): string {
   if (typeof value !== 'string') throw argumentError(name, 'a string', value);
   if (value.length > LIMITS.maxTextLength) {
     throw argumentError(name, `a string of at most ${LIMITS.maxTextLength} characters`, value, 'Shorten it.');
   }
-  // With the u flag, a surrogate that has its other half does not match.
+  // With the u flag, only lone surrogates match.
   if (/\p{Surrogate}/u.test(value)) {
-    throw new SanaError('ERR_SANA_ARGUMENT', `Expected \`${name}\` to be well-formed text, got half a surrogate pair`, {
+    throw new SanaError('ERR_SANA_ARGUMENT', `Expected \`${name}\` to be well-formed text, got a lone surrogate`, {
       hint: 'The string was probably cut in the middle of a character: cut it between code points.',
     });
   }
@@ -123,7 +123,7 @@ export function checkList(name: string, value: unknown, min: number, max: number
   return Array.from(value);
 }
 
-/** The known name closest to what was typed: other spelling, a known alias, a part of it, or a typo. */
+/** The known name closest to the typed one: another spelling, a known alias, a part of it, or a typo. */
 function nearest(typed: string, known: readonly string[]): string | undefined {
   const letters = (name: string) => name.toLowerCase().replaceAll(/[^a-z0-9]/g, '');
   const wanted = letters(typed.slice(0, 60));

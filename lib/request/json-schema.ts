@@ -1,6 +1,6 @@
 /**
- * JSON Schemas of what a caller may pass as JSON: of a request, and of the options of loading. Fields that JSON cannot
- * hold are not in them: callbacks, signals, latents and pictures, which a service takes in its own way.
+ * JSON Schemas of what can be passed as JSON: a request, and the options for loading. Fields that JSON cannot hold are
+ * left out: callbacks, signals, latents and pictures, which a service receives in its own way.
  */
 
 import { takes } from './check.ts';
@@ -11,8 +11,8 @@ import { REQUEST } from './request-table.ts';
 import type { JsonSchema } from './value-types.ts';
 
 /**
- * With `traits`, only what that model takes. A request that fits has fields that are right each on its own: rules that
- * several fields share are for `checkRequest`.
+ * With `traits`, only the fields that apply to that model. In a valid request, each field by itself is right:
+ * `checkRequest` checks the rules that involve several fields.
  */
 export function requestSchema(traits?: ModelTraits): JsonSchema {
   const rows = Object.entries<Field>(REQUEST).filter(
@@ -51,7 +51,7 @@ export function descriptionOf({ summary, details, default: { words } }: Field): 
   return sentences.join(' ');
 }
 
-/** The default's value, where it is the same for every model or the model is known. */
+/** The default's value, if it is the same for every model or the model is known. */
 function defaultOf({ default: { of } }: Field, traits: ModelTraits | undefined): JsonSchema {
   const value = of === undefined ? undefined : of.length === 0 ? (of as () => unknown)() : traits && of(traits);
   return value === undefined ? {} : { default: value };

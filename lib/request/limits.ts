@@ -1,4 +1,4 @@
-/** The widest bounds that a request may have; a model may set narrower ones. */
+/** The limits of any request; a model may have lower ones. */
 
 import { MAX_STEPS } from '../schedulers/schedule.ts';
 
@@ -6,9 +6,9 @@ export const LIMITS = {
   minSize: 32,
   maxSize: 8192,
   maxSteps: MAX_STEPS,
-  /** Of one call, all prompts together. */
+  /** For one call, over all prompts. */
   maxImages: 64,
-  /** The longest text, in UTF-16 units; the token limit cuts far below it. */
+  /** The longest accepted text, in UTF-16 units; the token limit is far lower. */
   maxTextLength: 100_000,
 } as const;
 

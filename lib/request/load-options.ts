@@ -6,7 +6,7 @@ import { checkKeys } from './fields.ts';
 import { LOAD } from './load-table.ts';
 import type { LoadOptions } from './types.ts';
 
-/** The options with their defaults filled in. `instructionCache` undefined: where it is worth it. */
+/** The options with their defaults filled in. `instructionCache` undefined: only if it saves time. */
 export interface CheckedLoadOptions extends Omit<Checked<typeof LOAD>, 'variant' | 'threads' | 'controlnet'> {
   readonly variant: string | null; // null: the unsuffixed files
   readonly threads: number; // 0: one per core

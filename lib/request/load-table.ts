@@ -18,7 +18,7 @@ export const LOAD = {
     }),
     default: always('auto'),
     summary: 'where to compute',
-    details: '`auto`: the first usable GPU, else the CPU.',
+    details: '`auto`: the first usable GPU, otherwise the CPU.',
     see: 'See [how `auto` chooses](gpus.md#how-auto-chooses).',
     group: 'Device',
     flag: { value: '<name>', help: "'auto', 'cpu', 'cuda' or 'cuda:0'" },
@@ -26,10 +26,10 @@ export const LOAD = {
   dtype: {
     type: choice(['auto', ...publicDtypeNames], "'auto' | DTypeName"),
     default: always('auto'),
-    summary: 'what to compute in',
+    summary: 'dtype to compute in',
     details:
-      "`auto`: bfloat16 on a GPU and on CPUs with AVX512-BF16, else float32. `float16`: on a GPU only. `int8`: the matrix products of the transformer's blocks in bytes, all else in bfloat16. `fp8`: the same in floating-point numbers of 8 bits (e4m3), on GPUs of compute capability 8.9 and later.",
-    see: 'How near they are: [int8](numerics.md#int8), [fp8](numerics.md#fp8).',
+      "`auto`: bfloat16 on a GPU and on CPUs with AVX512-BF16, otherwise float32. `float16`: only on a GPU. `int8`: the matrix products of the transformer's blocks in int8, everything else in bfloat16. `fp8`: the same in 8-bit floating point (e4m3), on GPUs of compute capability 8.9 and later.",
+    see: 'Accuracy: [int8](numerics.md#int8), [fp8](numerics.md#fp8).',
     group: 'Device',
     flag: { value: '<type>' },
   },
@@ -40,8 +40,8 @@ export const LOAD = {
       expected: "a word such as 'fp16' or 'bf16'",
     }),
     default: unset('the files without suffix'),
-    summary: 'which weight files, where a folder holds several',
-    details: "`'fp16'` takes `*.fp16.safetensors`.",
+    summary: 'which weight files, if there are several',
+    details: "`'fp16'` selects `*.fp16.safetensors`.",
     group: 'Model',
     flag: { value: '<name>' },
   },
@@ -55,21 +55,21 @@ export const LOAD = {
   },
   cacheDir: {
     type: name(),
-    default: unset('`HF_HUB_CACHE`, else `hub` in `HF_HOME`, else `~/.cache/huggingface/hub`'),
-    summary: 'where repositories are kept',
-    details: "The default is Python's own cache.",
+    default: unset('`HF_HUB_CACHE`, otherwise `hub` in `HF_HOME`, otherwise `~/.cache/huggingface/hub`'),
+    summary: 'cache folder for hub repositories',
+    details: "The default is Python's cache.",
     group: 'Model',
     flag: { value: '<folder>' },
   },
   localFilesOnly: {
     type: boolean,
     default: unset('`false`, or `HF_HUB_OFFLINE`'),
-    summary: 'take a repository from the cache, and ask nothing of the network',
+    summary: 'use the cache only, not the network',
     group: 'Model',
     flag: {},
   },
   token: {
-    // An error does not have the value: it is a secret.
+    // The error does not show the value: it is a secret.
     type: {
       ...text,
       check(field, value) {
@@ -78,9 +78,9 @@ export const LOAD = {
       },
       range: 'string',
     },
-    default: unset('`HF_TOKEN`, else that of `hf auth login`'),
+    default: unset('`HF_TOKEN`, otherwise that of `hf auth login`'),
     summary: 'for gated and private repositories',
-    see: 'No flag: others can see a command line.',
+    see: 'There is no flag, because others can see a command line.',
     group: 'Model',
   },
   threads: {
@@ -93,9 +93,9 @@ export const LOAD = {
   offload: {
     type: choice(OFFLOADS),
     default: always('none'),
-    summary: 'what leaves memory while it is not needed',
+    summary: 'what to remove from memory while it is not needed',
     details:
-      'Nothing, the text encoder once the prompt is encoded, or every model once it has done its part; it is read again at the next call.',
+      'Nothing, the text encoder once the prompt is encoded, or every model once it has done its part. It is read again at the next call.',
     see: 'See [memory.md](memory.md#offload).',
     group: 'Device',
     flag: { value: '<what>' },
@@ -103,9 +103,9 @@ export const LOAD = {
   controlnet: {
     type: name('folder, or hub repository', 'the path of a folder, or a repository id'),
     default: unset("the checkpoint's own"),
-    summary: 'a ControlNet to draw with',
+    summary: 'the ControlNet to use',
     details:
-      'Its folder, or that of a checkpoint that has one in `controlnet/`, or a hub repository of either kind, of which only the ControlNet is downloaded. Not for Sprint models.',
+      'Its folder, or that of a checkpoint that has one in `controlnet/`, or a hub repository of either kind, from which only the ControlNet is downloaded. Not for Sprint models.',
     see: 'See [controlnet.md](controlnet.md).',
     group: 'ControlNet',
     flag: { value: '<folder>', help: 'folder or hub repository; it needs --control-image' },
@@ -114,12 +114,12 @@ export const LOAD = {
     type: orNull(name('folder'), '`null`: none is kept or read'),
     range: 'folder, or `null`',
     default: unset('`~/.cache/sana-native/instructions`; none for a small text encoder'),
-    summary: 'where the computed keys and values of instructions are kept',
+    summary: 'folder for the computed keys and values of instructions',
     details:
-      'Each is then computed once and not once a process: 22 MB each in bfloat16, 512 MB at most. `null`: none is kept or read.',
+      'Each instruction is then computed once, not once per process. They take 22 MB each in bfloat16, 512 MB at most. `null`: none is kept or read.',
     see: '`--no-instruction-cache` is `null`.',
     group: 'Device',
-    flag: { value: '<folder>', no: 'keep no instructions, and read none' },
+    flag: { value: '<folder>', no: 'do not use the instruction cache' },
   },
   onProgress: {
     type: callback<(event: LoadProgress) => void>('(event: LoadProgress) => void'),
@@ -131,7 +131,7 @@ export const LOAD = {
     type: signal,
     default: unset('none'),
     summary: 'ends loading',
-    details: 'It rejects with `signal.reason`.',
+    details: 'Loading rejects with `signal.reason`.',
     group: 'Call',
   },
 } as const satisfies Table;

@@ -11,7 +11,7 @@ const UNAVAILABLE = { weightName: 'pass the path of the file itself' };
 export type CheckedLora = Checked<typeof LORA>;
 
 export function checkLoraOptions(path: string, options: LoraOptions = {}): CheckedLora {
-  checkName('path', path, 'the path of a .safetensors file, or of a folder that holds one');
+  checkName('path', path, 'the path of a .safetensors file, or of a folder that contains one');
   checkKeys('options', options, Object.keys(LORA), UNAVAILABLE);
   return checkOptions(LORA, { ...options });
 }

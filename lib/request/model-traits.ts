@@ -1,19 +1,19 @@
 import type { RequestDefaults, SchedulerName } from './values.ts';
 
-/** What a model decides about a request. */
+/** The properties of a model that requests are checked against. */
 export interface ModelTraits {
   readonly kind: 'sana' | 'sprint' | 'controlnet';
-  /** Pixels per side that the model was made for. */
+  /** Pixels per side that the model was trained on. */
   readonly nativeSize: number;
   readonly latentChannels: number;
   /** Pixels per latent, in both directions. */
   readonly compression: number;
-  /** Positions of the text encoder. */
+  /** The number of positions of the text encoder. */
   readonly maxTextPositions: number;
-  /** Those that can drive the model, its own first. */
+  /** The schedulers that work with the model, its own first. */
   readonly schedulers: readonly [SchedulerName, ...SchedulerName[]];
-  /** What its checkpoint says a request has where it says nothing. */
+  /** The checkpoint's defaults for fields that a request leaves out. */
   readonly defaults?: RequestDefaults;
-  /** The size the model draws at for a size asked for. Absent: it has no list of sizes it was trained on. */
+  /** The size that the model draws at for a requested size. Absent if it was not trained on a list of sizes. */
   readonly bin?: (size: { width: number; height: number }) => { width: number; height: number };
 }

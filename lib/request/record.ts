@@ -1,6 +1,6 @@
 /**
- * The record of a picture: everything that is enough to make it again. Fields of the request are recorded as their rows
- * say, under the names that `generate` takes them by; beside them stands what the picture was made on.
+ * The record of a picture: everything needed to make it again. Fields of the request are recorded as their rows say,
+ * with their names in `generate`, together with the model and device that the picture was made on.
  */
 
 import { publicDtypeNames } from '../base/dtypes.ts';
@@ -19,7 +19,7 @@ export interface RecordField {
   readonly type: ValueType<unknown>;
   readonly doc?: string;
   readonly optional?: true;
-  /** What a repetition calls it where it is not the same. */
+  /** Its name in the warning that `--from` gives if it differs. */
   readonly differs?: string;
 }
 
@@ -79,7 +79,7 @@ function recordField([name, { type, recorded }]: [string, Row]): RecordField {
   };
 }
 
-/** A field whose documentation says when it is there is not always there; those of each image are. */
+/** A field whose documentation says when it is recorded is optional; the fields of each image are not. */
 function isOptional({ when, perImage }: Row['recorded']): boolean {
   return when !== undefined && perImage === undefined;
 }
@@ -87,7 +87,7 @@ function isOptional({ when, perImage }: Row['recorded']): boolean {
 const rowsOf = (wanted: (row: Row) => boolean) => ROWS.filter(([, row]) => wanted(row));
 const common = rowsOf(({ recorded }) => recorded.perImage === undefined);
 
-/** The fields of a record, in the order of its JSON: adapters stand before what multiplies them. */
+/** The fields of a record, in the order of its JSON: adapters come before the scale that multiplies theirs. */
 export const RECORD: readonly RecordField[] = [
   ...common.filter(([, { group }]) => group !== 'LoRA').map(recordField),
   LORAS,
@@ -103,7 +103,7 @@ export type MadeOn = Pick<GenerationParameters, 'model' | 'modelFingerprint' | '
   readonly loras: readonly Lora[];
 };
 
-/** The record of a call, without what each of its images has of its own. `digest`: SHA-256, hexadecimal. */
+/** The record of a call, without the fields that differ between its images. `digest`: SHA-256, hexadecimal. */
 export function recordOf(
   request: CheckedRequest,
   { loras: adapters, ...madeOn }: MadeOn,
@@ -130,7 +130,7 @@ export function recordOf(
   return Object.fromEntries(ordered) as CommonParameters; // each by its row
 }
 
-/** A record, when it is whole and everything in it could have been written by this package; it throws where not. */
+/** Returns a record if it is complete and this package could have written everything in it; throws otherwise. */
 export function checkRecord(record: Readonly<Record<string, unknown>>): GenerationParameters {
   const checked = RECORD.flatMap(({ name, type, optional }) =>
     optional && record[name] === undefined ? [] : [[name, type.check(name, record[name])]],
@@ -138,7 +138,7 @@ export function checkRecord(record: Readonly<Record<string, unknown>>): Generati
   return Object.fromEntries(checked) as GenerationParameters; // each by its row
 }
 
-/** The fields of a request of which a record has the digest: a repetition needs their values. */
+/** The fields of a request that a record has only digests of: to make the picture again, their values are needed. */
 export function digestsIn(record: Partial<GenerationParameters>): string[] {
   const values = record as Readonly<Record<string, unknown>>;
   const digests = ROWS.filter(

@@ -1,8 +1,8 @@
 /**
  * The fields of a request to `SanaPipeline.generate`. Public types, checks, flags, `--from`, the records in pictures,
- * docs/options.md and the JSON Schema all come from these rows: `npm run generate` writes those that are files.
+ * docs/options.md and the JSON Schema are all derived from these rows: `npm run generate` writes those that are files.
  *
- * Records have their fields in the order of the rows, so rows keep their places: a new one goes where its group is.
+ * Records have their fields in the order of the rows, so do not reorder rows: add a new one next to its group.
  */
 
 import { MAX_TIMESTEPS, SCHEDULERS } from '../schedulers/index.ts';
@@ -29,10 +29,10 @@ import {
   texts,
 } from './value-types.ts';
 
-/** More than any text encoder has; a model's own number is the bound. */
+/** More than any text encoder has; the actual limit is the model's. */
 const MOST_POSITIONS = 2 ** 24;
 
-/** Of every released model: what time 1 is in `timesteps`. */
+/** The timestep at time 1, the same for every released model. */
 const MOST_TRAINING_STEPS = 1000;
 
 export const DEFAULT_STRENGTH = 0.6;
@@ -57,10 +57,10 @@ export const REQUEST = {
     type: texts,
     range: 'string, or a list with one for each prompt',
     default: unset("`''`"),
-    summary: 'what to keep away from',
-    details: 'It has an effect with guidance only.',
+    summary: 'what to avoid',
+    details: 'It has an effect only with guidance.',
     group: 'Prompt',
-    models: notSprint('a Sprint model takes none', (value) => [value].flat().every((each) => each === '')),
+    models: notSprint('Sprint models have no negative prompt', (value) => [value].flat().every((each) => each === '')),
     flag: { value: '<text>' },
     recorded: { type: text, perImage: true },
   },
@@ -69,7 +69,7 @@ export const REQUEST = {
     default: unset('random, reported in `seeds`'),
     summary: 'where the noise comes from',
     details:
-      'Image *i* of a call has the seed `seed + i` of its own, with which it can be made alone; a list has one for each image. As in torch, the noise depends on the low 32 bits alone.',
+      'Image *i* of a call has the seed `seed + i`, with which it can be made again alone; a list has one for each image. As in torch, the noise depends only on the low 32 bits.',
     see: '`--seed 1,2,3` is a list.',
     group: 'Sampling',
     flag: { value: '<seed>', help: 'image i has seed + i; a list 1,2,3 has one for each' },
@@ -110,7 +110,7 @@ export const REQUEST = {
     type: number(),
     default: ofModel("the checkpoint's, else 4.5", ({ defaults }) => defaults?.guidanceScale ?? 4.5),
     summary: 'strength of the prompt',
-    details: '1 or less: without guidance, half the work. Sprint embeds it: no extra work.',
+    details: 'At 1 or less there is no guidance, which halves the work. Sprint models embed it at no extra cost.',
     group: 'Guidance',
     flag: { value: '<number>', help: '1: without guidance' },
     recorded: {},
@@ -130,9 +130,9 @@ export const REQUEST = {
     default: ofModel("the checkpoint's, else that of the released models", ({ defaults }) => {
       return defaults?.complexHumanInstruction;
     }),
-    summary: 'the text put before the prompt',
+    summary: 'text before the prompt',
     group: 'Prompt',
-    flag: { value: '<text>', no: 'put nothing before the prompt' },
+    flag: { value: '<text>', no: 'no text before the prompt' },
     recorded: {
       when: 'Only when it was not the default one; `null`: none.',
       type: instruction,
@@ -148,11 +148,11 @@ export const REQUEST = {
     recorded: {},
   },
   maxSequenceLength: {
-    // With an instruction, its first token and the last `maxSequenceLength - 1` are used: one alone means nothing.
+    // With an instruction, position 0 and the last `maxSequenceLength - 1` are used: 1 would leave nothing of the prompt.
     type: integer(2, MOST_POSITIONS, 'tokens'),
     narrow: ({ maxTextPositions }) => integer(2, maxTextPositions, 'tokens'),
     range: "tokens, integer, 2 to the text encoder's positions (Gemma-2: 8192)",
-    default: ofModel('300, or the positions where there are fewer', ({ maxTextPositions }) =>
+    default: ofModel('300, or the positions if there are fewer', ({ maxTextPositions }) =>
       Math.min(300, maxTextPositions),
     ),
     summary: 'how much of the prompt is used',
@@ -166,7 +166,7 @@ export const REQUEST = {
     default: ofModel('`true` for these', ({ bin }) => bin !== undefined),
     summary: 'draw at the nearest size that the model was trained on, then resize and crop',
     group: 'Size',
-    flag: { no: 'draw at the size given, a multiple of 32' },
+    flag: { no: 'draw at the requested size, a multiple of 32' },
     recorded: {},
   },
   decodeTiling: {
@@ -174,7 +174,7 @@ export const REQUEST = {
     default: always('auto'),
     summary: 'how latents become pixels',
     details:
-      '`auto`: exactly, in bands where the picture is high or does not fit into memory. `blend`: as diffusers does with tiling enabled, for comparisons: overlapping tiles of 512 pixels (1024 for models of 4096 pixels), each decoded without the others and blended at the edges; the seams show.',
+      '`auto`: exactly, in bands if the picture is high or does not fit into memory. `blend`: like diffusers with tiling enabled, for comparisons: overlapping tiles of 512 pixels (1024 for models of 4096 pixels) are decoded independently and blended at their edges; the seams are visible.',
     see: 'See [decoding](memory.md#decoding).',
     group: 'Output',
     flag: { value: '<how>' },
@@ -194,7 +194,7 @@ export const REQUEST = {
     range: 'angle, above 0, up to `maxTimesteps`; `null`: halfway',
     default: unset(`${INTERMEDIATE_TIMESTEPS} with two steps`),
     summary: 'where the second of two steps starts',
-    details: 'With two steps only.',
+    details: 'Only with two steps.',
     see: '`--intermediate-timesteps none` is `null`.',
     group: 'Sampling',
     models: SPRINT_ONLY,
@@ -205,9 +205,9 @@ export const REQUEST = {
     type: numbers(number({ min: 0, max: MOST_TRAINING_STEPS }), 1, LIMITS.maxSteps + 1),
     range: `list of up to ${LIMITS.maxSteps}, decreasing: above 0, up to ${MOST_TRAINING_STEPS}; Sprint: angles above 0, up to ${MAX_TIMESTEPS}, then 0`,
     default: unset("the sampler's own"),
-    summary: 'times of the steps, in place of the schedule',
+    summary: "times of the steps, instead of the sampler's own",
     details:
-      "As diffusers takes them: `'flow-euler'` shifts them as it does its own; `'scm'` takes the angle of each step and a 0 at the end. `numInferenceSteps` is as many as there are.",
+      "As in diffusers: `'flow-euler'` shifts them like its own; `'scm'` takes the angle of each step and a 0 at the end. `numInferenceSteps` is the number of steps in the list.",
     group: 'Sampling',
     flag: { value: '<list>', help: "999,749,499 with 'flow-euler'" },
     recorded: { when: 'Only when it was given.' },
@@ -216,9 +216,9 @@ export const REQUEST = {
     type: numbers(number({ above: 0, max: 1 }), 1, LIMITS.maxSteps),
     range: `list of up to ${LIMITS.maxSteps}, decreasing: above 0, up to 1`,
     default: unset("the sampler's own"),
-    summary: 'noise levels of the steps, in place of the schedule',
+    summary: "noise levels of the steps, instead of the sampler's own",
     details:
-      "As diffusers takes them: with `'flow-euler'` only, which shifts them as it does its own. `numInferenceSteps` is as many as there are.",
+      "As in diffusers: only with `'flow-euler'`, which shifts them like its own. `numInferenceSteps` is the length of the list.",
     group: 'Sampling',
     flag: { value: '<list>', help: "1,0.7,0.3 with 'flow-euler'" },
     recorded: { when: 'Only when it was given.' },
@@ -228,34 +228,34 @@ export const REQUEST = {
     default: always(0),
     summary: 'strength of perturbed-attention guidance',
     details:
-      'How far to move away from what the model draws when the tokens of one block see only themselves. 0: without it; it makes a step half as long again. The official demo uses 2.',
+      'How far to move away from what the model draws when the tokens of one block attend only to themselves. 0 turns it off; a step takes half as long again with it. The official demo uses 2.',
     see: 'See [perturbed-attention guidance](models.md#perturbed-attention-guidance).',
     group: 'Guidance',
-    models: notSprint('a Sprint model embeds its guidance', (value) => value === 0),
+    models: notSprint('Sprint models embed their guidance', (value) => value === 0),
     flag: { value: '<number>' },
     recorded: { when: 'Only with perturbed-attention guidance.', except: 0 },
   },
   strength: {
     type: number({ above: 0, max: 1 }),
     default: unset(`${DEFAULT_STRENGTH}; with \`maskImage\` 1`),
-    summary: 'how far to leave the picture to start from behind',
+    summary: 'how much of the picture to change',
     details:
-      'The share of the steps that are done, from the latents of `image` noised to the level where they begin. It needs `image`.',
+      'The share of the steps that are run, starting from the latents of `image` with the noise of that level. It needs `image`.',
     group: 'Image to image',
     flag: { value: '<number>' },
-    recorded: { when: 'Only of image to image.' },
+    recorded: { when: 'Only for image to image.' },
   },
   image: {
     type: picture,
     default: unset('none'),
     summary: 'picture to start from instead of noise',
-    details: 'The size drawn is its own where none is given.',
+    details: 'If no size is given, its own size is used.',
     see: 'See [image to image](models.md#image-to-image).',
     group: 'Image to image',
     flag: { value: '<file>' },
     recorded: {
       digest: 'imageSha256',
-      digestDoc: 'Only of image to image: SHA-256 of the RGB bytes of `image`, hexadecimal.',
+      digestDoc: 'Only for image to image: SHA-256 of the RGB bytes of `image`, hexadecimal.',
       digestOf: 'picture to start from',
     },
     byRule: true,
@@ -266,13 +266,13 @@ export const REQUEST = {
     default: unset('none'),
     summary: 'draw only where this picture is white',
     details:
-      'Black stays as it is in `image`, to the pixel; grey is a mixture, so a soft edge makes a soft transition. It needs `image`.',
+      'Where it is black, the pixels of `image` are kept exactly; grey gives a mixture, so a soft edge gives a soft transition. It needs `image`.',
     see: 'See [inpainting](models.md#inpainting).',
     group: 'Image to image',
     flag: { value: '<file>' },
     recorded: {
       digest: 'maskSha256',
-      digestDoc: 'Only of inpainting: SHA-256 of the RGB bytes of `maskImage`, hexadecimal.',
+      digestDoc: 'Only for inpainting: SHA-256 of the RGB bytes of `maskImage`, hexadecimal.',
       digestOf: 'mask',
     },
     byRule: true,
@@ -281,7 +281,7 @@ export const REQUEST = {
     type: latents,
     default: unset('noise from `seed`'),
     summary: 'latents to start from instead of noise',
-    details: 'Of the size that the model draws at.',
+    details: 'They have the size that the model draws at.',
     see: '`--latents FILE.safetensors`.',
     group: 'Sampling',
     flag: { value: '<file>', help: 'a .safetensors file' },
@@ -300,13 +300,13 @@ export const REQUEST = {
     group: 'ControlNet',
     models: CONTROLNET_ONLY,
     flag: { value: '<number>' },
-    recorded: { when: 'Of models with a ControlNet.' },
+    recorded: { when: 'Only for models with a ControlNet.' },
   },
   controlImage: {
     type: pictures,
     default: unset('none; a model with a ControlNet requires it'),
-    summary: 'the picture to draw by: an edge or scribble map',
-    details: 'It is stretched to the size that the model draws at, which it does not decide.',
+    summary: 'control picture: an edge or scribble map',
+    details: 'It is stretched to the size that the model draws at, but does not set that size.',
     group: 'ControlNet',
     models: CONTROLNET_ONLY,
     flag: { value: '<file>' },
@@ -323,7 +323,7 @@ export const REQUEST = {
     default: unset('1'),
     summary: 'multiplies the scales of all adapters',
     details:
-      'For this call: the weights are merged anew where it differs from the call before. An error without an adapter.',
+      'For this call: the weights are merged again if it differs from the previous call. An error without an adapter.',
     see: 'See [LoRA](lora.md).',
     group: 'LoRA',
     flag: { value: '<number>' },
@@ -353,14 +353,14 @@ export const REQUEST = {
     default: unset('none'),
     summary: 'called after each step',
     details:
-      'A promise it returns is awaited before the next one, an error it throws ends the call. Do not await another call or `dispose` of the same pipeline in it: they wait for this call to end.',
+      'A promise that it returns is awaited before the next step, and an error that it throws ends the call. Do not await another call or `dispose` of the same pipeline in it: they wait for this call to end.',
     group: 'Call',
   },
   signal: {
     type: signal,
     default: unset('none'),
     summary: 'ends the call',
-    details: 'It rejects with `signal.reason`, at the latest after the operator that is running.',
+    details: 'The call rejects with `signal.reason`, at the latest after the operator that is running.',
     group: 'Call',
   },
 } as const satisfies Table;

@@ -1,4 +1,4 @@
-/** A request to `SanaPipeline.generate`: checked whole before any work, with its defaults filled in. */
+/** A request to `SanaPipeline.generate`: checked completely before any work, with its defaults filled in. */
 
 import { randomInt } from 'node:crypto';
 import { argumentError, SanaError } from '../base/errors.ts';
@@ -15,7 +15,7 @@ import type { RawImage, ReadRequest, RequestFields, TensorLike } from './types.t
 /** The fields as their rows give them. */
 type Fields = Checked<typeof REQUEST>;
 
-/** A request that can be carried out, B images in all: image i is of prompt `floor(i / numImagesPerPrompt)`. */
+/** A checked request for B images: image i belongs to prompt `floor(i / numImagesPerPrompt)`. */
 export interface CheckedRequest<Step = never>
   extends Omit<
     Fields,
@@ -30,26 +30,26 @@ export interface CheckedRequest<Step = never>
   > {
   readonly prompts: readonly string[]; // [P]
   readonly negativePrompts: readonly string[]; // [P]
-  /** The size asked for. */
+  /** The requested size. */
   readonly width: number;
   readonly height: number;
-  /** The size drawn at: multiples of the model's compression. */
+  /** The size that the model draws at: multiples of its compression. */
   readonly drawnWidth: number;
   readonly drawnHeight: number;
-  /** Whether the model runs without the prompt as well: not without guidance, nor where the model embeds its scale. */
+  /** Whether the model also runs without the prompt: only with guidance, and not if the model embeds its scale. */
   readonly guided: boolean;
-  /** The first step that is done: 0 without `image`. */
+  /** The first step that is run: 0 without `image`. */
   readonly firstStep: number;
   readonly batch: number; // B = P x numImagesPerPrompt
   readonly seeds: readonly bigint[]; // [B]
-  /** Of models with a ControlNet. */
+  /** Only for models with a ControlNet. */
   readonly control: ControlRequest | undefined;
   readonly onStep: NonNullable<RequestFields<Step>['onStep']> | undefined;
 }
 
 /**
- * Checks a request against a model. Throws `ERR_SANA_ARGUMENT`, naming the first field that is wrong. `planned`: nothing
- * will be drawn, so a picture that drawing needs may be missing.
+ * Checks a request against a model. Throws `ERR_SANA_ARGUMENT`, naming the first invalid field. `planned`: nothing will
+ * be drawn, so a picture that drawing needs may be missing.
  */
 export function checkRequest<Step = never>(
   request: string | ReadRequest<Step>,
@@ -66,8 +66,10 @@ export function checkRequest<Step = never>(
   const prompts = typeof prompt === 'string' ? [prompt] : prompt;
   const batch = prompts.length * fields.numImagesPerPrompt;
   if (batch > LIMITS.maxImages) {
-    const expected = `at most ${LIMITS.maxImages} / ${prompts.length} prompts`;
-    throw argumentError('numImagesPerPrompt', expected, fields.numImagesPerPrompt);
+    const most = Math.floor(LIMITS.maxImages / prompts.length);
+    const expected = `at most ${most} with ${prompts.length} prompts`;
+    const hint = `A call draws at most ${LIMITS.maxImages} images.`;
+    throw argumentError('numImagesPerPrompt', expected, fields.numImagesPerPrompt, hint);
   }
   const numInferenceSteps = checkSteps(fields, given.numInferenceSteps);
   const size = checkSize(given, model);
@@ -89,7 +91,7 @@ export function checkRequest<Step = never>(
   };
 }
 
-/** How much of the schedule an image to start from leaves to be done. */
+/** The share of the schedule that is run when starting from an image. */
 function checkStrength(
   { image, maskImage, strength }: Pick<Fields, 'image' | 'maskImage' | 'strength'>,
   steps: number,
@@ -97,16 +99,16 @@ function checkStrength(
   for (const [name, value] of Object.entries({ strength, maskImage })) {
     if (value === undefined || image !== undefined) continue;
     throw new SanaError('ERR_SANA_ARGUMENT', `\`${name}\` cannot be used here: there is no \`image\``, {
-      hint: `Give the \`image\` to start from, or leave \`${name}\` out.`,
+      hint: `Pass an \`image\` to start from, or leave \`${name}\` out.`,
     });
   }
   if (image === undefined) return { strength: undefined, firstStep: 0 };
   const share = strength ?? (maskImage === undefined ? DEFAULT_STRENGTH : 1);
-  // As the reference counts: any part of a step is a step.
+  // Like the reference, a fraction of a step counts as a whole one.
   return { strength: share, firstStep: Math.trunc(steps - Math.min(steps * share, steps)) };
 }
 
-/** How many steps there are: as many as a custom schedule has, where there is one. */
+/** The number of steps: that of a custom schedule, if there is one. */
 function checkSteps(fields: Fields, given: number | undefined): number {
   const listed = customSteps(fields.scheduler, fields);
   if (listed === undefined) return fields.numInferenceSteps;
@@ -127,8 +129,9 @@ function checkTimesteps(
     throw argumentError('intermediateTimesteps', `an angle above 0 and up to ${most}`, intermediateTimesteps);
   }
   if (steps !== 2) {
-    const expected = `left out or null with ${steps} step(s): only two have it`;
-    throw argumentError('intermediateTimesteps', expected, intermediateTimesteps);
+    const expected = `left out or null with ${steps} step(s), because it needs two`;
+    const hint = 'Leave `intermediateTimesteps` out, or use 2 steps.';
+    throw argumentError('intermediateTimesteps', expected, intermediateTimesteps, hint);
   }
 }
 
@@ -152,9 +155,13 @@ function checkSize(given: Partial<ReadRequest>, model: ModelTraits): Size {
     return { width, height, drawnWidth: width, drawnHeight: height, useResolutionBinning };
   }
   if (model.bin === undefined) {
-    throw new SanaError('ERR_SANA_ARGUMENT', '`useResolutionBinning` cannot be true: this model has no list of sizes', {
-      hint: `Leave it out: the model draws any size that is a multiple of ${model.compression}.`,
-    });
+    throw new SanaError(
+      'ERR_SANA_ARGUMENT',
+      '`useResolutionBinning` cannot be true: this model was not trained on a list of sizes',
+      {
+        hint: `Leave it out: the model draws any size that is a multiple of ${model.compression}.`,
+      },
+    );
   }
   checkInteger('width', width, LIMITS.minSize, LIMITS.maxSize);
   checkInteger('height', height, LIMITS.minSize, LIMITS.maxSize);
@@ -162,7 +169,7 @@ function checkSize(given: Partial<ReadRequest>, model: ModelTraits): Size {
   return { width, height, drawnWidth: bin.width, drawnHeight: bin.height, useResolutionBinning };
 }
 
-/** The size to draw a picture anew at: its own, or the nearest that the model draws where it has no list of sizes. */
+/** The size for image to image: the picture's own; without a list of sizes, the nearest that the model can draw. */
 function sizeOf(
   { width, height }: RawImage,
   model: ModelTraits,
@@ -181,8 +188,8 @@ function checkMultiple(name: string, value: unknown, model: ModelTraits): void {
   }
   const below = typeof value === 'number' ? Math.floor(value / model.compression) * model.compression : 0;
   const hints =
-    below >= LIMITS.minSize && below < LIMITS.maxSize ? [`${below} or ${below + model.compression} would do`] : [];
-  if (model.bin !== undefined) hints.push('`useResolutionBinning: true` takes any size');
+    below >= LIMITS.minSize && below < LIMITS.maxSize ? [`Use ${below} or ${below + model.compression}`] : [];
+  if (model.bin !== undefined) hints.push('`useResolutionBinning: true` allows any size');
   const expected = `a multiple of ${model.compression} from ${LIMITS.minSize} to ${LIMITS.maxSize}`;
   throw argumentError(name, expected, value, hints.length > 0 ? `${hints.join('; ')}.` : undefined);
 }
@@ -192,10 +199,10 @@ function checkSeeds(seed: bigint | readonly bigint[] | undefined, batch: number)
     if (seed.length !== batch) throw argumentError('seed', `one seed, or a list of ${batch}: one per image`, seed);
     return seed;
   }
-  // The noise generator starts from the low 32 bits of a seed; a shorter number is easier to keep.
+  // The noise depends only on the low 32 bits of a seed, and a short number is easier to note down.
   const first = seed ?? BigInt(randomInt(2 ** 32));
   if (first + BigInt(batch) - 1n > MAX_SEED) {
-    throw argumentError('seed', `at most 2^64 - ${batch}, because the images count up from it`, first);
+    throw argumentError('seed', `at most 2^64 - ${batch}, because image i has the seed plus i`, first);
   }
   return Array.from({ length: batch }, (_, i) => first + BigInt(i));
 }
@@ -214,7 +221,7 @@ function checkLatents(latents: unknown, batch: number, size: Size, model: ModelT
     const drawn = `${drawnWidth} x ${drawnHeight} pixels`;
     const got = `${data.length} numbers with shape [${givenShape.slice(0, 8).join(', ')}]`;
     throw new SanaError('ERR_SANA_ARGUMENT', `Expected \`latents\` to be ${expected}, got ${got}`, {
-      hint: `The model draws this request at ${drawn}, ${model.compression} pixels to a latent; the first dimension counts images.`,
+      hint: `This request is drawn at ${drawn}, with ${model.compression} pixels per latent; the first dimension is the number of images.`,
     });
   }
   const bad = data.findIndex((value) => !Number.isFinite(value));

@@ -1,6 +1,6 @@
 /**
- * The types that the values of options have: each can check a value, read a flag, and describe itself in TypeScript, in
- * the documentation and in JSON Schema.
+ * The types of options' values: each can check a value, parse a flag, and describe itself in TypeScript, in the
+ * documentation and in JSON Schema.
  */
 
 import { argumentError } from '../base/errors.ts';
@@ -21,19 +21,19 @@ import type { RawImage, TensorLike } from './values.ts';
 export type JsonSchema = Readonly<Record<string, unknown>>;
 
 export interface ValueType<T> {
-  /** What the value is once it is checked. */
+  /** Checks a value and returns it in its final form. */
   check(name: string, value: unknown): T;
-  /** What a caller may pass, in TypeScript. */
+  /** The type that a caller may pass, in TypeScript. */
   readonly typescript: string;
   /** Type and range, in Markdown. */
   readonly range: string;
-  /** Completes `Expected x to be ...`, and `It is ...` where a flag cannot be read. */
+  /** Completes `Expected x to be ...`, and `Expected ...` for a flag that cannot be parsed. */
   readonly expected: string;
-  /** Absent: JSON cannot hold it, or how it would is the reader's matter. */
+  /** Absent: JSON cannot hold it, or does not define how. */
   readonly schema?: JsonSchema;
-  /** Reads a flag; undefined where the text is not of the type. Absent: there is no flag. */
+  /** Parses a flag; undefined if the text is not of the type. Absent: there is no flag. */
   readonly parse?: (text: string) => unknown;
-  /** All values that there are. */
+  /** All values, if they are a fixed list. */
   readonly choices?: readonly string[];
 }
 
@@ -44,7 +44,7 @@ export function parseNumber(text: string): number | undefined {
   return Number.isFinite(Math.fround(value)) ? value : undefined;
 }
 
-/** `unit` stands before the range in the documentation: `pixels`. */
+/** `unit` comes before the range in the documentation: `pixels`. */
 export function integer(min: number, max: number, unit?: string): ValueType<number> {
   return {
     check: (name, value) => checkInteger(name, value, min, max),
@@ -59,12 +59,12 @@ export function integer(min: number, max: number, unit?: string): ValueType<numb
   };
 }
 
-/** Bounds of a number. `above` is not a value itself, the others are. */
+/** Bounds of a number. `above` is exclusive, the others are inclusive. */
 export interface Bounds {
   readonly above?: number;
   readonly min?: number;
   readonly max?: number;
-  /** What it is instead of a number: 'an angle'. */
+  /** A more precise noun than 'a number': 'an angle'. */
   readonly noun?: string;
   readonly unit?: string;
 }
@@ -100,7 +100,7 @@ export function number({ above, min, max, noun = 'a number', unit }: Bounds = {}
   };
 }
 
-/** A list of numbers, which a flag separates with commas. */
+/** A list of numbers, separated by commas in a flag. */
 export function numbers(element: ValueType<number>, min: number, max: number): ValueType<readonly number[]> {
   return {
     check: (name, value) => checkList(name, value, min, max).map((each, i) => element.check(`${name}[${i}]`, each)),
@@ -123,7 +123,7 @@ export const boolean: ValueType<boolean> = {
   schema: { type: 'boolean' },
 };
 
-/** `typescript`: the name of the type, where it has one. */
+/** `typescript`: the name of the type, if it has one. */
 export function choice<const T extends string>(
   choices: readonly T[],
   typescript = choices.map((each) => `'${each}'`).join(' | '),
@@ -164,7 +164,7 @@ export const texts: ValueType<string | readonly string[]> = {
   parse: (given) => given,
 };
 
-/** A text in lines. */
+/** A text as a list of lines. */
 export function lines(max: number): ValueType<readonly string[]> {
   return {
     check(field, value) {
@@ -180,7 +180,7 @@ export function lines(max: number): ValueType<readonly string[]> {
   };
 }
 
-/** A text without NUL characters that is not empty: a path or a name. */
+/** A non-empty text without NUL characters: a path or a name. */
 export function name(range = 'path', expected = 'a text'): ValueType<string> {
   return {
     check: (field, value) => checkName(field, value, expected),
@@ -192,7 +192,7 @@ export function name(range = 'path', expected = 'a text'): ValueType<string> {
   };
 }
 
-/** A text that a pattern describes. */
+/** A text that matches a pattern. */
 export function pattern<T extends string = string>(
   regex: RegExp,
   { range, expected, typescript = 'string' }: { range: string; expected: string; typescript?: string },
@@ -210,7 +210,7 @@ export function pattern<T extends string = string>(
   };
 }
 
-/** `word` stands for null on the command line. */
+/** `word` means null on the command line. */
 export function orNull<T>(type: ValueType<T>, range: string, word?: string): ValueType<T | null> {
   const { parse, schema } = type;
   return {
@@ -253,7 +253,7 @@ function checkSeed(field: string, value: unknown): bigint {
   throw argumentError(field, expected, value, field === 'seed' ? 'Leave `seed` out for a random one.' : undefined);
 }
 
-/** A seed as a record holds it: decimal, because a JSON number cannot hold the last ones. */
+/** A seed in a record: decimal text, because a JSON number cannot hold large ones. */
 export const seedText: ValueType<string> = {
   check(field, value) {
     if (typeof value === 'string' && /^\d{1,20}$/.test(value) && BigInt(value) <= MAX_SEED) return value;
@@ -276,7 +276,7 @@ export const word: ValueType<string> = {
   expected: 'a string of at most 1000 characters',
 };
 
-/** Pixels, which are read from whatever a caller gave before a request is checked. */
+/** Pixels, read from whatever the caller passed before the request is checked. */
 export const picture: ValueType<RawImage> = {
   check: (_, value) => value as RawImage, // lib/image/input.ts has read it
   typescript: 'ImageInput',
@@ -293,7 +293,7 @@ export const pictures: ValueType<RawImage | readonly RawImage[]> = {
   range: 'as `image`, or a list with one for each prompt',
 };
 
-/** Latents, whose shape a request decides: request.ts checks them. */
+/** Latents. Their shape depends on the request: request.ts checks it. */
 export const latents: ValueType<TensorLike> = {
   check: (_, value) => value as TensorLike,
   typescript: 'TensorLike',

@@ -1,4 +1,4 @@
-/** What the values of options are made of: types of the public surface. */
+/** The public types of options' values. */
 
 import type { Sharp } from 'sharp';
 import type { DTypeName } from '../base/dtypes.ts';
@@ -23,31 +23,31 @@ export interface RawImage {
   readonly data: Uint8Array; // [height, width, 3]
 }
 
-/** A picture given to the package: a path, an encoded file, raw RGB, which a `SanaImage` is, or a sharp instance. */
+/** A picture as input: a path, an encoded file, raw RGB (such as a `SanaImage`), or a sharp instance. */
 export type ImageInput = string | Buffer | RawImage | Sharp;
 
-/** How far loading is. */
+/** The progress of loading. */
 export interface LoadProgress {
   /**
-   * `download`: files of a repository are fetched, none if all are there; `open`: configurations and headers are read;
+   * `download`: files of a repository are fetched, none if all are cached; `open`: configurations and headers are read;
    * `load`: weights are read and packed; `ready`: the last event.
    */
   readonly phase: 'download' | 'open' | 'load' | 'ready';
-  /** The part of the checkpoint at hand: `text_encoder`, `transformer`, `vae`, `controlnet`. */
+  /** The component being loaded: `text_encoder`, `transformer`, `vae`, `controlnet`. */
   readonly component?: string;
-  /** Bytes so far: of weights, of all components; of a download, of all files, what was there before included. */
+  /** Bytes so far: of all components or, for a download, of all files, including what was there before. */
   readonly loadedBytes: number;
-  /** Bytes in all; 0 while it is not known. */
+  /** Total bytes; 0 while unknown. */
   readonly totalBytes: number;
-  /** Of a download: over the last seconds; 0 while it is not known. */
+  /** For a download: the speed over the last seconds; 0 while unknown. */
   readonly bytesPerSecond?: number;
-  /** Of a download: the time that is left, once there is a speed. */
+  /** For a download: the time that is left, once there is a speed. */
   readonly etaMs?: number;
-  /** Of a download: the file that the last bytes were of, `transformer/config.json`. */
+  /** For a download: the file that the last bytes belong to, such as `transformer/config.json`. */
   readonly file?: string;
 }
 
-/** Defaults that a checkpoint sets. A field that is absent is left to the kind of model. */
+/** Defaults that a checkpoint sets. For absent fields, the default is that of the kind of model. */
 export interface RequestDefaults {
   readonly numInferenceSteps?: number;
   readonly guidanceScale?: number;
@@ -59,14 +59,14 @@ export interface RequestDefaults {
 export interface Lora {
   readonly name: string;
   readonly scale: number;
-  /** Of the whole file, hexadecimal. */
+  /** The SHA-256 of the whole file, hexadecimal. */
   readonly sha256: string;
 }
 
 /** What `SanaPipeline.loadLora` has loaded. */
 export interface LoadedLora extends Lora {
-  /** How many matrices of the transformer it changes. */
+  /** The number of matrices of the transformer that it changes. */
   readonly matrices: number;
-  /** What was in the file and is not used. */
+  /** What the file contains that is not used. */
   readonly warnings: readonly string[];
 }

@@ -23,7 +23,7 @@ export function flowDpmSolver(config: FlowDpmSolverConfig, steps: number): Sched
     .map((alpha) => shifted(1 - alpha, config.flowShift))
     .reverse()
     .slice(0, steps);
-  // The model was trained on integers: it gets the truncated timestep, the solver the exact sigma.
+  // The model was trained on integers: it gets the truncated timestep, and the solver the exact sigma.
   const timesteps = sigmas.map((sigma) => Math.trunc(sigma * training));
   sigmas.push(config.finalSigmasType === 'zero' ? 0 : (sigmas[steps - 1] as number)); // steps >= 1
   return {
@@ -46,7 +46,7 @@ function coefficients(
   const [previous, sigma, next] = [sigmas[step - 1] ?? 1, sigmas[step] as number, sigmas[step + 1] as number]; // checked
   const p = 1;
   const q = -sigma;
-  // At the end lambda is infinite: the limit of the formulas is x' = x0.
+  // At the end, lambda is infinite: in the limit, the formulas give x' = x0.
   if (next === 0) return { p, q, a: 0, b: 1, c: 0 };
 
   const h = lambda(next) - lambda(sigma);

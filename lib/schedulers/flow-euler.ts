@@ -1,7 +1,7 @@
 /**
  * Euler's method on a rectified flow: x' = x + (sigma' - sigma) v.
  *
- * The reference applies the shift twice: to the range of sigmas in the constructor, and to the steps between its ends.
+ * The reference applies the shift twice: to the range of sigmas in the constructor, and to the steps within that range.
  * So the last sigma before 0 is larger than the smallest one in training.
  *
  * Source: Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis" (2024), section 5.3.2

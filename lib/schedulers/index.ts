@@ -1,5 +1,5 @@
 /**
- * Samplers as plain arithmetic: which noise levels to visit, and the coefficients of each update.
+ * Samplers as plain arithmetic: the noise levels of the steps, and the coefficients of each update.
  *
  * @module sana-native/schedulers
  *
@@ -27,7 +27,7 @@ export { SCHEDULERS, type SchedulerName } from './names.ts';
 export { MAX_STEPS, MAX_TIMESTEPS, type Schedule, type StepCoefficients } from './schedule.ts';
 export { type ScmOptions, scm } from './scm.ts';
 
-/** The samplers that can drive a model, by the class of its own sampler, which comes first. */
+/** The samplers that work with a model, by the class of its own sampler, which comes first. */
 export const SCHEDULERS_OF = {
   DPMSolverMultistepScheduler: ['flow-dpm-solver', 'flow-euler'],
   FlowMatchEulerDiscreteScheduler: ['flow-euler', 'flow-dpm-solver'],
@@ -35,9 +35,9 @@ export const SCHEDULERS_OF = {
 } as const satisfies Record<SchedulerConfig['className'], readonly SchedulerName[]>;
 
 /**
- * The sampler of a checkpoint, as a function of the number of steps; or the one named by `override`, with the
- * checkpoint's shift, which belongs to the resolution and not to the sampler. A distilled model has its own sampler,
- * 'scm', which no other model can use. `options` may have a custom schedule.
+ * The sampler of a checkpoint, as a function of the number of steps, or the sampler named by `override` with the
+ * checkpoint's shift, which depends on the resolution and not on the sampler. Distilled models need the sampler 'scm',
+ * which no other model can use. `options` may have a custom schedule.
  */
 export function schedulerFor(
   config: SchedulerConfig,
@@ -63,7 +63,7 @@ export function schedulerFor(
 function overridden(config: SchedulerConfig, name: SchedulerName): SchedulerConfig {
   const { numTrainTimesteps } = config;
   if ((name === 'scm') !== (config.className === 'SCMScheduler')) {
-    throw argumentError('scheduler', config.className === 'SCMScheduler' ? "'scm'" : 'another one than scm', name);
+    throw argumentError('scheduler', config.className === 'SCMScheduler' ? "'scm'" : 'a sampler other than scm', name);
   }
   switch (config.className) {
     case 'SCMScheduler':

@@ -8,8 +8,8 @@ import { argumentError } from '../base/errors.ts';
  *     x0 = p x + q v
  *     x' = a x + b x0 + c x0_previous
  *
- * x are the latents, v is the model's (guided) prediction, x0 the estimate of the clean latents, which the next step
- * may use again. If a schedule `renoises`, fresh noise takes the place of x0_previous.
+ * x are the latents, v is the model's (guided) prediction, and x0 the estimate of the clean latents, which the next
+ * step may use as x0_previous. If a schedule `renoises`, new noise takes the place of x0_previous.
  */
 export interface StepCoefficients {
   readonly p: number;
@@ -22,19 +22,19 @@ export interface StepCoefficients {
 /** The noise levels and updates of a sampling run. */
 export interface Schedule {
   readonly steps: number;
-  readonly timesteps: readonly number[]; // [steps] what the model sees
+  readonly timesteps: readonly number[]; // [steps] the model's input
   readonly sigmas: readonly number[]; // [steps + 1] share of noise before each step, and after the last
-  /** The factor that turns noise of unit deviation into the first latents. */
+  /** The factor that turns noise of unit standard deviation into the first latents. */
   readonly startScale: number;
-  /** Whether every step adds noise: `c` then multiplies noise of unit deviation. */
+  /** Whether every step adds noise: `c` then multiplies noise of unit standard deviation. */
   readonly renoises: boolean;
-  /** The latents of a known picture before `step`, or after the last one: clean * x0 + noise * (unit deviation). */
+  /** Factors of a known picture's latents before `step`, or after the last one: clean * x0 + noise * (unit noise). */
   mix(step: number): { readonly clean: number; readonly noise: number };
-  /** @param first the first step that is run: it has no estimate from a step before */
+  /** @param first the first step that is run: it has no estimate from an earlier step */
   coefficients(step: number, first?: number): StepCoefficients;
 }
 
-/** How a rectified flow mixes: `x = (1 - sigma) x0 + sigma noise`, starting from noise alone. */
+/** The mixture of a rectified flow, `x = (1 - sigma) x0 + sigma noise`, which starts from pure noise. */
 export function flowMix(sigmas: readonly number[]): Pick<Schedule, 'startScale' | 'renoises' | 'mix'> {
   const mix = (step: number) => {
     const sigma = sigmas[step] ?? 0;
@@ -68,7 +68,7 @@ export function checkStep(step: number, steps: number): void {
   }
 }
 
-/** Moves noise levels towards 1 (shift > 1), where larger images need more of the steps. */
+/** Moves noise levels towards 1 (shift > 1), because larger images need more steps there. */
 export function shifted(sigma: number, shift: number): number {
   return (shift * sigma) / (1 + (shift - 1) * sigma);
 }

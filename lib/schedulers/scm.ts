@@ -2,11 +2,11 @@
  * The consistency sampler of SANA-Sprint on TrigFlow: every step estimates the clean latents and noises them again.
  *
  *     x_t = cos(t) x0 + sin(t) z,   s = sin t / (cos t + sin t),   n = sqrt(s^2 + (1 - s)^2)
- *     y = x_t n                                     what the transformer sees, at the time s
+ *     y = x_t n                                     the transformer's input, at the time s
  *     x0 = cos(t) x_t - sin(t) ((1 - 2 s) y + (1 - 2 s + 2 s^2) F(y, s)) / n
  *
- * in latents of unit deviation: the reference's sigma_data, by which it multiplies at the start and divides at the end,
- * cancels. The latents that are kept from step to step are y, so that one program serves every step:
+ * for latents of unit deviation: the reference multiplies by sigma_data at the start and divides by it at the end,
+ * which cancels. The latents that are kept from step to step are y, so that one program is used for every step:
  *
  *     x0 = p y + q F,   y' = n' cos(t') x0 + n' sin(t') z
  *
@@ -32,8 +32,8 @@ export function scm(steps: number, options: ScmOptions = {}): Schedule {
   checkSteps(steps);
   checkCustomSteps(steps, customSteps('scm', options));
   const { maxTimesteps = MAX_TIMESTEPS, intermediateTimesteps } = options;
-  // The reference's default of 1.3 makes every call fail that does not have two steps: here it applies to two steps
-  // only.
+  // With the reference's default of 1.3, every call without exactly two steps fails. Here the default applies to two
+  // steps only.
   const intermediate =
     intermediateTimesteps === undefined && steps === 2 && options.timesteps === undefined
       ? INTERMEDIATE_TIMESTEPS
@@ -41,8 +41,9 @@ export function scm(steps: number, options: ScmOptions = {}): Schedule {
   if (typeof intermediate === 'number' && steps !== 2) {
     throw argumentError(
       'intermediateTimesteps',
-      `left out or null with ${steps} step(s), only two have it`,
+      `left out or null with ${steps} step(s), because it needs two`,
       intermediate,
+      'Leave `intermediateTimesteps` out, or use 2 steps.',
     );
   }
   const angles = (
@@ -77,7 +78,7 @@ export function scm(steps: number, options: ScmOptions = {}): Schedule {
 }
 
 interface Level {
-  readonly share: number; // s: of noise in what the transformer sees
+  readonly share: number; // s: the share of noise in the transformer's input
   readonly norm: number; // n
   readonly cos: number;
   readonly sin: number;

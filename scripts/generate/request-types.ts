@@ -14,18 +14,18 @@ import { REQUEST } from '../../lib/request/request-table.ts';
 const WIDTH = 120;
 
 const HEAD = `/**
- * What a caller passes to a pipeline, and what a picture records of it: types of the public surface.
+ * The public types of the options of a pipeline, and of the record of how a picture was made.
  *
  * \`npm run generate\` writes this file from the tables of this folder: change their rows.
  */
 `;
 
-/** Types of values.ts that the interfaces need, and that it exports beside them. */
+/** The types of values.ts that the interfaces need, and the others that are exported with them. */
 const USED = ['DecodeTiling', 'DeviceName', 'DTypeName', 'ImageInput', 'LoadProgress', 'Lora', 'RawImage'];
 const USED_TOO = ['SchedulerName', 'TensorLike'];
 const OTHERS = ['LoadedLora', 'RequestDefaults'];
 
-/** As the linter wants names: whatever their case. */
+/** In the linter's order of names, which ignores case. */
 function sorted(names: readonly string[]): string[] {
   return [...names].sort((a, b) => (a.toLowerCase() < b.toLowerCase() ? -1 : 1));
 }
@@ -41,7 +41,7 @@ export function typesFile(): string {
     ...interfaceOf('LoadOptions', 'Options of `SanaPipeline.fromPretrained`.', fieldsOf(LOAD)),
     ...interfaceOf(
       'RequestFields<Step = never>',
-      'One call of `generate`. Everything but `prompt` has a default. `Step` is what `onStep` is called with.',
+      'One call of `generate`. Everything except `prompt` has a default. `Step` is the type that `onStep` is called with.',
       fieldsOf(REQUEST),
     ),
     ...readRequest(),
@@ -53,7 +53,7 @@ export function typesFile(): string {
     ),
     ...interfaceOf(
       'GenerationParameters',
-      'Everything that is enough to make one image again, as plain JSON: what was asked for, under the names that `generate` takes it by, and what it was made on.',
+      'Everything needed to make one image again, as plain JSON: the request, with the field names of `generate`, and the model and device.',
       RECORD.map(({ name, type, doc, optional }) => ({
         name,
         type: type.typescript,
@@ -108,7 +108,7 @@ function readRequest(): string[] {
     .filter(({ type }) => type.includes('ImageInput'));
   const names = pictures.map(({ name }) => `'${name}'`).join(' | ');
   return [
-    ...comment('A request whose pictures are pixels: what their files held when the request was made.', ''),
+    ...comment('A request whose pictures are pixels, read from their files when the request was made.', ''),
     `export type ReadRequest<Step = never> = Omit<RequestFields<Step>, ${names}> & {`,
     ...pictures.map(({ name, type }) => `  readonly ${name}?: ${type.replaceAll('ImageInput', 'RawImage')};`),
     '};',

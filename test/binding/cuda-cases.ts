@@ -177,16 +177,16 @@ export const cases: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   async 'opens no library with SANA_NATIVE_CUDA=off'() {
-    assert.deepEqual(problems(), Array(2).fill('SANA_NATIVE_CUDA=off excludes it'));
+    assert.deepEqual(problems(), Array(2).fill('SANA_NATIVE_CUDA=off excludes this library'));
     await assertOnlyCpu();
   },
 
   async 'tries only the major version that SANA_NATIVE_CUDA names'() {
     const [thirteen, twelve] = nativeLibraries();
     assert.match(String(thirteen?.file), /libsana_cuda13\.so$/);
-    assert.equal(thirteen?.problem, 'SANA_NATIVE_CUDA=12 excludes it');
+    assert.equal(thirteen?.problem, 'SANA_NATIVE_CUDA=12 excludes this library');
     assert.match(String(twelve?.file), /libsana_cuda12\.so$/);
-    assert.notEqual(twelve?.problem, 'SANA_NATIVE_CUDA=12 excludes it');
+    assert.notEqual(twelve?.problem, 'SANA_NATIVE_CUDA=12 excludes this library');
   },
 
   async 'says that a library is not there'() {

@@ -59,7 +59,7 @@ describe('sana-native fails when it has begun', function () {
       [drawing(poisoned.path), 5, /decoder\.conv_out\.bias holds 1 NaN/],
       [drawing(cut.path), 5, /00002-of-00003\.safetensors/],
       [drawing(patched.path), 5, /patch_size 2/],
-      [drawing(tinyModel, '--max-timesteps', '1'), 2, /only a Sprint model has it/],
+      [drawing(tinyModel, '--max-timesteps', '1'), 2, /only Sprint models support it/],
       [drawing(tinyModel, '--latents', latents), 2, /latents\.data\[0\]/],
       [drawing(tinyModel, '--scheduler', 'scm'), 2, /`scheduler`/],
       [drawing(overflowing.path), 1, /The autoencoder made \d+ NaN/],

@@ -103,7 +103,7 @@ describe('--lora', () => {
     assert.deepEqual(both, [{ path: 'a.safetensors' }, { path: 'b.safetensors', scale: -0.5 }]);
     assert.deepEqual(loras('C:\\a:b.safetensors'), [{ path: 'C:\\a:b.safetensors' }]);
     assert.deepEqual(loras('folder:1e-1'), [{ path: 'folder', scale: 0.1 }]);
-    assert.throws(() => loras(''), /It is a .safetensors file/);
+    assert.throws(() => loras(''), /Expected a .safetensors file/);
     assert.throws(() => loras('a:1e999'), /finite number/);
   });
 });

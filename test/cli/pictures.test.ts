@@ -39,7 +39,7 @@ describe('sana-native generate with pictures', () => {
 
     const without = await sanaNative(['--from', at('fox.png'), ...MODEL, '-o', at('again.png')]);
     assert.equal(without.code, 2);
-    assert.match(without.stderr, /made with another picture, its --image\n.*Pass it again with --image FILE/);
+    assert.match(without.stderr, /made from another picture \(--image\)\n.*Pass that picture again with --image FILE/);
     const again = await sanaNative(['--from', at('fox.png'), ...pictures, ...MODEL, '-o', at('again.png')]);
     assert.equal(again.stderr, '');
     assert.deepEqual(await readFile(at('again.png')), await readFile(at('fox.png')));

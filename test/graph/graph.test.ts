@@ -114,7 +114,10 @@ describe('Graph', () => {
     const x = g.empty('bf16', [1, 4, 4, 8]);
     const weight = { ...g.empty('bf16', [8, 3, 3, 8]), layout: 'conv2d' } as const;
     const residual = g.empty('f32', [1, 4, 4, 8]);
-    assert.throws(() => g.conv2d(x, weight, { residual }), shapeError(/^conv2d: residual and out must have one dtype/));
+    assert.throws(
+      () => g.conv2d(x, weight, { residual }),
+      shapeError(/^conv2d: residual and out must have the same dtype/),
+    );
     assert.deepEqual(g.conv2d(x, weight, { residual, dtype: 'f32' }).shape, [1, 4, 4, 8]);
   });
 

@@ -106,7 +106,11 @@ describe('a Sprint model', () => {
   for (const [what, fields, message] of [
     ['a negative prompt', { negativePrompt: 'blurry' }, /negativePrompt/],
     ['another sampler', { scheduler: 'flow-euler' }, /`scheduler` to be 'scm'/],
-    ['an intermediate time with four steps', { numInferenceSteps: 4, intermediateTimesteps: 1.3 }, /only two have it/],
+    [
+      'an intermediate time with four steps',
+      { numInferenceSteps: 4, intermediateTimesteps: 1.3 },
+      /because it needs two/,
+    ],
     ['an intermediate time after the first', { intermediateTimesteps: 1.6 }, /an angle above 0 and up to 1.5708/],
     ['a time beyond the first', { maxTimesteps: 2 }, /an angle above 0/],
   ] as const) {

@@ -181,7 +181,7 @@ describe('a request', () => {
     ['65 prompts', { prompt: Array(65).fill('a') }, /`prompt` to be a list of 1 to 64/],
     ['a list with something else in it', { prompt: ['a', 7] }, /`prompt\[1\]` to be a string, got 7/],
     ['a list of holes', { prompt: Array<string>(2) }, /`prompt\[0\]`.*undefined/],
-    ['half a surrogate pair', { prompt: 'a\ud83d' }, /`prompt` to be well-formed text/, /code points/],
+    ['a lone surrogate', { prompt: 'a\ud83d' }, /`prompt` to be well-formed text/, /code points/],
     ['the other half', { prompt: ['\udd8a'] }, /`prompt\[0\]` to be well-formed text/],
     ['too long a prompt', { prompt: 'x'.repeat(100_001) }, /`prompt` to be a string of at most 100000 characters/],
     ['a negative prompt that is no text', { negativePrompt: 7 }, /`negativePrompt`.*got 7/],
@@ -335,12 +335,15 @@ describe('a request', () => {
     }
     assert.throws(
       () => check({ width: 1000, useResolutionBinning: false }, BINNED),
-      (error) => error instanceof SanaError && /`useResolutionBinning: true` takes any size/.test(error.hint),
+      (error) => error instanceof SanaError && /`useResolutionBinning: true` allows any size/.test(error.hint),
     );
   });
 
   it('is rejected for a negative prompt to a Sprint model', () => {
-    assert.throws(() => check({ negativePrompt: 'blurry' }, SPRINT), /`negativePrompt`.*a Sprint model takes none/);
+    assert.throws(
+      () => check({ negativePrompt: 'blurry' }, SPRINT),
+      /`negativePrompt`.*Sprint models have no negative prompt/,
+    );
   });
 
   describe('to a model with a ControlNet', () => {

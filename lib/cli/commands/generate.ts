@@ -1,4 +1,4 @@
-/** `sana-native generate`: a prompt to image files. */
+/** `sana-native generate`: from a prompt to image files. */
 
 import { Command, Option } from 'commander';
 import {
@@ -54,7 +54,7 @@ Examples:
 
 export function generateCommand(): Command {
   const command = new Command('generate')
-    .description('draw images of a prompt')
+    .description('draw images from a prompt')
     .argument('[prompt]', "what to draw; '-' reads it from standard input");
   return addFlags(command, [...modelFlags(), ...loraFlags(), ...requestFlags(), ...outputFlags()])
     .addHelpText('after', EXAMPLES)
@@ -64,8 +64,8 @@ export function generateCommand(): Command {
 function outputFlags(): Option[] {
   return [
     new Option('-o, --output <file>', ".png, .jpg, .webp or .avif; '-' is standard output (default: sana-SEED.png)"),
-    new Option('--from <image>', 'repeat what an image was made from; other flags change it'),
-    new Option('--no-metadata', 'do not write into the image what it was made from'),
+    new Option('--from <image>', 'make an image again from its metadata; other flags override it'),
+    new Option('--no-metadata', 'do not record in the image how it was made'),
     new Option('--json', 'print one JSON object on standard output'),
   ].map((option) => option.helpGroup(heading('Output')));
 }
@@ -81,29 +81,32 @@ async function generate(promptArgument: string | undefined, flags: Flags): Promi
     if (flags[name] !== undefined) continue;
     const flag = `--${kebabCase(name)}`;
     if (name === 'latents') {
-      throw usageError('The image was not made from a seed, but from given latents', `Pass them with ${flag} FILE.`);
+      throw usageError('The image was made from given latents, not from a seed', `Pass them with ${flag} FILE.`);
     }
-    throw usageError(`The image was made with another picture, its ${flag}`, `Pass it again with ${flag} FILE.`);
+    throw usageError(`The image was made from another picture (${flag})`, `Pass that picture again with ${flag} FILE.`);
   }
   const lora = lorasOf(flags);
   const { loraScale, ...before } = repeated?.request ?? {};
   const request: GenerateRequest = {
     ...before,
-    ...(loraScale !== undefined && lora.length > 0 && { loraScale }), // without the adapters it means nothing
+    ...(loraScale !== undefined && lora.length > 0 && { loraScale }), // without adapters it has no effect
     ...requestOf(flags),
     prompt,
     ...(flags.latents !== undefined && { latents: await readLatents(flags.latents) }),
   };
   const { numImagesPerPrompt = 1, seed, outputType = 'image' } = request;
   if (Array.isArray(seed) && seed.length !== numImagesPerPrompt) {
-    throw usageError(`${seed.length} seeds do not fit ${numImagesPerPrompt} image(s)`, 'Pass one seed, or one each.');
+    throw usageError(
+      `Got ${seed.length} seeds for ${numImagesPerPrompt} image(s)`,
+      'Pass one seed, or one for each image.',
+    );
   }
   await checkDestination(flags.output, numImagesPerPrompt, outputType, flags.json === true);
 
   const progress = progressBar();
   await interruptible(async (signal) => {
     try {
-      // The same dtype as then, unless told otherwise: another one gives a slightly different picture.
+      // The recorded dtype, unless another is requested: another one gives a slightly different picture.
       const loading = { ...(repeated?.made.dtype && { dtype: repeated.made.dtype }), ...options };
       const { result, warnings } = await draw(model, loading, lora, request, progress, signal);
       const remarks =
@@ -152,7 +155,7 @@ async function draw(
   }
 }
 
-/** A model with a vocabulary makes a muddle of a prompt that names nothing in it. */
+/** A model with a vocabulary cannot draw a prompt that names nothing in it. */
 function warnOfUnknown(
   prompt: GenerateRequest['prompt'],
   vocabulary: Vocabulary | undefined,
@@ -166,7 +169,7 @@ function warnOfUnknown(
   }
 }
 
-/** Writes what was made to where it was asked for, and says so. */
+/** Writes the results to the requested destination and reports it. */
 async function deliver(
   result: GenerateResult,
   flags: Flags,
@@ -203,7 +206,7 @@ async function deliver(
   }
 }
 
-/** The whole of standard input, without the line break that ends it. */
+/** All of standard input, without the final line break. */
 async function readStandardInput(): Promise<string> {
   process.stdin.setEncoding('utf8');
   let text = '';

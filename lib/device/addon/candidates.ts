@@ -1,4 +1,4 @@
-/** Where the binaries of this package may be. */
+/** The folders and files where the binaries of this package may be. */
 
 import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -9,24 +9,24 @@ import { packageRoot } from '../../base/package.ts';
 
 const require = createRequire(import.meta.url);
 
-/** Binaries that came with the package: the addon, and a library for each CUDA version. */
+/** Binaries that are part of the package: the addon, and a library for each CUDA version. */
 export const prebuiltFolder = join(packageRoot, 'prebuilds', `${platform()}-${arch()}`);
 
-/** Binaries that were built here, which nobody does without wanting them: they come first. */
+/** Binaries that the user built: they come first. */
 export const builtFolder = join(packageRoot, 'build', 'Release');
 
-/** The addon's files in the order in which they are tried. SANA_NATIVE_ADDON names the only one. */
+/** The addon's files in the order in which they are tried. If SANA_NATIVE_ADDON is set, its file is the only one. */
 export function addonCandidates(): string[] {
   const given = environmentVariable('SANA_NATIVE_ADDON');
   if (given !== undefined) return [given];
   const found: string[] = [];
   try {
-    // What is built here, else what is prebuilt for this platform, libc and version of Node.
+    // The binary that the user built, otherwise the one for this platform, libc and version of Node.
     found.push((require('node-gyp-build') as { path(root: string): string }).path(packageRoot));
   } catch {
     return []; // there is none
   }
-  // Where what is built here fails, what came with the package may work.
+  // If the user's binary cannot be loaded, the prebuilt one may work.
   if (existsSync(prebuiltFolder)) {
     const prebuilt = readdirSync(prebuiltFolder).filter((name) => name.endsWith('.node'));
     found.push(...prebuilt.map((name) => join(prebuiltFolder, name)));

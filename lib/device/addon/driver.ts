@@ -1,4 +1,4 @@
-/** The NVIDIA driver of this machine, as far as files tell: nothing of it is run. */
+/** The NVIDIA driver of this machine, as described by files of the system: none of its code is run. */
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
@@ -6,19 +6,19 @@ import { join } from 'node:path';
 import { environmentVariable } from '../../base/environment.ts';
 
 export interface Driver {
-  /** `580.65.06`; absent where the system does not say, as under WSL. */
+  /** `580.65.06`; absent if the system does not show it, as under WSL. */
   readonly version?: string;
   /** Names of the cards that the driver lists. */
   readonly cards: readonly string[];
-  /** All that may decide whether the driver works: what a verdict on it is kept under. */
+  /** Everything that may decide whether the driver works: the key under which the result of a probe is kept. */
   readonly identity: string;
 }
 
 const FOLDER = '/proc/driver/nvidia';
-/** Of the driver proper, and of WSL's. */
+/** The device files of the Linux driver and of the one for WSL. */
 const DEVICES = ['/dev/nvidiactl', '/dev/dxg'];
 
-/** The driver, or undefined where there is none. */
+/** The driver, or undefined if there is none. */
 export function findDriver(): Driver | undefined {
   if (!DEVICES.some((device) => existsSync(device))) return undefined;
   const text = read(join(FOLDER, 'version'));

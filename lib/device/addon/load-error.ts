@@ -13,7 +13,7 @@ export interface FailedCandidate {
 
 const BUILD = 'run `npx sana-native build`, which needs CMake 3.24 and a C++20 compiler (GCC 12, Clang 16)';
 
-/** What to do, by what the loader of the system or Node says. The first that fits. */
+/** What to do about an error of Node or the system's loader: the first pattern that matches decides. */
 const FIXES: readonly (readonly [RegExp, string])[] = [
   [/ERR_DLOPEN_DISABLED|--no-addons/, 'Start Node without --no-addons.'],
   [
@@ -28,11 +28,11 @@ const FIXES: readonly (readonly [RegExp, string])[] = [
     /invalid ELF header|wrong ELF class|file too short|not a valid Win32|mach-o|incompatible architecture/i,
     `The file is for another system, or damaged: install the package again on this one (node_modules cannot be copied between systems), or ${BUILD}.`,
   ],
-  [/libstdc\+\+|libgcc_s/, "Install the C++ runtime (Debian: libstdc++6), which Node's own builds need, too."],
+  [/libstdc\+\+|libgcc_s/, "Install the C++ runtime (Debian: libstdc++6), which Node's own builds also need."],
   [/undefined symbol|NODE_MODULE_VERSION|did not self-register/, 'Use Node 20.19 or later.'],
   [
     /EACCES|Permission denied|failed to map segment/i,
-    'Check that the file may be read and its file system is not mounted noexec.',
+    'Check that the file is readable and that its file system is not mounted noexec.',
   ],
   [
     /cannot open shared object file|ENOENT|Cannot find module/,
@@ -43,10 +43,10 @@ const FIXES: readonly (readonly [RegExp, string])[] = [
 export function loadError(failed: readonly FailedCandidate[], cause: unknown): SanaError {
   const system = `${platform()}-${arch()}, Node ${process.versions.node}`;
   if (failed.length === 0) {
-    const hint = `For this system ${BUILD}.`;
+    const hint = `To compile it for this system, ${BUILD}.`;
     return new SanaError(
       'ERR_SANA_ADDON',
-      `There is no native addon for ${system}: neither prebuilt in ${relative(packageRoot, prebuiltFolder)} nor built here`,
+      `There is no native addon for ${system}: neither prebuilt in ${relative(packageRoot, prebuiltFolder)} nor compiled`,
       { hint: hint.charAt(0).toUpperCase() + hint.slice(1) },
     );
   }
@@ -60,7 +60,7 @@ export function loadError(failed: readonly FailedCandidate[], cause: unknown): S
   });
 }
 
-/** What a failed load says, in a line. */
+/** The error of a failed load, in one line. */
 export function reasonOf(error: unknown, file: string): string {
   const { code, message } = error as { code?: string; message?: string };
   const text = (message ?? String(error)).split('\n')[0]?.replaceAll(`${file}: `, '').trim() ?? '';

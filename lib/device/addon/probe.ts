@@ -1,6 +1,6 @@
 /**
- * Opens a CUDA library in a child process before this one does: a driver that crashes then takes the child with it, and
- * not an application. What the child found is kept, by driver, cards and the library itself.
+ * Opens a CUDA library in a child process before this process does: if the driver crashes, it takes down the child and
+ * not the application. The result is kept, under the driver, the cards and the library itself.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -14,11 +14,11 @@ const TIMEOUT_MS = 60_000;
 
 /** A device can be used through the library. */
 export const USABLE = 'usable';
-/** It does no harm, and no device can be used through it: what it says of that is had by opening it. */
+/** It is safe to open, but no device can be used through it. Opening it in this process gives the reason. */
 const HARMLESS = '';
 
-const USABLE_STATUS = 42; // no status of Node's own
-/** What this process would do: open the library, ask for its devices, use each. */
+const USABLE_STATUS = 42; // Node itself never exits with it
+/** The same as this process would do: open the library, list its devices, open each. */
 const PROGRAM = `
   const [file, library] = process.argv.slice(1);
   const addon = require(file);
@@ -30,12 +30,13 @@ const PROGRAM = `
   }`;
 
 /**
- * USABLE, '' for a library that may be opened, or why it must not be in this process. SANA_NATIVE_PROBE is 'off', to
- * open it without a probe, or 'always', to probe whatever is known, and under Electron.
+ * USABLE; '' for a library that is safe to open; or the reason why this process must not open it. With
+ * SANA_NATIVE_PROBE=off the library is opened without a probe; with 'always' it is probed even if a result is kept, and
+ * under Electron.
  */
 export function probe(addonFile: string, library: string, driver: Driver | undefined): string {
   const when = environmentVariable('SANA_NATIVE_PROBE');
-  // An Electron application may have been built so that it cannot run as Node: it would start once more.
+  // An Electron application may be built without the ability to run as Node: the child would be a second application.
   if (when === 'off' || (process.versions.electron !== undefined && when !== 'always')) return HARMLESS;
   const key = keyOf(addonFile, library, driver);
   const known = key === undefined || when === 'always' ? undefined : findVerdict(key);
@@ -45,25 +46,25 @@ export function probe(addonFile: string, library: string, driver: Driver | undef
   return verdict ?? HARMLESS;
 }
 
-/** The verdict, or undefined where the child could not be started. */
+/** The verdict, or undefined if the child could not be started. */
 function run(addonFile: string, library: string): string | undefined {
-  // Electron's executable is Node when it is told so. Nothing of the host's command line may reach the child.
+  // ELECTRON_RUN_AS_NODE makes Electron's executable run as Node. No options of the host may reach the child.
   const env = childEnvironment({ ELECTRON_RUN_AS_NODE: '1', NODE_OPTIONS: '' });
   const options = { env, encoding: 'utf8', timeout: TIMEOUT_MS, killSignal: 'SIGKILL', windowsHide: true } as const;
   const child = spawnSync(process.execPath, ['-e', PROGRAM, '--', addonFile, library], options);
   const { signal, status, error, stderr } = child;
   const remedy = 'update the NVIDIA driver, then set SANA_NATIVE_PROBE=always once';
   if ((error as NodeJS.ErrnoException | undefined)?.code === 'ETIMEDOUT') {
-    return `a process that opened it did not end within ${TIMEOUT_MS / 1000} s, the driver hangs: ${remedy}`;
+    return `a process that opened it did not end within ${TIMEOUT_MS / 1000} s; the driver hangs: ${remedy}`;
   }
   if (error !== undefined) return undefined;
-  // A child that failed in words tells nothing of a crash: this process will get the words.
+  // A child that failed with an error message did not crash: this process will get the same message.
   if (signal === null) return status === USABLE_STATUS ? USABLE : HARMLESS;
   const said = stderr.trim().split('\n').at(-1) ?? '';
   return `a process that opened it died of ${signal}${said === '' ? '' : ` (${said.slice(0, 300)})`}: ${remedy}`;
 }
 
-/** Undefined where the files cannot be read. */
+/** Undefined if the files cannot be read. */
 function keyOf(addonFile: string, library: string, driver: Driver | undefined): string | undefined {
   try {
     const hash = createHash('sha256').update(`1\n${driver?.identity ?? ''}\n`);

@@ -1,6 +1,6 @@
 /**
- * Builds the addon, and the CUDA library where that is wanted, from the sources in the package, with CMake and a C++20
- * compiler alone. The result lies in build/Release and comes before what is prebuilt.
+ * Builds the addon and, if requested, the CUDA library from the sources in the package. CMake and a C++20 compiler are
+ * enough for the addon. The result is in build/Release and takes precedence over the prebuilt binaries.
  */
 
 import { spawn, spawnSync } from 'node:child_process';
@@ -15,16 +15,16 @@ import { builtFolder } from './candidates.ts';
 import { findDriver } from './driver.ts';
 
 export interface BuildOptions {
-  /** `off`, an nvcc by its path, a major version to look for, or `auto`: with the newest nvcc if there is a driver. */
+  /** `off`, the path of an nvcc, a major version to look for, or `auto`: the first nvcc found, if there is a driver. */
   readonly cuda: string;
-  /** The compilers' output, as it comes. */
+  /** Receives the compilers' output as it is produced. */
   readonly onOutput: (text: string) => void;
   readonly signal: AbortSignal;
 }
 
 export interface BuildResult {
   readonly files: readonly string[];
-  /** The CUDA compiler that was used, or why none was. */
+  /** The CUDA compiler that was used, or why none was used. */
   readonly cuda: string;
 }
 
@@ -33,7 +33,7 @@ const TOOLS =
   'Debian and Ubuntu: `apt install cmake g++ make`; Fedora and RHEL: `dnf install cmake gcc-c++ make`. ' +
   'A newer CMake: `pip install cmake`.';
 
-/** @throws SanaError ERR_SANA_ADDON for a tool that is missing, or a step that fails. */
+/** @throws SanaError ERR_SANA_ADDON for a missing tool or a step that fails. */
 export async function buildFromSource(options: BuildOptions): Promise<BuildResult> {
   if (process.platform !== 'linux') {
     throw new SanaError('ERR_SANA_ADDON', `The sources do not build on ${process.platform} yet, only on Linux`, {
@@ -53,7 +53,7 @@ export async function buildFromSource(options: BuildOptions): Promise<BuildResul
     await run(['-S', source, '-B', folder, ...generator, ...given], options);
     await run(['--build', folder, '--parallel', String(cpus().length)], options);
   };
-  // Not the folder that cmake-js uses: its cache is of another generator, maybe.
+  // Not the folder that cmake-js uses: its cache may be of another generator.
   const addon = join(build, 'addon');
   await compile(
     packageRoot,
@@ -63,7 +63,7 @@ export async function buildFromSource(options: BuildOptions): Promise<BuildResul
   );
   if (nvcc.path !== undefined) {
     const folder = join(build, 'cuda');
-    // For the cards that are there; without one, for every card, which takes minutes.
+    // For the cards of this machine; if there is none, for every supported card, which takes minutes.
     const architectures = (findDriver()?.cards.length ?? 0) > 0 ? 'native' : '';
     await compile(
       join(packageRoot, 'cuda'),
@@ -72,7 +72,7 @@ export async function buildFromSource(options: BuildOptions): Promise<BuildResul
       `-DSANA_CUDA_ARCHITECTURES=${architectures}`,
     );
     for (const name of readdirSync(folder).filter((file) => /^libsana_cuda\d+\.so$/.test(file))) {
-      rmSync(join(builtFolder, name), { force: true }); // a process that has it open keeps what it has
+      rmSync(join(builtFolder, name), { force: true }); // a process that has the old file open keeps it
       copyFileSync(join(folder, name), join(builtFolder, name));
     }
   }
@@ -106,7 +106,7 @@ function demandCompiler(): void {
   );
 }
 
-/** Node's own headers, which come with it, or those of the package node-api-headers. */
+/** The headers of the running Node, or those of the package node-api-headers. */
 function nodeHeaders(): string {
   const own = join(dirname(dirname(process.execPath)), 'include', 'node');
   if (existsSync(join(own, 'node_api.h'))) return own;
@@ -121,11 +121,11 @@ function nodeHeaders(): string {
 }
 
 function findNvcc(wanted: string): { readonly path?: string; readonly why: string } {
-  if (wanted === 'off') return { why: 'it was switched off' };
+  if (wanted === 'off') return { why: 'disabled' };
   if (wanted.includes('/')) {
     if (versionOf(wanted) !== undefined) return { path: wanted, why: '' };
-    throw new SanaError('ERR_SANA_ADDON', `${wanted} is no nvcc that runs`, {
-      hint: 'Name the nvcc of a CUDA toolkit.',
+    throw new SanaError('ERR_SANA_ADDON', `${wanted} is not a working nvcc`, {
+      hint: 'Pass the path of the nvcc of a CUDA toolkit.',
     });
   }
   const homes = [
@@ -144,15 +144,16 @@ function findNvcc(wanted: string): { readonly path?: string; readonly why: strin
     const major = versionOf(place);
     return major !== undefined && (wanted === 'auto' || major === wanted);
   });
-  if (wanted === 'auto' && findDriver() === undefined) return { why: 'there is no NVIDIA driver; --cuda 13 builds it' };
+  if (wanted === 'auto' && findDriver() === undefined)
+    return { why: 'there is no NVIDIA driver; use --cuda 13 to build it anyway' };
   if (found[0] !== undefined) return { path: found[0], why: '' };
   if (wanted === 'auto') return { why: 'there is no nvcc' };
   throw new SanaError('ERR_SANA_ADDON', `There is no nvcc of CUDA ${wanted} on the path or in /usr/local`, {
-    hint: 'Install the CUDA toolkit (12.4 or later), name its nvcc, --cuda PATH, or leave CUDA out, --cuda off.',
+    hint: 'Install the CUDA toolkit (12.4 or later), pass the path of its nvcc (--cuda PATH), or build without CUDA (--cuda off).',
   });
 }
 
-/** The major version of an nvcc, or undefined where it does not run. */
+/** The major version of an nvcc, or undefined if it does not run. */
 function versionOf(nvcc: string): string | undefined {
   const { stdout } = spawnSync(nvcc, ['--version'], { encoding: 'utf8' });
   return /release (\d+)/.exec(stdout ?? '')?.[1];
@@ -167,8 +168,8 @@ function demandWritable(): void {
     mkdirSync(builtFolder, { recursive: true });
     accessSync(builtFolder, constants.W_OK);
   } catch (cause) {
-    throw new SanaError('ERR_SANA_FILE', `Building writes to ${builtFolder}, which is not allowed`, {
-      hint: 'Build as the user who installed the package, or install it in a folder of your own.',
+    throw new SanaError('ERR_SANA_FILE', `Cannot write to ${builtFolder}, where the build goes`, {
+      hint: 'Build as the user who installed the package, or install it in a folder that you can write to.',
       cause,
     });
   }
@@ -192,6 +193,6 @@ async function run(args: readonly string[], { onOutput, signal }: BuildOptions):
   if (status === 0) return;
   const first = /^.*\b(?:fatal )?error\b.*$/im.exec(tail)?.[0].trim();
   throw new SanaError('ERR_SANA_ADDON', `cmake ${args[0]} failed${first === undefined ? '' : `: ${first}`}`, {
-    hint: 'See its output above. A C++20 compiler is needed: GCC 12 or Clang 16, or later; CXX names another one.',
+    hint: 'See its output above. It needs a C++20 compiler, GCC 12 or Clang 16 or later; set CXX to use another one.',
   });
 }

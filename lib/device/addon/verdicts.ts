@@ -1,6 +1,6 @@
 /**
- * What probing found, kept from process to process: a small JSON file, `probes.json`, in `$XDG_CACHE_HOME/sana-native`
- * (`~/.cache/sana-native`). It only saves time: where it cannot be read or written, libraries are probed again.
+ * The results of probes, kept across processes in a small JSON file, `probes.json`, in `$XDG_CACHE_HOME/sana-native`
+ * (`~/.cache/sana-native`). It only saves time: if it cannot be read or written, libraries are probed again.
  */
 
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ const VERDICT_LENGTH = 2000;
 
 const file = () => join(cacheFolder(), 'probes.json');
 
-/** The verdict of probe.ts; undefined where there is none. */
+/** The verdict of probe.ts; undefined if there is none. */
 export function findVerdict(key: string): string | undefined {
   return all().get(key);
 }
@@ -28,7 +28,7 @@ export function keepVerdict(key: string, verdict: string): void {
     writeFileSync(partial, `${JSON.stringify(Object.fromEntries([...verdicts].slice(-KEPT)), null, 1)}\n`);
     renameSync(partial, file());
   } catch {
-    // Then it is found out again.
+    // The next process probes again.
     if (existsSync(partial)) rmSync(partial);
   }
 }

@@ -29,7 +29,7 @@ export const attentionOperators = {
   /**
    * Per head, in f32: S = [V; 1] relu(K)^T, then out = (S relu(q))[:D] / ((S relu(q))[D] + epsilon)
    *
-   * qkv [B, N, 3C], out [B, N, C]. split: q, k, v are the thirds of the channels and a head is D channels of each;
+   * qkv [B, N, 3C], out [B, N, C]. split: q, k and v are the thirds of the channels, and a head is D channels of each;
    * interleaved: a head is 3D consecutive channels, its q, k and v.
    */
   linearAttention: {
@@ -52,9 +52,9 @@ export const attentionOperators = {
   },
 
   /**
-   * softmax(q k^T * scale) v per head (D = C / heads), batch item b over its own lengths[b] text tokens
+   * softmax(q k^T * scale) v per head (D = C / heads); batch item b attends to its own lengths[b] text tokens
    *
-   * q [B, N, C], k and v [T, C] with the items' tokens one after another, T = sum(lengths), out [B, N, C]
+   * q [B, N, C], k and v [T, C] with the items' tokens concatenated, T = sum(lengths), out [B, N, C]
    */
   crossAttention: {
     operands: [
@@ -88,9 +88,9 @@ export const attentionOperators = {
   },
 
   /**
-   * Causal attention of sequences that stand one after another (T = sum(lengths)), each preceded by the same prefix.
-   * scores = softcap * tanh(q k^T * scale / softcap) (softcap 0: none); a token sees the last `window` tokens,
-   * itself included (0: all); query head h reads key head h * kvHeads / heads.
+   * Causal attention of concatenated sequences (T = sum(lengths)), each preceded by the same prefix.
+   * scores = softcap * tanh(q k^T * scale / softcap) (softcap 0: none); a token attends to the last `window` tokens,
+   * including itself (0: all); query head h reads key head h * kvHeads / heads.
    *
    * qkv [T, (heads + 2 kvHeads) D] = q | k | v, prefix [P, 2 kvHeads D] = k | v, out [T, heads D]
    */

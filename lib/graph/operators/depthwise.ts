@@ -1,4 +1,4 @@
-/** Depthwise convolutions, each with what follows it in the models. */
+/** Depthwise convolutions, each fused with what follows it in the models. */
 
 import {
   activation,

@@ -1,4 +1,4 @@
-/** Operators that treat every element alike, or only move it. */
+/** Operators that compute each element of the result from one element, or only move elements. */
 
 import {
   activation,
@@ -25,7 +25,7 @@ export const elementwiseOperators = {
     flops: elementwise(4),
   },
 
-  /** out = limit * tanh(x / limit), any equal shapes: x where it is small, and never beyond [-limit, limit] */
+  /** out = limit * tanh(x / limit), any equal shapes: close to x for small x, and never outside [-limit, limit] */
   tanhClamp: {
     operands: [input('x'), output()],
     attributes: [number('limit', { least: 2 ** -126, most: 2 ** 127 })], // normal numbers of f32
@@ -35,7 +35,7 @@ export const elementwiseOperators = {
     flops: elementwise(4),
   },
 
-  /** out = x * scale, with x's rows taken `repeat` times over: x [A, ..., C], out [repeat * A, ..., C] */
+  /** out = x * scale, with all of x repeated `repeat` times: x [A, ..., C], out [repeat * A, ..., C] */
   convert: {
     operands: [input('x', activation, 'pitched'), output(activation, 'pitched')],
     attributes: [number('scale'), integer('repeat', 1, 65536)],

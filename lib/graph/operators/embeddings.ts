@@ -1,4 +1,4 @@
-/** Positions, time steps, and what they modulate. */
+/** Position and timestep embeddings, and the modulation computed from them. */
 
 import { most } from '../limits.ts';
 import {
@@ -75,7 +75,8 @@ export const embeddingOperators = {
   },
 
   /**
-   * out[r, b] = table[r] + embedding[b, r % rows], embedding's `rows` rows of C: all blocks' shifts, scales and gates
+   * out[r, b] = table[r] + embedding[b, r % rows], with embedding's `rows` rows of C: the shifts, scales and gates of
+   * all blocks
    *
    * table [R, C], embedding [B, rows * C], out [R, B, C]
    */

@@ -1,4 +1,4 @@
-/** Matrix products: a linear layer and the convolutions that are one underneath. */
+/** Matrix products: linear layers, and convolutions that are computed as matrix products. */
 
 import { isQuantized } from '../../base/dtypes.ts';
 import {
@@ -30,19 +30,19 @@ export const matrixOperators = {
   /**
    * out = clip(activation(x weight^T + bias)) * gate + residual
    *
-   * x [..., K], weight [N, K], bias [N], gate [B, N] (row m of M takes gate m / (M / B)), residual and out [..., N].
-   * clip limits to [-clip, clip] when > 0. With a gatedLinear weight there is neither bias, gate nor residual and
+   * x [..., K], weight [N, K], bias [N], gate [B, N] (row m of M uses gate m / (M / B)), residual and out [..., N].
+   * clip > 0 limits to [-clip, clip]. With a gatedLinear weight there is no bias, gate or residual, and
    * out [..., N/2] = activation(gate half) * other half.
    *
-   * An i8 weight (linear only, K up to 131072) and every row of x, as it is read, are symmetric bytes: v = s q with
-   * s = max |v| / 127 and q = v (1 / s) rounded to the nearest, halves to even, each step in f32. A row whose s is not
-   * a normal number, such as a row of zeros, counts as zeros; a row of x with a NaN or an infinity gives NaN. The
-   * product is (s_x s_w) times the sum of q_x q_w, which is an integer and exact.
+   * An i8 weight (linear only, K up to 131072) and every row of x, when it is read, are quantized symmetrically:
+   * v = s q with s = max |v| / 127 and q = v (1 / s) rounded to the nearest integer, ties to even, each step in f32. A
+   * row whose s is not a normal number, such as a row of zeros, counts as zeros; a row of x with a NaN or an infinity
+   * gives NaN. The product is (s_x s_w) times the sum of q_x q_w, which is an exact integer.
    *
-   * An f8 weight (likewise; GPUs of compute capability 8.9 and later) is the same except that s = max |v| / 448 and
-   * q = v (1 / s) is rounded to the nearest number that e4m3 has, halves to even, its subnormal ones included; beyond
-   * 448 it is 448. Every q_x q_w is exact. Their sum is one of f32 in the order and with the rounding of the device's
-   * matrix unit, which may keep fewer bits of partial sums than f32 has (docs/numerics.md).
+   * An f8 weight (also linear only; GPUs of compute capability 8.9 and later) is the same except that s = max |v| / 448
+   * and q = v (1 / s) is rounded to the nearest e4m3 number, ties to even, including subnormals; beyond 448 it
+   * saturates. Every q_x q_w is exact. Their sum is in f32, in the order and with the rounding of the device's matrix
+   * unit, which may keep fewer bits of partial sums than f32 has (docs/numerics.md).
    */
   linear: {
     operands: [
@@ -72,13 +72,13 @@ export const matrixOperators = {
       demand(
         weight.dtype === x.dtype || (isQuantized(weight.dtype) && !gated),
         operands,
-        'x and weight must have one dtype, or the weight be a linear one of i8 or f8',
+        'x and weight must have the same dtype, unless the weight is i8 or f8 with the layout linear',
       );
       demand(!gated || n % 2 === 0, operands, 'a gated weight must have an even number of rows');
       demand(
         !gated || (!operands.bias && !operands.gate && !operands.residual),
         operands,
-        'a gated weight takes neither bias, gate nor residual',
+        'a gated weight cannot be combined with bias, gate or residual',
       );
       const shape = [...x.shape.slice(0, -1), gated ? n / 2 : n];
       demandShape(operands, 'bias', [n]);
@@ -123,8 +123,8 @@ export const matrixOperators = {
       const [b, h, w, c] = image(operands, 'x');
       const weight = at(operands, 'weight');
       const [o = 0, kh = 0, kw = 0, i = 0] = weight.shape;
-      demand(weight.shape.length === 4 && i === c, operands, `the weight must take x's ${c} channels`);
-      demand(kh % 2 === 1 && kw % 2 === 1, operands, 'weight must have odd kernels');
+      demand(weight.shape.length === 4 && i === c, operands, `the weight must have x's ${c} input channels`);
+      demand(kh % 2 === 1 && kw % 2 === 1, operands, 'weight must have an odd kernel size');
       const stride = numberOf(attributes, 'stride');
       const shape = [b, Math.ceil(h / stride), Math.ceil(w / stride), o];
       demandShape(operands, 'bias', [o]);

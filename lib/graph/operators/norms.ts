@@ -1,4 +1,4 @@
-/** Norms over the last dimension, each with what follows it in the models. */
+/** Norms over the last dimension, each fused with what follows it in the models. */
 
 import {
   activation,

@@ -1,4 +1,4 @@
-/** Images: their pixels rearranged, resized and made bytes. */
+/** Images: rearranging and resizing pixels, and converting them to bytes. */
 
 import { most } from '../limits.ts';
 import {
@@ -43,7 +43,7 @@ export const pixelOperators = {
   },
 
   /**
-   * The other way round: pixel unshuffle (channel f f c + f a + b), then the mean over G = f f I / O consecutive
+   * The inverse rearrangement: pixel unshuffle (channel f f c + f a + b), then the mean over G = f f I / O consecutive
    * channels, + residual
    *
    * x [B, f H, f W, I], residual and out [B, H, W, O]
@@ -82,7 +82,7 @@ export const pixelOperators = {
       demand(
         h <= numberOf(attributes, 'resizedHeight') && w <= numberOf(attributes, 'resizedWidth'),
         operands,
-        'out must not be larger than the resized image it is cut from',
+        'out must not be larger than the resized image that it is cropped from',
       );
       return [b, h, w, c];
     },

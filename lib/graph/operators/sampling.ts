@@ -1,4 +1,4 @@
-/** The solver's step, and the check of what it makes. */
+/** The solver's step, and the check for values that are not finite. */
 
 import {
   at,
@@ -16,8 +16,8 @@ import {
 export const samplingOperators = {
   /**
    * Guidance, the x0 estimate and one step of a multistep solver. coefficients = [g, p, q, a, b, c, w]:
-   *   v = velocity; with twice latents' batch uncond + g (cond - uncond), of the halves uncond and cond;
-   *   with three times uncond + g (cond - uncond) + w (cond - perturbed), of the thirds perturbed, uncond and cond
+   *   v = velocity; if it has twice latents' batch, its halves are uncond and cond: v = uncond + g (cond - uncond);
+   *   if three times, its thirds are perturbed, uncond and cond: v = uncond + g (cond - uncond) + w (cond - perturbed)
    *   x0 = p latents + q v;  latents = a latents + b x0 + c previous;  previous = x0
    *
    * velocity [B, 2B or 3B, N, C], coefficients [7], latents and previous [B, N, C], both read and written
@@ -39,7 +39,7 @@ export const samplingOperators = {
       demand(
         [1, 2, 3].some((parts) => sameShape(velocity, times(parts))),
         operands,
-        "velocity must have latents' shape, or twice or three times its batch",
+        "velocity must have latents' shape, with the same, twice or three times the batch",
       );
       demandShape(operands, 'previous', shape);
       demandShape(operands, 'coefficients', [7]);

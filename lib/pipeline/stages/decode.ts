@@ -1,4 +1,4 @@
-/** The last stage: latents to pictures. */
+/** The last stage: from latents to pictures. */
 
 import type { SanaImage } from '../../image/image.ts';
 import { decodeImage } from '../decode-image.ts';
@@ -11,7 +11,7 @@ export class DecodeStage implements Stage {
   readonly models = ['decoder'] as const;
   readonly largeArena = true;
   readonly leaves = { lastingBytes: 0, generationBytes: 0 };
-  /** What `run` has made. */
+  /** The result of `run`. */
   readonly images: SanaImage[] = [];
   readonly #job: Job;
   readonly #denoise: DenoiseStage;
@@ -23,7 +23,7 @@ export class DecodeStage implements Stage {
     this.#pictures = pictures;
   }
 
-  /** In bands where a picture that is decoded all at once needs more than `freeBytes`. */
+  /** In bands if decoding a picture as a whole needs more than `freeBytes`. */
   programs(freeBytes: number): readonly StageProgram[] {
     const { parts, request } = this.#job;
     const { height, width } = this.#denoise.shape;

@@ -1,4 +1,4 @@
-/** The stage of the steps: noise to latents. */
+/** The denoising stage: from noise to latents, step by step. */
 
 import { channelsLast, scaled } from '../../models/channel-order.ts';
 import type { Denoiser, DenoiseShape } from '../../models/transformer.ts';
@@ -14,7 +14,7 @@ import type { PicturesStage, Source } from './pictures.ts';
 import type { Job, RunningJob, Stage, StageProgram } from './stage.ts';
 import type { TextStage } from './text.ts';
 
-/** Of the released models, block 8; of smaller ones, the one in the middle. */
+/** Block 8 in the released models, the middle one in smaller models. */
 function perturbedBlocks(layers: number): number[] {
   return [Math.min(8, Math.floor(layers / 2))];
 }
@@ -23,9 +23,9 @@ export class DenoiseStage implements Stage {
   readonly name = 'denoise';
   readonly models: readonly ModelName[];
   readonly largeArena = false;
-  /** What the memory and programs depend on. */
+  /** What memory and programs depend on. */
   readonly shape: DenoiseShape;
-  /** What `run` has made: [B, N, channels], and the milliseconds of each step. */
+  /** The results of `run`: latents [B, N, channels], and the milliseconds of each step. */
   latents: Float32Array = new Float32Array();
   readonly stepMs: number[] = [];
   readonly #job: Job;
@@ -36,7 +36,7 @@ export class DenoiseStage implements Stage {
   constructor(job: Job, text: TextStage, pictures: PicturesStage | undefined) {
     const { parts, request, tokens } = job;
     const { compression } = parts.autoencoder;
-    // The perturbed part of a batch comes first, and reads what the guided one reads.
+    // The perturbed part of a batch comes first; it has the same prompts as the conditional part.
     const perturbed = request.pagScale > 0 ? tokens.positive : [];
     const prompts = [...perturbed, ...tokens.negative, ...tokens.positive];
     this.#job = job;
@@ -58,7 +58,7 @@ export class DenoiseStage implements Stage {
     return { lastingBytes: 0, generationBytes: this.denoiser.stateBytes };
   }
 
-  /** Recorded when it is first asked for, or taken over from the call before where the shape is the same. */
+  /** Recorded on first use, or reused from the previous call if the shape is the same. */
   get denoiser(): Denoiser {
     this.#denoiser ??= this.#job.parts.findDenoiser(this.shape);
     return this.#denoiser;
@@ -94,7 +94,7 @@ export class DenoiseStage implements Stage {
     await denoiser.start(first, [...perturbed, ...embeds], request.guidanceScale, control, signal);
     for (let step = firstStep; step < numInferenceSteps; step++) {
       const timestep = schedule.timesteps[step] ?? 0;
-      // The reference's ControlNet pipeline gives both models the timestep as it is.
+      // The reference's ControlNet pipeline passes the unscaled timestep to both models.
       const scale = schedule.renoises || control !== undefined ? 1 : transformer.config.timestepScale;
       if (schedule.renoises && step + 1 < numInferenceSteps) await denoiser.renoise(await noise());
       const before = performance.now();
@@ -107,7 +107,7 @@ export class DenoiseStage implements Stage {
       }
       this.stepMs.push(performance.now() - before);
       if (onStep !== undefined) {
-        // One at a time, and none beside the next step or after the call, awaited or not.
+        // One at a time, and never during the next step or after the call, even if they are not awaited.
         const work = new Queue('The step is over', 'Await latents() and preview() inside onStep.');
         try {
           await onStep({
@@ -117,7 +117,7 @@ export class DenoiseStage implements Stage {
             sigma: schedule.sigmas[step] ?? 0,
             elapsedMs: performance.now() - started,
             latents: () => work.run(async () => order.channelsFirst(await denoiser.latents())),
-            // What the first image would be if its estimate of the clean latents were right.
+            // The first image, if the current estimate of its clean latents were exact.
             preview: () =>
               work.run(async () => await decodeImage(job, await denoiser.latents('clean'), 0, shape, source)),
           });
@@ -135,7 +135,7 @@ export class DenoiseStage implements Stage {
     this.#job.parts.releaseDenoiser();
   }
 
-  /** Noise for a batch, [B, N, channels], new at each call: what torch's generators with the images' seeds give. */
+  /** Noise for a batch, [B, N, channels], new in each call: that of torch's generators with the images' seeds. */
   #noise(): () => Promise<Float32Array> {
     const { request, parts } = this.#job;
     const { images, height, width } = this.shape;

@@ -8,12 +8,12 @@ import { TextStage } from './text.ts';
 
 export interface Stages {
   readonly text: TextStage;
-  /** Only of a request that has pictures. */
+  /** Only for requests with pictures. */
   readonly pictures: PicturesStage | undefined;
   readonly denoise: DenoiseStage;
-  /** Not of a request for latents. */
+  /** Not for requests for latents. */
   readonly decode: DecodeStage | undefined;
-  /** Those there are, in order. */
+  /** All stages of the request, in order. */
   readonly list: readonly Stage[];
 }
 

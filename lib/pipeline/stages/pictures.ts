@@ -1,4 +1,4 @@
-/** The second stage, of requests that have pictures: pictures to latents. */
+/** The second stage, for requests with pictures: from pictures to latents. */
 
 import { SanaError } from '../../base/errors.ts';
 import { resizeLanczos } from '../../image/lanczos.ts';
@@ -16,9 +16,9 @@ import type { Job, RunningJob, Stage, StageProgram } from './stage.ts';
 /** The picture that a generation starts from. */
 export interface Source {
   readonly latents: Float32Array; // [pixels, channels] in the transformer's scale
-  readonly picture: RawImage; // of the size asked for
-  readonly mask?: Float32Array; // [pixels], 1: drawn anew
-  readonly maskPicture?: RawImage; // of the size asked for
+  readonly picture: RawImage; // of the requested size
+  readonly mask?: Float32Array; // [pixels], 1: redrawn
+  readonly maskPicture?: RawImage; // of the requested size
 }
 
 export class PicturesStage implements Stage {
@@ -26,7 +26,7 @@ export class PicturesStage implements Stage {
   readonly models = ['encoder'] as const;
   readonly largeArena = true;
   readonly leaves = { lastingBytes: 0, generationBytes: 0 };
-  /** What `run` has made. */
+  /** The results of `run`. */
   source: Source | undefined;
   control: Control | undefined;
   readonly #job: Job;
@@ -55,7 +55,7 @@ export class PicturesStage implements Stage {
   release(): void {}
 }
 
-/** The picture to start from, as latents, and its mask. */
+/** The picture to start from, encoded to latents, and its mask. */
 async function encodeSource(
   { autoencoder }: Parts,
   { image, maskImage, signal, ...size }: CheckedRequest,
@@ -70,7 +70,7 @@ async function encodeSource(
   return { latents, picture, mask, maskPicture };
 }
 
-/** The pictures that steer a ControlNet, as it takes them: stretched to the size drawn at, as the reference does. */
+/** The control pictures, encoded to latents; stretched to the size that the model draws at, like the reference. */
 async function encodeControl({ autoencoder }: Parts, request: CheckedRequest): Promise<Control | undefined> {
   const { control, numImagesPerPrompt, drawnWidth: width, drawnHeight: height, signal } = request;
   if (control === undefined) return undefined;
@@ -99,7 +99,7 @@ async function latentsOf(
   const [, channels = 0, height = 0, width = 0] = z.shape;
   const latents = channelsLast(scaled(z.data, autoencoder.config.scalingFactor), 1, channels, height * width);
   if (latents.every(Number.isFinite)) return latents;
-  throw new SanaError('ERR_SANA_NUMERICS', "The autoencoder's encoder made NaN or infinite values of a picture", {
+  throw new SanaError('ERR_SANA_NUMERICS', "The autoencoder's encoder produced NaN or infinite values for a picture", {
     hint: "The weights are damaged, or overflow in this dtype: try dtype 'float32' or download the autoencoder again.",
   });
 }

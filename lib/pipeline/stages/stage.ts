@@ -1,4 +1,4 @@
-/** What a generation is made of: stages, done in order, each by the weights of some models. */
+/** A generation consists of stages that run in order. Each uses the weights of some models. */
 
 import type { Plan } from '../../graph/planner.ts';
 import type { CheckedRequest } from '../../request/request.ts';
@@ -8,18 +8,18 @@ import type { Parts } from '../parts.ts';
 import type { TokenizedPrompts } from '../prompts.ts';
 import type { GenerationStage, StepInfo } from '../results.ts';
 
-/** A request on its way, with what is known before its first stage. */
+/** A request, with everything that is known before its first stage. */
 export interface Job {
   readonly parts: Parts;
   readonly request: CheckedRequest<StepInfo>;
   readonly tokens: TokenizedPrompts;
 }
 
-/** A job that is carried out, and not only planned. */
+/** A job that is run, not only planned. */
 export interface RunningJob extends Job {
-  /** What its pictures record of how they were made. */
+  /** The record of how its pictures were made. */
   readonly parameters: CommonParameters;
-  /** When the call began, as of `performance.now()`. */
+  /** When the call began, in the time of `performance.now()`. */
   readonly started: number;
 }
 
@@ -28,24 +28,24 @@ export interface StageProgram {
   readonly name: string;
   readonly runs: number;
   readonly plan: Plan;
-  /** On the device while it runs, beside weights, the arena and what earlier stages have left. */
+  /** State on the device while it runs, in addition to weights, the arena and the state left by earlier stages. */
   readonly stateBytes: number;
-  /** Rows of the picture that are decoded at a time, where it is decoded in bands. */
+  /** Rows of the picture that are decoded at a time, if it is decoded in bands. */
   readonly bandRows?: number | undefined;
 }
 
 export interface Stage {
   readonly name: GenerationStage;
-  /** The models that it computes with. */
+  /** The models that it uses. */
   readonly models: readonly ModelName[];
-  /** Whether its intermediates are many times the size of those of the stages after it. */
+  /** Whether its intermediates are many times larger than those of later stages. */
   readonly largeArena: boolean;
-  /** What it leaves on the device: `lasting` for good, `generation` as long as the policy keeps such memory. */
+  /** What it leaves on the device: `lastingBytes` until the end, `generationBytes` as long as the policy keeps them. */
   readonly leaves: { readonly lastingBytes: number; readonly generationBytes: number };
-  /** The programs that it runs, in order, where the last `freeBytes` may be taken by state and intermediates. */
+  /** The programs that it runs, in order, if state and intermediates may take up to `freeBytes`. */
   programs(freeBytes: number): readonly StageProgram[];
-  /** Carries it out. Models that are not loaded are loaded. */
+  /** Runs the stage. Models that it needs are loaded first. */
   run(job: RunningJob): Promise<void>;
-  /** Gives the memory of the generation back that it has left. */
+  /** Frees the `generationBytes` that it has left on the device. */
   release(): void;
 }

@@ -1,4 +1,4 @@
-/** The first stage: prompts to embeddings. */
+/** The first stage: from prompts to embeddings. */
 
 import type { PromptEmbeds } from '../../models/prompt-embeds.ts';
 import type { TextSelection } from '../../text/selection.ts';
@@ -8,7 +8,7 @@ export class TextStage implements Stage {
   readonly name = 'text';
   readonly models = ['textEncoder'] as const;
   readonly largeArena = false;
-  /** Of the negative prompts, where there are any, and then of the prompts; what `run` has made. */
+  /** The result of `run`: embeddings of the negative prompts, if there are any, then of the prompts. */
   embeds: readonly PromptEmbeds[] = [];
   readonly #job: Job;
 

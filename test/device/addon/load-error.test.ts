@@ -37,8 +37,8 @@ describe('the error of an addon that cannot be loaded', () => {
 
   it('says how to build one where there is none', () => {
     const { message, hint } = loadError([], undefined);
-    assert.match(message, /There is no native addon for .*: neither prebuilt in prebuilds.* nor built here/);
-    assert.match(hint, /^For this system run `npx sana-native build`, which needs CMake/);
+    assert.match(message, /There is no native addon for .*: neither prebuilt in prebuilds.* nor compiled/);
+    assert.match(hint, /^To compile it for this system, run `npx sana-native build`, which needs CMake/);
   });
 
   it('gives the reason in a line, without the name of the file', () => {

@@ -61,7 +61,7 @@ describe('loading the addon', function () {
     symlinkSync(join(packageRoot, 'node_modules'), join(root, 'node_modules'));
 
     const bare = run(LOAD, {}, root);
-    assert.match(bare.message, /neither prebuilt in prebuilds.* nor built here/);
+    assert.match(bare.message, /neither prebuilt in prebuilds.* nor compiled/);
     copyFileSync(addonFile(), prebuilt);
     assert.equal(run(LOAD, {}, root).file, prebuilt);
     copyFileSync(addonFile(), built);

@@ -49,7 +49,7 @@ describe('building from source', () => {
 
   it('finds the CUDA compiler that is asked for, or says that it is not there', async () => {
     program('cmake', 'echo "cmake version 3.30.0"; [ "$1" = --version ] || { echo "$@"; exit 1; }');
-    await assert.rejects(build('/none/nvcc'), sanaError('ERR_SANA_ADDON', '/none/nvcc is no nvcc'));
+    await assert.rejects(build('/none/nvcc'), sanaError('ERR_SANA_ADDON', '/none/nvcc is not a working nvcc'));
     await assert.rejects(build('99'), sanaError('ERR_SANA_ADDON', 'no nvcc of CUDA 99'));
     const nvcc = program('nvcc', 'echo "Cuda compilation tools, release 99.4, V99.4.131"');
     await assert.rejects(build('99'), sanaError('ERR_SANA_ADDON', 'cmake -S failed'));
