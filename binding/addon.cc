@@ -17,7 +17,7 @@
 namespace sana {
 namespace {
 
-// The code path that each backend is to describe its devices with, by the backend's name: {cpu: "avx2"}.
+// Lists all devices. The argument, if given, is the code path for each backend, by its name: {cpu: "avx2"}.
 Napi::Value list_devices(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const bool any = !info[0].IsUndefined();
@@ -77,7 +77,7 @@ Napi::Value make_errors_with(const Napi::CallbackInfo& info) {
   });
 }
 
-// "a|b" as ['a', 'b'].
+// Turns "a|b" into ['a', 'b'].
 Napi::Array split(Napi::Env env, const char* names) {
   Napi::Array list = Napi::Array::New(env);
   for (const char* name = names; *name;) {

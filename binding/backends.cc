@@ -22,7 +22,7 @@ const SanaBackend& backend_by_name(const char* name) {
     if (std::strcmp(backend->name, name) == 0) return *backend;
     choices += (choices.empty() ? "" : ", ") + std::string(backend->name);
   }
-  throw Error("ERR_SANA_DEVICE", "there is no backend '%.40s' here, only: %s", name, choices.c_str());
+  throw Error("ERR_SANA_DEVICE", "there is no backend '%.40s'; available: %s", name, choices.c_str());
 }
 
 }  // namespace sana

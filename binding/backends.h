@@ -1,4 +1,4 @@
-// The backends that this addon can reach: a CUDA library where one was opened, and the CPU's.
+// The available backends: CUDA, if a library was opened, and the CPU.
 
 #pragma once
 
@@ -8,8 +8,8 @@
 
 namespace sana {
 
-std::vector<const SanaBackend*> backends();  // the CPU's last
+std::vector<const SanaBackend*> backends();  // the CPU's is last
 
-const SanaBackend& backend_by_name(const char* name);  // ERR_SANA_DEVICE names those there are
+const SanaBackend& backend_by_name(const char* name);  // ERR_SANA_DEVICE, with the available ones
 
 }  // namespace sana

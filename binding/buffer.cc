@@ -2,8 +2,8 @@
 
 namespace sana {
 
-// The garbage collector learns of the bytes behind the small object, so that it does not wait for a dispose() that
-// never comes.
+// The garbage collector is told the number of bytes behind the small object, so that it collects the object in time
+// even if dispose() is never called.
 Buffer::Buffer(Napi::BasicEnv env, std::shared_ptr<Device> device, uint64_t bytes)
     : Resource(device), env_(env), bytes_(bytes), memory_(std::make_shared<Memory>(std::move(device), bytes)) {
   Napi::MemoryManagement::AdjustExternalMemory(env_, int64_t(bytes_));
@@ -15,7 +15,7 @@ void Buffer::release() {
 }
 
 const std::shared_ptr<Memory>& Buffer::memory() const {
-  if (!memory_) throw Error("ERR_SANA_DISPOSED", "the buffer has been disposed");
+  if (!memory_) throw Error("ERR_SANA_DISPOSED", "the buffer has been disposed of");
   return memory_;
 }
 

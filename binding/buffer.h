@@ -1,4 +1,4 @@
-// Device memory as JavaScript sees it.
+// JavaScript's objects for device memory.
 
 #pragma once
 
@@ -17,7 +17,7 @@ class Buffer final : public Resource {
 
   uint64_t bytes() const { return bytes_; }
   const std::shared_ptr<Memory>& memory() const;                  // ERR_SANA_DISPOSED
-  const std::shared_ptr<Memory>& memory_on(const Device&) const;  // or ERR_SANA_ARGUMENT if on another device
+  const std::shared_ptr<Memory>& memory_on(const Device&) const;  // also ERR_SANA_ARGUMENT if on another device
 
  private:
   void release() override;
@@ -37,7 +37,8 @@ class BufferObject : public NativeObject<BufferObject> {
   explicit BufferObject(const Napi::CallbackInfo&);
 
   const std::shared_ptr<Buffer>& buffer() const { return buffer_; }
-  // The memory of a buffer on this device that `value` is, checked to hold `bytes` at `offset`.
+  // The memory of the buffer that is passed as `value`. Throws unless the buffer is on this device and has `bytes`
+  // bytes at `offset`.
   static std::shared_ptr<Memory> read_range(Napi::Value, const Device&, uint64_t offset, uint64_t bytes);
 
  private:

@@ -31,8 +31,8 @@ Napi::Uint8Array read_data(Napi::Value value) {
   return value.As<Napi::Uint8Array>();
 }
 
-// The part that pack() and gather() requests have in common: rows of a file, or, where `data` may stand in its place,
-// of host memory. The data is copied.
+// The common part of pack() and gather() requests: rows of a file, or of host memory if `data` is allowed instead. The
+// data is copied.
 RowSource read_source(Napi::Object request, const char* rows_name, bool may_be_data) {
   RowSource source;
   const Napi::Value data = may_be_data ? request.Get("data") : request.Env().Undefined();
@@ -44,7 +44,7 @@ RowSource read_source(Napi::Object request, const char* rows_name, bool may_be_d
     if (!request.Get("file").IsUndefined()) {
       throw Error("ERR_SANA_ARGUMENT", "Expected either `file` or `data`, got both");
     }
-    // Copied at once: a getter of the request could take the memory away.
+    // Copied at once, because a getter of the request could detach the memory.
     const Napi::Uint8Array bytes = read_data(data);
     source.bytes = std::make_shared<HostBytes>(bytes.Data(), bytes.ByteLength());
     source.dtype = read_row_dtype(request.Get("dataDtype"), "dataDtype");
@@ -129,13 +129,13 @@ Napi::Object DeviceObject::create(Napi::Env, Instance& instance, Napi::Value val
 
 DeviceObject::DeviceObject(const Napi::CallbackInfo& info) : NativeObject(info), instance_(Instance::of(info.Env())) {}
 
-// Collected without dispose(): promises may still be under way, so the work is done first.
+// If the object is collected without dispose(), promises may still be pending, so the remaining work is done first.
 DeviceObject::~DeviceObject() {
   if (executor_) executor_->finish();
 }
 
 std::shared_ptr<Device> DeviceObject::device() const {
-  if (!device_) throw Error("ERR_SANA_DISPOSED", "the device has been disposed");
+  if (!device_) throw Error("ERR_SANA_DISPOSED", "the device has been disposed of");
   return device_;
 }
 

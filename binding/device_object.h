@@ -1,4 +1,4 @@
-// Devices as JavaScript sees them: memory, loading, programs, runs. Work is queued for the device's executor.
+// JavaScript's device objects: memory, loading, programs, runs. Work is queued for the device's executor.
 
 #pragma once
 
@@ -9,7 +9,7 @@
 
 namespace sana {
 
-// What listDevices() and `device.info` return.
+// The object that listDevices() and `device.info` return.
 Napi::Object device_info(Napi::Env, const SanaBackend&, uint32_t index, const SanaDeviceInfo&);
 
 class DeviceObject : public NativeObject<DeviceObject> {
@@ -23,7 +23,8 @@ class DeviceObject : public NativeObject<DeviceObject> {
   ~DeviceObject();
 
  private:
-  // ERR_SANA_DISPOSED. Held while a method reads its arguments: a getter among them may dispose this object.
+  // Throws ERR_SANA_DISPOSED. Methods hold the result while they read their arguments, because a getter may dispose of
+  // this object.
   std::shared_ptr<Device> device() const;
 
   Napi::Value info(const Napi::CallbackInfo&);

@@ -10,7 +10,8 @@
 namespace sana {
 
 // -- Completions ------------------------------------------------------------------------------------------------------
-// Raw N-API throughout: when a worker is being terminated every call may fail, and then there is nobody left to tell.
+// Uses plain N-API: while a worker is being terminated every call may fail, and then there is nothing to report the
+// error to.
 
 Completions::Completions(napi_env env) : env_(env) {
   napi_value name;
@@ -87,7 +88,7 @@ Executor::~Executor() {
 
 void Executor::submit(std::unique_ptr<Job> job) {
   std::lock_guard lock(mutex_);
-  if (finishing_) throw Error("ERR_SANA_DISPOSED", "the device has been disposed");
+  if (finishing_) throw Error("ERR_SANA_DISPOSED", "the device has been disposed of");
   if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
   queue_.push_back(std::move(job));
   completions_.expect();
@@ -148,12 +149,12 @@ void Executor::run() {
     } catch (const std::exception& error) {
       job->failure = Error("ERR_SANA_DEVICE", "%s", error.what());
     }
-    job->work = nullptr;  // lets go of memory and files here: nobody waits for the JavaScript thread to do so
+    job->work = nullptr;  // releases memory and files now, not later on the JavaScript thread
 
     lock.lock();
     at_work_.reset();
     if (stopping_ && job->failure && std::strcmp(job->failure->code(), "ERR_SANA_CANCELLED") == 0) {
-      job->failure = Error("ERR_SANA_DISPOSED", "the device was disposed before this was done");
+      job->failure = Error("ERR_SANA_DISPOSED", "the device was disposed of before this was done");
     }
     completions_.post(std::move(job));
   }

@@ -1,5 +1,5 @@
-// Work off the JavaScript thread. An Executor is one thread with a queue of jobs, done in order; a finished job goes
-// to the Completions of its addon instance, which settle its promise on the JavaScript thread.
+// Runs work off the JavaScript thread. An Executor is one thread with a queue of jobs, which it runs in order. A
+// finished job goes to the Completions of its addon instance, which settles the job's promise on the JavaScript thread.
 
 #pragma once
 
@@ -19,14 +19,15 @@
 namespace sana {
 
 struct Job {
-  std::function<void(const CancelFlag&)> work;  // on the executor's thread; no JavaScript value may be touched
-  std::function<napi_value(napi_env)> result;   // on the JavaScript thread; holds what JavaScript references it needs
+  std::function<void(const CancelFlag&)> work;  // on the executor's thread; must not use JavaScript values
+  std::function<napi_value(napi_env)>
+      result;  // on the JavaScript thread; holds the JavaScript references that it needs
   napi_deferred deferred = nullptr;
   std::shared_ptr<CancelFlag> cancel = std::make_shared<CancelFlag>();
   std::optional<Error> failure;
 };
 
-// Finished jobs on their way to the JavaScript thread. While one is under way the event loop stays alive.
+// Passes finished jobs to the JavaScript thread. Keeps the event loop alive while any job is pending.
 class Completions {
  public:
   explicit Completions(napi_env);
@@ -34,8 +35,8 @@ class Completions {
   Completions& operator=(const Completions&) = delete;
 
   void expect();                    // JavaScript thread: a job has been submitted
-  void post(std::unique_ptr<Job>);  // any thread: it is done
-  void drop();                      // JavaScript thread, at teardown: nothing will be settled any more
+  void post(std::unique_ptr<Job>);  // any thread: the job is done
+  void drop();                      // JavaScript thread, at teardown: no more promises are settled
 
  private:
   static void settle_all(napi_env, napi_value, void* context, void*);
@@ -57,11 +58,11 @@ class Executor {
 
   void submit(std::unique_ptr<Job>);
 
-  // No further job will come: those waiting are done first.
+  // Ends the thread after all queued jobs are done. No further job may be submitted.
   void finish();
-  // Cancels the job at work and rejects it and those waiting with ERR_SANA_DISPOSED. Waits for nothing.
+  // Cancels the running job and rejects it and all queued jobs with ERR_SANA_DISPOSED. Does not wait.
   void stop();
-  // After finish() or stop(): whether the thread is through, so that join() does not wait.
+  // After finish() or stop(): whether the thread has ended, so that join() does not wait.
   bool retired();
   void join();
 
@@ -72,8 +73,8 @@ class Executor {
   Completions& completions_;
   const char* const thread_name_;
   std::mutex mutex_;
-  // Counts what may end the thread's sleep. No std::condition_variable: GCC 12's would ask for a C++ library that is
-  // newer than RHEL 9's.
+  // Incremented by each event that may wake the thread. Not a std::condition_variable, because GCC 12's requires a
+  // newer C++ library than RHEL 9 has.
   std::atomic<uint32_t> changes_ = 0;
   std::deque<std::unique_ptr<Job>> queue_;
   std::shared_ptr<CancelFlag> at_work_;

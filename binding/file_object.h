@@ -1,4 +1,4 @@
-// Files as JavaScript sees them.
+// JavaScript's file objects.
 
 #pragma once
 

@@ -13,7 +13,8 @@ Instance::Instance(Napi::Env env) : completions_(env) {
 std::shared_ptr<Instance> Instance::create(Napi::Env env) {
   auto instance = std::shared_ptr<Instance>(new Instance(env));
   env.SetInstanceData(new std::shared_ptr<Instance>(instance));
-  // Hooks run last in, first out: this one before the thread-safe function's own, while the environment still stands.
+  // Cleanup hooks run last in, first out: this one runs before the thread-safe function's, while the environment is
+  // still usable.
   napi_add_env_cleanup_hook(env, tear_down, instance.get());
   return instance;
 }
@@ -22,7 +23,7 @@ std::shared_ptr<Instance> Instance::of(Napi::Env env) {
   return *env.GetInstanceData<std::shared_ptr<Instance>>();
 }
 
-// Work may be running: cancel it, wait for the threads, and let go of every JavaScript reference.
+// Cancels running work, waits for the threads, and releases every JavaScript reference.
 void Instance::tear_down(void* data) {
   auto& self = *static_cast<Instance*>(data);
   for (const auto& executor : self.executors_) executor->stop();
@@ -72,14 +73,15 @@ Napi::Object Instance::construct(const Napi::FunctionReference& constructor,
 }
 
 void Instance::check_constructing() const {
-  if (!constructing_) throw Error("ERR_SANA_ARGUMENT", "objects of the addon are made by its functions, not by `new`");
+  if (!constructing_)
+    throw Error("ERR_SANA_ARGUMENT", "objects of the addon are created by its functions, not by `new`");
 }
 
 Napi::ArrayBuffer Instance::new_array_buffer(Napi::Env env, uint64_t bytes) {
   try {
     return array_buffer_.New({Napi::Number::New(env, double(bytes))}).As<Napi::ArrayBuffer>();
   } catch (const Napi::Error&) {
-    throw Error("ERR_SANA_MEMORY", "%llu bytes required for an ArrayBuffer, more than there are",
+    throw Error("ERR_SANA_MEMORY", "not enough memory for an ArrayBuffer of %llu bytes",
                 static_cast<unsigned long long>(bytes));
   }
 }

@@ -1,5 +1,5 @@
-// The state of one instance of the addon: every JavaScript environment (the main thread, each worker) has its own, and
-// nothing is shared between them.
+// The state of one instance of the addon. Every JavaScript environment (the main thread, each worker) has its own
+// instance; they share nothing.
 
 #pragma once
 
@@ -27,17 +27,17 @@ class Instance {
                        std::function<napi_value(napi_env)> result = undefined);
   static napi_value undefined(napi_env);
 
-  // Makes an object of the addon. Its constructor is reachable from JavaScript through any instance, so it refuses
-  // to run at any other time.
+  // Creates an object of one of the addon's classes. JavaScript can reach the constructors through any object, so they
+  // refuse to run outside this function.
   Napi::Object construct(const Napi::FunctionReference&, std::initializer_list<napi_value> = {});
   void check_constructing() const;
 
-  // An ArrayBuffer that work may fill off the JavaScript thread. Made by the language's own constructor, which throws
-  // when there is no memory; N-API's function aborts the process.
+  // An ArrayBuffer that work may fill off the JavaScript thread. Created by JavaScript's constructor, which throws if
+  // memory is short; N-API's function aborts the process.
   Napi::ArrayBuffer new_array_buffer(Napi::Env, uint64_t bytes);
 
   Napi::FunctionReference device, buffer, file, program;
-  Napi::FunctionReference make_error;  // (code, message) => Error; empty until JavaScript gives one
+  Napi::FunctionReference make_error;  // (code, message) => Error; empty until JavaScript sets it
 
  private:
   explicit Instance(Napi::Env);

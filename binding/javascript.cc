@@ -52,7 +52,7 @@ napi_value error_to_js(napi_env env, const Error& error) {
       napi_create_error(env, code, message, &result) != napi_ok) {
     return nullptr;
   }
-  // The package's own error class, once it has introduced itself.
+  // The package's error class, if it has been set.
   const auto* instance = Napi::Env(env).GetInstanceData<std::shared_ptr<Instance>>();
   if (!instance || (*instance)->make_error.IsEmpty()) return result;
   napi_value undefined, made, ignored;

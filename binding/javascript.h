@@ -1,5 +1,5 @@
-// Between C++ and JavaScript: the wrapper that every exported function goes through, and the reading of arguments.
-// What a caller passes is hostile until read: getters may throw, lengths may be huge, numbers may be NaN.
+// The boundary between C++ and JavaScript: the wrapper around every exported function, and the reading of arguments.
+// Arguments are untrusted: getters may throw, lengths may be huge, numbers may be NaN.
 
 #pragma once
 
@@ -15,10 +15,10 @@
 
 namespace sana {
 
-// A JavaScript Error with `code`, or null when the environment can make none any more.
+// A JavaScript Error with `code`, or null if the environment can no longer create one.
 napi_value error_to_js(napi_env, const Error&);
 
-// Runs `body`; whatever it throws becomes a Napi::Error, which node-addon-api's trampoline throws in JavaScript.
+// Runs `body` and converts its exceptions to Napi::Error, which node-addon-api throws in JavaScript.
 template <class Body>
 Napi::Value guarded(Napi::Env env, Body&& body) {
   const auto raise = [env](const Error& error) { throw Napi::Error(env, error_to_js(env, error)); };
@@ -36,7 +36,7 @@ Napi::Value guarded(Napi::Env env, Body&& body) {
   return env.Undefined();
 }
 
-// Like guarded(), for functions that return a promise: it rejects with what `body` throws.
+// Like guarded(), for functions that return a promise: the promise rejects with the exception of `body`.
 template <class Body>
 Napi::Value promised(Napi::Env env, Body&& body) {
   try {
@@ -57,7 +57,7 @@ uint64_t read_bytes(Napi::Value, const char* name, uint64_t least = 0);
 std::string read_text(Napi::Value, const char* name);
 Napi::Object read_object(Napi::Value, const char* name);
 Napi::Array read_array(Napi::Value, const char* name, uint32_t longest);
-// The index of the text among `names`, which are separated by '|'.
+// The index of the string in `names`, which are separated by '|'.
 uint32_t read_choice(Napi::Value, const char* name, const char* names);
 
 SanaDType read_dtype(Napi::Value, const char* name);

@@ -1,4 +1,4 @@
-// What the addon's JavaScript classes have in common.
+// The base class of the addon's JavaScript classes.
 
 #pragma once
 
@@ -7,8 +7,9 @@
 
 namespace sana {
 
-// An ObjectWrap that only native code makes, and that is recognised by a tag: no other object can be passed for it.
-// A class derives from it with `static constexpr napi_type_tag kTag` and `static constexpr const char* kName`.
+// An ObjectWrap that only native code can create and that is identified by a type tag, so that no other object is
+// accepted in its place. Derived classes define `static constexpr napi_type_tag kTag` and `static constexpr const char*
+// kName`.
 template <class Self>
 class NativeObject : public Napi::ObjectWrap<Self> {
  public:

@@ -14,8 +14,8 @@ constexpr uint32_t kMostBuffers = 1 << 16;
 
 struct Description {
   std::vector<SanaCall> calls;
-  std::vector<std::string> scopes;                // of the calls
-  std::vector<std::unique_ptr<int64_t[]>> lists;  // what the calls' lists point to
+  std::vector<std::string> scopes;                // one per call
+  std::vector<std::unique_ptr<int64_t[]>> lists;  // the storage of the calls' lists
   std::vector<std::shared_ptr<Buffer>> buffers;
   uint64_t arena_bytes;
 };
@@ -28,7 +28,7 @@ uint32_t read_operator(Napi::Value value) {
   throw Error("ERR_SANA_PROGRAM", "there is no operator '%.40s'", name.c_str());
 }
 
-// Every name that `object` has must be one that `known` accepts.
+// Throws unless `known` accepts the name of every property of `object`.
 template <class Known>
 void check_names(Napi::Object object, const char* what, Known known) {
   const Napi::Array names = object.GetPropertyNames();
@@ -49,7 +49,7 @@ void read_operands(Napi::Object operands, const OperatorSpec& spec, SanaCall& ca
     const char* name = spec.operands[i].name;
     try {
       const Napi::Value value = operands.Get(name);
-      if (value.IsUndefined()) continue;  // validate() says whether it may be absent
+      if (value.IsUndefined()) continue;  // validate() checks whether it may be absent
       const Napi::Object operand = read_object(value, name);
       call.operands[i] = read_tensor(operand);
       call.operands[i].buffer = uint32_t(read_integer(operand.Get("buffer"), "buffer", -1, kMostBuffers) + 1);
@@ -110,11 +110,11 @@ Description read_description(Napi::Object object, const Device& device) {
     buffer->memory_on(device);
     description.buffers.push_back(buffer);
   }
-  // A buffer under two indices would hide that two operands overlap.
+  // A buffer that is listed twice would hide overlapping operands.
   auto sorted = description.buffers;
   std::sort(sorted.begin(), sorted.end());
   if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
-    throw Error("ERR_SANA_ARGUMENT", "Expected `buffers` to hold each buffer once");
+    throw Error("ERR_SANA_ARGUMENT", "Expected `buffers` to contain each buffer once");
   }
 
   const Napi::Array calls = read_array(object.Get("calls"), "calls", kMostCalls);
@@ -136,10 +136,10 @@ Description read_description(Napi::Object object, const Device& device) {
 
 Program::Program(std::shared_ptr<Device> device, Napi::Object object) : Resource(device) {
   Description description = read_description(object, *device);
-  // Reading the description ran the caller's getters: only now is it certain what has not been disposed.
+  // Reading the description ran the caller's getters, which may have disposed of objects: check only now.
   std::vector<std::shared_ptr<Memory>> memories;
   for (const auto& buffer : description.buffers) memories.push_back(buffer->memory());
-  if (!on(*device)) throw Error("ERR_SANA_DISPOSED", "the device has been disposed");
+  if (!on(*device)) throw Error("ERR_SANA_DISPOSED", "the device has been disposed of");
   compiled_ = std::make_shared<CompiledProgram>(device, description.calls, description.scopes, memories,
                                                 description.arena_bytes);
   buffers_ = std::move(description.buffers);
@@ -153,14 +153,14 @@ void Program::release() {
 }
 
 Program::Prepared Program::prepare(const Device& device, Napi::Value arena) const {
-  if (!compiled_) throw Error("ERR_SANA_DISPOSED", "the program has been disposed");
-  if (!on(device)) throw Error("ERR_SANA_ARGUMENT", "Expected `program` to be of this device");
+  if (!compiled_) throw Error("ERR_SANA_DISPOSED", "the program has been disposed of");
+  if (!on(device)) throw Error("ERR_SANA_ARGUMENT", "Expected `program` to belong to this device");
   Prepared prepared{compiled_, nullptr, {}, call_count_};
   for (const auto& buffer : buffers_) prepared.memories.push_back(buffer->memory());
   if (!arena.IsNull() && !arena.IsUndefined()) {
     prepared.arena = BufferObject::read(arena, "arena").buffer()->memory_on(device);
     if (std::find(prepared.memories.begin(), prepared.memories.end(), prepared.arena) != prepared.memories.end()) {
-      throw Error("ERR_SANA_ARGUMENT", "Expected `arena` to be no other buffer of the program");
+      throw Error("ERR_SANA_ARGUMENT", "Expected `arena` not to be another buffer of the program");
     }
   }
   const uint64_t bytes = prepared.arena ? prepared.arena->bytes() : 0;

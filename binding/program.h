@@ -1,4 +1,4 @@
-// Programs as JavaScript sees them: read from their description, validated, compiled by the backend.
+// JavaScript's program objects: read from their description, validated, compiled by the backend.
 
 #pragma once
 
@@ -19,14 +19,14 @@ class Program final : public Resource {
 
   uint64_t arena_bytes() const { return arena_bytes_; }
 
-  // What a run needs, held for as long as it takes.
+  // The resources of a run, kept alive until it ends.
   struct Prepared {
     std::shared_ptr<CompiledProgram> program;
-    std::shared_ptr<Memory> arena;  // or null
+    std::shared_ptr<Memory> arena;  // null if the program needs none
     std::vector<std::shared_ptr<Memory>> memories;
     size_t call_count;
   };
-  // Checks that nothing it uses has been disposed and that the arena, null or a buffer, is large enough.
+  // Checks that nothing it uses has been disposed of and that the arena, a buffer or null, is large enough.
   Prepared prepare(const Device&, Napi::Value arena) const;
 
  private:

@@ -1,5 +1,6 @@
-// What a kernel of any backend sees of a call: its operands with their addresses, its attributes. A CPU kernel reads
-// this header once per instruction set, so members are always inlined and nothing here is a std:: template.
+// The arguments of a call as a kernel of any backend gets them: operands with their addresses, and attributes. CPU
+// kernels include this header once per instruction set, so members are always inlined and nothing here is a std::
+// template.
 
 #pragma once
 
@@ -10,8 +11,8 @@
 
 namespace sana {
 
-// An operand with its address. Absent operands have no data. Every translation unit compiles the members with its own
-// instruction set, so they must never be shared by the linker: always inlined.
+// An operand with its address. An absent operand has null data. Every translation unit compiles the members for its own
+// instruction set, so the linker must never merge them: they are always inlined.
 struct View {
   void* data;
   DType dtype;
@@ -38,7 +39,7 @@ struct View {
 struct Arguments {
   View operands[kSanaMaxOperands];
   double attributes[kSanaMaxAttributes];
-  const int64_t* list;  // of the attribute whose kind is "list"
+  const int64_t* list;  // the value of the attribute of kind "list"
   int64_t list_length;
 
   [[gnu::always_inline]] float number(int attribute) const { return static_cast<float>(attributes[attribute]); }

@@ -1,4 +1,5 @@
-// The border of a backend: runs a body and turns what it throws into a failure, as nothing is thrown across the table.
+// The boundary of a backend: runs a body and turns its exceptions into a SanaFailure, because no exception may cross
+// the table.
 
 #pragma once
 

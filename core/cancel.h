@@ -1,4 +1,4 @@
-// How work that is under way is told to stop.
+// The flag that stops running work.
 
 #pragma once
 
@@ -6,7 +6,7 @@
 
 namespace sana {
 
-// Raised on one thread, read on another, also by backends.
+// Raised on one thread and read on another, by backends too.
 class CancelFlag {
  public:
   void raise() { __atomic_store_n(&value_, 1, __ATOMIC_RELAXED); }

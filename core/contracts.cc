@@ -10,7 +10,7 @@
 namespace sana {
 namespace {
 
-// An operand by name. Absent ones are false.
+// An operand with its name; false if absent.
 struct Operand {
   const char* name;
   const SanaTensor* tensor;
@@ -31,7 +31,7 @@ class Contract {
   // An attribute; its range has been checked.
   int64_t integer(int attribute) const { return static_cast<int64_t>(call_.attributes[attribute]); }
 
-  // Every attribute lies in the range that its row gives.
+  // Checks that every attribute is in the range that the operator's row specifies.
   void ranges() const {
     for (int i = 0; spec_.attributes[i].name; ++i) {
       const AttributeSpec& attribute = spec_.attributes[i];
@@ -39,7 +39,7 @@ class Contract {
       if (std::strcmp(attribute.kind, "list") == 0) {
         for (uint32_t j = 0; j < call_.list_length; ++j) {
           SANA_CHECK(double(call_.list[j]) >= attribute.least && double(call_.list[j]) <= attribute.most,
-                     "attribute `%s` must hold %.17g to %.17g tokens each, got %lld", attribute.name, attribute.least,
+                     "attribute `%s` must have entries from %.17g to %.17g, got %lld", attribute.name, attribute.least,
                      attribute.most, static_cast<long long>(call_.list[j]));
         }
       } else if (attribute.most < kUnlimited) {
@@ -53,7 +53,7 @@ class Contract {
     }
   }
 
-  // Fails with every operand's shape when `condition` does not hold.
+  // Throws with every operand's shape unless `condition` holds.
   void demand(bool condition, const char* what) const {
     if (condition) return;
     std::string given;
@@ -68,7 +68,7 @@ class Contract {
     demand(operand.rank() == rank, (std::string(operand.name) + " must be " + shape).c_str());
   }
 
-  // The operand, when present, must have exactly this shape.
+  // The operand, if present, must have exactly this shape.
   void shape(Operand operand, std::initializer_list<int64_t> sizes) const {
     if (!operand) return;
     bool equal = operand.rank() == sizes.size();
@@ -94,7 +94,7 @@ class Contract {
     if (size <= limit) return;
     demand(false, (std::string(operand.name) + " may have at most " + std::to_string(limit) + " " + what).c_str());
   }
-  // [B, H, W, C] with sides and channels that kernels can take.
+  // [B, H, W, C] within the limits of the kernels.
   void image(Operand operand) const {
     rank(operand, 4, "[B, H, W, C]");
     most(operand, operand[1], kMostSide, "rows");
@@ -102,7 +102,7 @@ class Contract {
     most(operand, operand[3], kMostChannels, "channels");
   }
 
-  // The lengths of `sequences` sequences (any number when 0) that fill `tokens` tokens.
+  // The `lengths` attribute must have `sequences` entries (any number if 0) that sum to `tokens`.
   void lengths(int64_t sequences, int64_t tokens) const {
     SANA_CHECK(sequences == 0 || call_.list_length == sequences, "attribute `lengths` must have %lld entries, got %u",
                static_cast<long long>(sequences), call_.list_length);

@@ -1,4 +1,4 @@
-// What each operator demands of its operands and attributes beyond its row in the table: which shapes fit together.
+// The requirements of each operator that its row in the table cannot express: which shapes fit together.
 
 #pragma once
 
@@ -7,8 +7,8 @@
 
 namespace sana {
 
-// Throws ERR_SANA_PROGRAM naming the operands and their shapes. Every operand has passed check_tensor, required ones
-// are present, dtypes and layouts are those of the row, attributes are of their kind.
+// Throws ERR_SANA_PROGRAM naming the operands and their shapes. The caller has checked that every operand passes
+// check_tensor, required operands are present, dtypes and layouts match the row, and attributes are of the right kind.
 void check_contract(const OperatorSpec&, const SanaCall&);
 
 }  // namespace sana

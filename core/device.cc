@@ -51,7 +51,7 @@ Memory::~Memory() {
   device_->leave(bytes_);
 }
 
-// Still holding the device here means that a constructor threw.
+// The device is still held here only if a constructor threw.
 Resource::~Resource() {
   if (device_) device_->resources.erase(this);
 }

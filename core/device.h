@@ -1,6 +1,5 @@
-// What the native side knows of a device, without JavaScript: the open device and its memory (its programs are in
-// program.h). All are owned through shared pointers, so that queued work keeps what it uses and the last user frees it,
-// on whatever thread.
+// An open device and its memory, independent of JavaScript (programs are in program.h). All are owned by shared
+// pointers: queued work keeps what it uses alive, and the last user frees it, on any thread.
 
 #pragma once
 
@@ -28,16 +27,16 @@ class Device {
   SanaDevice* handle() const { return handle_; }
   uint32_t index() const { return index_; }
   SanaDeviceInfo describe() const;
-  void check_support(const SanaCall&) const;  // throws the device's refusal of a validated call
+  void check_support(const SanaCall&) const;  // throws if the device does not support a validated call
 
-  // The ledger: what the device holds for itself and every memory alive on it.
+  // Accounting: the device's own workspace and all of its live Memory objects.
   uint64_t bytes() const { return bytes_; }
   uint64_t peak_bytes() const { return peak_bytes_; }
   void reset_peak() { peak_bytes_ = bytes_.load(); }
   void enter(uint64_t bytes);
   void leave(uint64_t bytes) { bytes_ -= bytes; }
 
-  // What JavaScript holds on this device; for its thread only.
+  // The resources of this device that JavaScript holds; JavaScript thread only.
   std::set<Resource*> resources;
 
  private:
@@ -49,7 +48,7 @@ class Device {
 
 class Memory {
  public:
-  Memory(std::shared_ptr<Device>, uint64_t bytes);  // zero-filled; ERR_SANA_MEMORY when there is not enough
+  Memory(std::shared_ptr<Device>, uint64_t bytes);  // zero-filled; throws ERR_SANA_MEMORY if there is not enough
   ~Memory();
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
@@ -64,8 +63,8 @@ class Memory {
   SanaMemory* handle_ = nullptr;
 };
 
-// Something that JavaScript holds on a device: it lets go of the device when it is disposed, at the latest with it. For
-// the JavaScript thread only; queued work holds the Memory or CompiledProgram behind it.
+// A resource of a device that JavaScript holds. It releases the device when it is disposed of, at the latest together
+// with the device. JavaScript thread only; queued work holds the underlying Memory or CompiledProgram.
 class Resource {
  public:
   explicit Resource(std::shared_ptr<Device> device) : device_(std::move(device)) { device_->resources.insert(this); }

@@ -1,4 +1,4 @@
-// Traits of the dtypes and layouts that core/generated/types.h lists. A CPU kernel reads this header once per
+// Traits of the dtypes and layouts that core/generated/types.h lists. CPU kernels include this header once per
 // instruction set, so functions are always inlined.
 
 #pragma once
@@ -13,7 +13,7 @@ namespace sana {
 enum class DType : uint32_t { SANA_DTYPES(SANA_ENUMERATOR) };
 #undef SANA_ENUMERATOR
 
-// `kQuantized`: bytes that share a scale for each row of a matrix, which only weights are.
+// `kQuantized`: one-byte elements with one scale per row of a matrix; only weights can have such a dtype.
 enum class DTypeKind { kActivation, kInteger, kQuantized };
 
 #define SANA_NAME(name, text, ...) text,
@@ -21,7 +21,7 @@ inline constexpr const char* kDTypeNames[] = {SANA_DTYPES(SANA_NAME)};
 inline constexpr const char* kLayoutNames[] = {SANA_LAYOUTS(SANA_NAME)};
 #undef SANA_NAME
 
-// The same as the choices of a text: "f32|bf16|...".
+// The same names as one list of choices: "f32|bf16|...".
 #define SANA_CHOICE(name, text, ...) "|" text
 inline constexpr const char* kDTypeChoices = &(SANA_DTYPES(SANA_CHOICE))[1];
 inline constexpr const char* kLayoutChoices = &(SANA_LAYOUTS(SANA_CHOICE))[1];
@@ -74,7 +74,7 @@ inline constexpr uint32_t kDTypeActivation = 0u SANA_DTYPES(SANA_ACTIVATION);
   return is_quantized(static_cast<DType>(dtype));
 }
 
-// Dimensions of the logical shape of a tensor of this layout; 0: any number.
+// The number of dimensions of the logical shape of a tensor of this layout; 0: any number.
 [[gnu::always_inline]] constexpr uint32_t layout_rank(uint32_t layout) {
 #define SANA_RANK(name, text, rank, dtypes) rank,
   constexpr uint32_t ranks[] = {SANA_LAYOUTS(SANA_RANK)};

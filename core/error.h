@@ -1,5 +1,6 @@
-// The one exception type of the native side, and the macros that throw it. It never crosses N-API or the backend
-// table: the addon's wrapper turns it into a JavaScript error, a backend's into a SanaFailure.
+// The only exception type of the native code, and the macro that throws it. It never crosses N-API or the backend
+// table: the addon turns it into a JavaScript error (binding/javascript.h), a backend into a SanaFailure
+// (core/attempt.h).
 
 #pragma once
 
@@ -12,7 +13,7 @@ namespace sana {
 
 class Error : public std::exception {
  public:
-  // `code` is a string literal, one of the ERR_SANA_* names of the public surface.
+  // `code` is a string literal, one of the ERR_SANA_* codes of the public API.
   __attribute__((format(printf, 3, 4))) Error(const char* code, const char* format, ...) : code_(code) {
     va_list arguments;
     va_start(arguments, format);
@@ -31,7 +32,7 @@ class Error : public std::exception {
     return error;
   }
   Error in_call(int64_t call) const { return in_calls(call, call); }
-  // -1: it is about no call.
+  // -1: the error is not about a call.
   int32_t first_call() const noexcept { return first_call_; }
   int32_t last_call() const noexcept { return last_call_; }
 
@@ -43,7 +44,8 @@ class Error : public std::exception {
 
 }  // namespace sana
 
-// SANA_CHECK(k % 2 == 0, "linear: K=%d must be even", k): a contract between the layers was broken.
+// SANA_CHECK(k % 2 == 0, "linear: K=%d must be even", k): throws ERR_SANA_PROGRAM, because a contract between the
+// layers was broken.
 #define SANA_CHECK(condition, ...)                                          \
   do {                                                                      \
     if (!(condition)) throw ::sana::Error("ERR_SANA_PROGRAM", __VA_ARGS__); \

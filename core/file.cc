@@ -19,8 +19,8 @@ File::~File() {
 
 void File::check_range(uint64_t offset, uint64_t bytes) const {
   if (offset <= bytes_ && bytes <= bytes_ - offset) return;
-  throw Error("ERR_SANA_FILE", "%.512s has %llu bytes, fewer than the %llu at offset %llu that were asked for",
-              path_.c_str(), static_cast<unsigned long long>(bytes_), static_cast<unsigned long long>(bytes),
+  throw Error("ERR_SANA_FILE", "%.512s has %llu bytes; %llu bytes at offset %llu were requested", path_.c_str(),
+              static_cast<unsigned long long>(bytes_), static_cast<unsigned long long>(bytes),
               static_cast<unsigned long long>(offset));
 }
 

@@ -1,4 +1,4 @@
-// Regular files, read at any offset and checked against the size that they had when they were opened.
+// Regular files, read at any offset. Ranges are checked against the size that the file had when it was opened.
 
 #pragma once
 
@@ -11,7 +11,7 @@ namespace sana {
 
 class File : public ByteSource {
  public:
-  explicit File(std::string path);  // ERR_SANA_FILE: not there, not a regular file, not readable
+  explicit File(std::string path);  // ERR_SANA_FILE: missing, not a regular file, or not readable
   ~File() override;
   File(const File&) = delete;
   File& operator=(const File&) = delete;
@@ -19,7 +19,7 @@ class File : public ByteSource {
   const std::string& path() const { return path_; }
   uint64_t bytes() const { return bytes_; }
   void check_range(uint64_t offset, uint64_t bytes) const override;
-  // Any thread. ERR_SANA_FILE when the file has shrunk since it was opened.
+  // Thread-safe. ERR_SANA_FILE if the file has shrunk since it was opened.
   void read(uint64_t offset, void* target, uint64_t bytes) const override;
 
  private:

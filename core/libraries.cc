@@ -7,7 +7,7 @@
 namespace sana {
 namespace {
 
-// The backend of a library, or null and why.
+// The backend of a library, or null with the reason in `candidate`.
 const SanaBackend* open(BackendLibrary& candidate) {
   auto& [file, problem, toolkit] = candidate;
   void* const library = platform::open_library(file, problem);
@@ -15,7 +15,7 @@ const SanaBackend* open(BackendLibrary& candidate) {
   const auto entry = reinterpret_cast<const SanaBackend* (*)()>(platform::find_symbol(library, "sana_backend"));
   const SanaBackend* const backend = entry ? entry() : nullptr;
   if (!backend) {
-    problem = "it is no backend of sana-native";
+    problem = "it is not a sana-native backend";
   } else if (backend->version != kSanaBackendVersion) {
     problem = "it was built for another version of sana-native: backend version " + std::to_string(backend->version) +
               ", expected " + std::to_string(kSanaBackendVersion);
@@ -40,7 +40,7 @@ BackendLibraries open_all(const std::vector<std::string>& files) {
   for (const std::string& file : files) {
     BackendLibrary library = {file, ""};
     if (libraries.backend) {
-      library.problem = "another one is used";
+      library.problem = "not needed: another library is in use";
     } else {
       libraries.backend = open(library);
     }

@@ -8,7 +8,7 @@
 namespace sana {
 namespace {
 
-// Large enough to keep every thread busy packing, small enough to stay in the last cache.
+// Large enough to keep every thread busy packing, small enough to stay in the last-level cache.
 constexpr int64_t kBlockBytes = 2 << 20;
 
 void check_source(const RowSource& source) {
@@ -31,7 +31,7 @@ void check_target(RowTarget& target, int64_t row_elements, int64_t first_row, in
   }
   const int64_t count = elements(tensor);
   if (tensor.layout == kSanaDense) {
-    // A contiguous tensor is as many rows as it holds, whatever its own shape.
+    // A contiguous tensor is taken as rows of row_elements, whatever its shape.
     if (tensor.pitch != columns(tensor) || count % row_elements != 0) {
       throw Error("ERR_SANA_ARGUMENT", "Expected `target` to be contiguous rows of %lld elements, got %s",
                   static_cast<long long>(row_elements), text.c_str());

@@ -1,5 +1,5 @@
-// Weights from a file, or from host memory, to a device: rows of a checkpoint tensor, block by block, converted and
-// packed on the way. No second copy of a model ever exists.
+// Loads weights from a file or from host memory to a device: rows of a checkpoint tensor are read, converted and packed
+// block by block. There is never a second copy of a model.
 
 #pragma once
 
@@ -25,13 +25,13 @@ struct RowTarget {
   SanaTensor tensor;
 };
 
-// Both throw ERR_SANA_ARGUMENT or ERR_SANA_FILE unless every row lies inside the source and the target takes it.
-// `target` comes back in the shape that the backend's pack() is to be called with.
+// Both throw ERR_SANA_ARGUMENT or ERR_SANA_FILE unless every row lies inside the source and fits the target. They
+// change the shape of `target` to the one that the backend's pack() must be called with.
 void check_pack(const RowSource&, RowTarget&, int64_t first_row);
 void check_gather(const RowSource&, RowTarget&, int64_t chosen_rows);
 
-// On the device's executor. Rows 0.. of the source become rows first_row.. of the target; returns how many elements
-// were NaN or infinite.
+// Called on the device's executor. Rows 0.. of the source become rows first_row.. of the target; returns how many
+// elements were NaN or infinite.
 uint64_t pack(const RowSource&, const RowTarget&, int64_t first_row, const CancelFlag&);
 // Row chosen[i] of the source becomes row i of the target.
 void gather(const RowSource&, const RowTarget&, const std::vector<int64_t>& chosen, const CancelFlag&);

@@ -34,7 +34,7 @@ CompiledProgram::CompiledProgram(std::shared_ptr<Device> device, std::span<const
                                  uint64_t arena_bytes)
     : device_(std::move(device)) {
   for (size_t i = 0; i < calls.size(); ++i) names_.push_back(name_of(calls[i], i, i < scopes.size() ? scopes[i] : ""));
-  std::vector<SanaMemory*> buffers{nullptr};  // the arena comes with each run
+  std::vector<SanaMemory*> buffers{nullptr};  // the arena is passed to each run
   std::vector<uint64_t> bytes{arena_bytes};
   for (const auto& memory : memories) {
     buffers.push_back(memory->handle());

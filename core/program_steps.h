@@ -1,5 +1,5 @@
-// A program as a backend runs it: its calls with their addresses resolved, except for those in the arena, which comes
-// with each run.
+// A program as a backend runs it: its calls with their addresses resolved. Addresses in the arena are resolved at each
+// run, because the arena is passed to the run.
 
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace sana {
 
-// `Call` is Arguments, or what a backend derives from it.
+// `Call` is Arguments, or a type that a backend derives from it.
 template <class Call>
 struct Step {
   uint32_t op;
@@ -28,7 +28,7 @@ struct Step {
 template <class Call>
 class ProgramSteps {
  public:
-  // `address_of` gives the address of a buffer's memory by the buffer's index; it is not asked for the arena.
+  // `address_of(index)` returns the address of a buffer's memory; it is not called for the arena.
   template <class AddressOf>
   ProgramSteps(const SanaCall* calls, uint32_t count, AddressOf address_of) {
     uint64_t list_entries = 0;

@@ -1,5 +1,4 @@
-// What a device has kernels for, as far as dtypes decide it: the one reading of SanaDeviceInfo's refusals that every
-// backend shares.
+// Checks the dtypes that a device supports. Every backend uses these functions to evaluate SanaDeviceInfo's refusals.
 
 #pragma once
 
@@ -8,12 +7,12 @@
 
 namespace sana {
 
-// Throws the device's refusal of the dtype, if it has one.
+// Throws if the device refuses the dtype.
 inline void check_dtype(const SanaRefusal (&refusals)[kSanaDTypeCount], uint32_t dtype) {
   if (const SanaRefusal& refusal = refusals[dtype]; refusal.code) throw Error(refusal.code, "%s", refusal.reason);
 }
 
-// The same for every operand of a call.
+// Throws if the device refuses the dtype of any operand of the call.
 inline void check_dtypes(const SanaRefusal (&refusals)[kSanaDTypeCount], const SanaCall& call) {
   for (const SanaTensor& operand : call.operands) {
     if (operand.rank) check_dtype(refusals, operand.dtype);

@@ -124,11 +124,12 @@ uint64_t span_bytes(const Device& device, const SanaTensor& tensor) {
 bool overlap(const Device& device, const SanaTensor& one, const SanaTensor& other) {
   const Rectangle a = rectangle(device, one), b = rectangle(device, other);
   if (a.end() <= b.start || b.end() <= a.start) return false;
-  if (a.rows > 1 && b.rows > 1 && a.pitch != b.pitch) return true;  // may or may not: no program needs it
+  if (a.rows > 1 && b.rows > 1 && a.pitch != b.pitch)
+    return true;  // they may not overlap, but no program needs this case
   // Row i of a meets row j of b when (i - j) pitch lies strictly between distance - a.width and distance + b.width.
   const int64_t pitch = a.rows > 1 ? a.pitch : b.rows > 1 ? b.pitch : 1;
   const int64_t distance = b.start - a.start;
-  const int64_t low = distance - a.width;  // find the least multiple above it
+  const int64_t low = distance - a.width;  // find the smallest multiple of `pitch` above it
   const int64_t above = low >= 0 ? low / pitch + 1 : -((-low - 1) / pitch);
   const int64_t difference = std::max(above, -(b.rows - 1));
   return difference <= a.rows - 1 && difference * pitch < distance + b.width;

@@ -12,7 +12,7 @@
 namespace sana {
 namespace {
 
-// Whether `list`, entries separated by '|', holds `name`.
+// Whether `list`, whose entries are separated by '|', contains `name`.
 bool lists(const char* list, const char* name) {
   const size_t length = std::strlen(name);
   for (const char* entry = list;;) {
@@ -37,14 +37,14 @@ void check_operand(const Device& device, const OperandSpec& spec, const SanaTens
              static_cast<long long>(tensor.buffer) - 1, buffer_bytes.size() - 1);
   check_tensor(device, tensor, buffer_bytes[tensor.buffer]);
   const std::string text = to_text(tensor);
-  SANA_CHECK(spec.dtypes >> tensor.dtype & 1, "%s is not a dtype it takes", text.c_str());
+  SANA_CHECK(spec.dtypes >> tensor.dtype & 1, "%s is not a dtype that it accepts", text.c_str());
   const bool pitched = std::strcmp(spec.layout, "pitched") == 0;
   SANA_CHECK(lists(pitched ? "dense" : spec.layout, kLayoutNames[tensor.layout]), "%s must be laid out as %s",
              text.c_str(), pitched ? "dense" : spec.layout);
   SANA_CHECK(pitched || tensor.pitch == columns(tensor), "%s must be contiguous", text.c_str());
 }
 
-// Outputs may touch no other operand, except an input that the entry lets them replace.
+// An output may not overlap any other operand, except an input that the operator's row allows it to overwrite.
 void check_overlaps(const Device& device, const OperatorSpec& spec, const SanaCall& call) {
   for (int i = 0; spec.operands[i].name; ++i) {
     const SanaTensor& out = call.operands[i];

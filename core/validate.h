@@ -1,4 +1,4 @@
-// Whether a program is safe to run: nothing that passes can read or write outside its buffers.
+// Checks that a program is safe to run: a program that passes cannot read or write outside its buffers.
 
 #pragma once
 
@@ -11,8 +11,8 @@ namespace sana {
 
 class Device;
 
-// `buffer_bytes[0]` is the arena's size. Buffers are distinct memory. Throws ERR_SANA_PROGRAM, or the device's refusal
-// of a tensor or a call, as an error in that call.
+// `buffer_bytes[0]` is the arena's size. Buffers are distinct memory. Throws ERR_SANA_PROGRAM, or the device's error
+// for an unsupported tensor or call, with the index of the call.
 void validate(const Device&, std::span<const SanaCall>, std::span<const uint64_t> buffer_bytes);
 
 }  // namespace sana

@@ -1,4 +1,5 @@
-// The CPU backend: anonymous memory, a thread team, and programs as flat lists of kernels with resolved addresses.
+// The CPU backend: memory mapped from the system, a thread team, and programs as flat lists of kernels with resolved
+// addresses.
 
 #include "cpu/backend.h"
 
@@ -29,7 +30,7 @@ struct SanaDevice {
   SanaDevice(const sana::cpu::Path& chosen, int threads)
       : path(chosen), team(threads), total_bytes(sana::platform::host_memory().total_bytes) {}
 
-  // The executor's thread is worker 0. It is known only once it calls.
+  // The executor's thread is worker 0. It is not known before its first call.
   void enter() {
     if (!entered) sana::platform::lower_thread_priority();
     entered = true;
@@ -54,13 +55,13 @@ struct SanaProgram {
 namespace sana::cpu {
 namespace {
 
-constexpr uint64_t kCheckFreeFrom = 16 << 20;  // asking the system takes longer than allocating less than this
+constexpr uint64_t kCheckFreeFrom = 16 << 20;  // checking takes longer than a smaller allocation
 
-// By dtype, the same on every path.
+// By dtype; the same on every path.
 constexpr SanaRefusal kRefusals[kSanaDTypeCount] = {
     {},
     {},
-    {"ERR_SANA_PROGRAM", "the CPU computes in f32 and bf16, not in f16"},
+    {"ERR_SANA_PROGRAM", "f16 is unsupported on the CPU; use f32 or bf16"},
     {},
     {},
     {},
@@ -130,7 +131,8 @@ int memory_allocate(SanaDevice* device, uint64_t bytes, SanaMemory** memory, San
       throw Error("ERR_SANA_MEMORY", "%llu bytes required, %llu bytes free on the CPU: %s",
                   static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(free), reason);
     };
-    // Pages are taken when first touched, so the system itself refuses late, by killing the process: ask first.
+    // Pages are allocated when first touched, and the system then reports a lack of memory by killing the process:
+    // check first.
     const uint64_t allocated = device->allocated_bytes.load();
     if (bytes > device->total_bytes || allocated > device->total_bytes - bytes) {
       refuse(device->total_bytes - std::min(allocated, device->total_bytes), "more than this process may use");

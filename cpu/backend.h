@@ -1,4 +1,4 @@
-// The CPU's implementation of the table in core/backend.h.
+// The CPU implementation of the table in core/backend.h.
 
 #pragma once
 

@@ -9,11 +9,11 @@
 namespace sana::cpu {
 namespace {
 
-constexpr int kRuns = 20;                  // the best counts: a busy machine only ever slows a run down
-constexpr int64_t kCopyBytes = 128 << 20;  // several times the caches
+constexpr int kRuns = 20;  // the fastest counts, because other load on the machine can only slow a run down
+constexpr int64_t kCopyBytes = 128 << 20;  // several times the size of the caches
 constexpr int64_t kChunkBytes = 1 << 20;
 
-// The best of a few runs of `body`, which returns how much it did: units per second.
+// The best rate of a few runs of `body`, in units per second; `body` returns how many units it did.
 template <class Body>
 double best_rate(const Body& body) {
   using Clock = std::chrono::steady_clock;
@@ -43,7 +43,7 @@ SanaCeilings measure_ceilings(const Path& path, Workers& workers) {
   ceilings.f32_flops = best_rate([&] { return path.run_peak_f32(workers); });
   ceilings.bf16_flops = best_rate([&] { return path.run_peak_bf16(workers); });
   ceilings.i8_flops = best_rate([&] { return path.run_peak_i8(workers); });
-  const auto memory = std::make_unique<char[]>(2 * kCopyBytes);  // zero-filled, so every page is there
+  const auto memory = std::make_unique<char[]>(2 * kCopyBytes);  // zero-filled, so every page has been touched
   Copy copy{memory.get(), memory.get() + kCopyBytes};
   ceilings.bytes_per_second = best_rate([&] {
     workers.run(kCopyBytes / kChunkBytes, copy_chunk, &copy);

@@ -1,4 +1,4 @@
-// What this machine's processors and memory can do at most.
+// The peak rates of this machine's processors and memory.
 
 #pragma once
 
@@ -8,7 +8,7 @@
 
 namespace sana::cpu {
 
-// Measures for a few tenths of a second, on all workers.
+// Takes a few tenths of a second, on all workers.
 SanaCeilings measure_ceilings(const Path&, Workers&);
 
 }  // namespace sana::cpu

@@ -1,5 +1,5 @@
-// What a CPU kernel sees. This header and everything it names is compiled once per instruction set, inside
-// sana::cpu::SANA_ISA: nothing of one instruction set may be linked into another, so kernels use no std:: templates.
+// The interface of a CPU kernel. Kernels are compiled once per instruction set, inside sana::cpu::SANA_ISA. Code for
+// one instruction set must never be linked into another, so kernels use no std:: templates.
 
 #pragma once
 

@@ -1,7 +1,7 @@
 # sana_cpu_backend(target): compiles the CPU backend into `target`. cpu/kernels/ is compiled once per instruction set, each
-# time into a namespace of its own (sana::cpu::<SANA_ISA>); cpu/backend.cc picks one at start-up.
+# time into a separate namespace (sana::cpu::<SANA_ISA>); cpu/backend.cc picks one when a device is opened.
 #
-# -ffp-contract=off: a fused multiply-add happens only where the source asks for one, so every path is predictable.
+# -ffp-contract=off: only explicit fused multiply-adds are fused, so the results of every path are predictable.
 
 set(SANA_CPU_ROOT ${CMAKE_CURRENT_LIST_DIR}/..)
 set(SANA_KERNEL_FLAGS -ffp-contract=off -fno-math-errno -fno-trapping-math -fno-exceptions -fno-rtti)

@@ -1,8 +1,8 @@
 // Weight packing: checkpoint rows -> f32, counted for NaN and infinity -> the target's dtype -> the target's layout.
-// Rows that become bytes are read twice: first for their scales.
+// Rows that are converted to i8 are read twice: the first time for their scales.
 //
-// Rows are packed in groups of 16, the half of a panel: 16 rows by a run of inputs are converted side by side, then
-// turned on their side, so that the target is written a whole cache line at a time. Bound by reading the checkpoint.
+// Rows are packed in groups of 16, half a panel: a run of inputs of 16 rows is converted, then transposed, so that the
+// target is written in whole cache lines. Bound by reading the checkpoint.
 
 #include "cpu/pack.h"
 
@@ -41,7 +41,8 @@ uint16_t to_bf16(float x) {
 float from_f16(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
   const uint32_t magnitude = half & 0x7fff;
-  // Normal numbers: the exponent's bias grows from 15 to 127; that of infinity and NaN to the f32 maximum.
+  // The exponent's bias changes from 15 to 127 for normal numbers; the exponent of infinity and NaN becomes the f32
+  // maximum.
   const uint32_t normal = (magnitude << 13) + ((127 - 15) << 23) + (magnitude >= 0x7c00 ? (128 - 16) << 23 : 0);
   const uint32_t subnormal = to_bits(static_cast<float>(static_cast<int32_t>(magnitude)) * 0x1p-24f);
   return from_bits(sign | (magnitude < 0x400 ? subnormal : normal));
@@ -72,23 +73,23 @@ uint64_t read_elements(const void* source, DType dtype, int64_t first, int64_t c
   return bad;
 }
 
-int64_t lane_inputs(DType dtype) {  // of a 32-bit lane of a panel
+int64_t lane_inputs(DType dtype) {  // inputs in a 32-bit lane of a panel
   return 4 / element_bytes(dtype);
 }
 
-// What bytes of a row are multiplied with when their largest magnitude is `largest`: f32, one rounding a step.
+// The scale of a row's bytes if the largest magnitude of the row is `largest`. Computed in f32, rounding at each step.
 float byte_scale(float largest) {
   const float scale = largest / 127;
   return scale < std::numeric_limits<float>::min() ? 0 : scale;
 }
 
-// Stores x / scale as bytes, to the nearest with halves to even; returns their sum as an i32's bits.
+// Stores x / scale as bytes, rounded to nearest even; returns their sum as the bits of an i32.
 uint32_t write_bytes(const float* x, int64_t count, float scale, char* out) {
   const float inverse = scale > 0 ? 1 / scale : 0;
   uint32_t sum = 0;
   for (int64_t i = 0; i < count; ++i) {
     const float scaled = x[i] * inverse;
-    // 1.5 * 2^23: what lies right of the point is rounded off, and the low byte is that of the integer.
+    // Adding 1.5 * 2^23 rounds to an integer, and the low byte of the result is that of the integer.
     const int8_t byte = static_cast<int8_t>(to_bits(scaled + 12582912.0f));
     out[i] = static_cast<char>(byte);
     sum += static_cast<uint32_t>(byte);
@@ -96,8 +97,8 @@ uint32_t write_bytes(const float* x, int64_t count, float scale, char* out) {
   return sum;
 }
 
-// Copies `count` elements from `first` of the checkpoint tensor, whose Bits are infinite or NaN where all of `exponent`
-// is set; returns how many are.
+// Copies `count` elements from `first` of the checkpoint tensor. Returns how many are infinite or NaN: those in whose
+// Bits all of `exponent` is set.
 template <class Bits>
 uint64_t copy_elements(const void* source, Bits exponent, int64_t first, int64_t count, void* out) {
   const char* p = static_cast<const char*>(source) + first * static_cast<int64_t>(sizeof(Bits));
@@ -111,7 +112,7 @@ uint64_t copy_elements(const void* source, Bits exponent, int64_t first, int64_t
   return bad;
 }
 
-// Stores as f32 or bf16; the target may be at any byte.
+// Stores as f32 or bf16; the target may have any alignment.
 void write_elements(const float* x, int64_t count, DType dtype, char* out) {
   if (dtype == DType::kF32) {
     memcpy(out, x, count * 4);
@@ -125,14 +126,14 @@ void write_elements(const float* x, int64_t count, DType dtype, char* out) {
 
 // ---- panels --------------------------------------------------------------------------------------------------------
 
-constexpr int kGroup = kGateColumns;  // rows packed together: the columns of half a panel
+constexpr int kGroup = kGateColumns;  // rows packed together: half of a panel's columns
 constexpr int64_t kRun = 256;         // inputs converted at a time
 
-// The packed matrix: `taps` times `lanes` lines of 32 columns in a panel, and behind those of i8 its scales and sums.
+// The packed matrix: a panel is `taps` times `lanes` lines of 32 columns, followed for i8 by its scales and sums.
 struct Panels {
   uint32_t* data;
   DType dtype;
-  int64_t panels;  // of a phase
+  int64_t panels;  // per phase
   int64_t taps, inputs;
   int64_t phases;  // 4 for upsampleConv2d
   bool gated;
@@ -147,9 +148,9 @@ struct Panels {
 
 using Four = uint32_t __attribute__((vector_size(16)));
 
-// out[lane][column] = in[column][lane], `columns` of 16, a line of the panel being kPanelColumns apart.
+// out[lane][column] = in[column][lane] for `columns` of 16 columns; lines of the panel are kPanelColumns apart.
 void transpose_group(const uint32_t (*in)[kRun], int64_t lanes, int columns, uint32_t* out) {
-  if (columns < kGroup) {  // the others may belong to another tensor: leave them alone
+  if (columns < kGroup) {  // the other columns may belong to another tensor: do not write them
     for (int64_t k = 0; k < lanes; ++k) {
       for (int j = 0; j < columns; ++j) out[k * kPanelColumns + j] = in[j][k];
     }
@@ -159,7 +160,7 @@ void transpose_group(const uint32_t (*in)[kRun], int64_t lanes, int columns, uin
     const int64_t left = std::min<int64_t>(4, lanes - k);
     for (int j = 0; j < kGroup; j += 4) {
       Four a, b, c, d;
-      memcpy(&a, in[j] + k, 16);  // kRun is a multiple of 4: what lies behind `lanes` may be read, is not written
+      memcpy(&a, in[j] + k, 16);  // kRun is a multiple of 4, so reading beyond `lanes` is safe; it is not written
       memcpy(&b, in[j + 1] + k, 16);
       memcpy(&c, in[j + 2] + k, 16);
       memcpy(&d, in[j + 3] + k, 16);
@@ -175,13 +176,14 @@ void transpose_group(const uint32_t (*in)[kRun], int64_t lanes, int columns, uin
   }
 }
 
-// The rows of 3x3 taps that a 2x2 kernel's tap t of phase a sums up: [first, last].
+// The rows [first, last] of 3x3 taps that are summed up in tap t of the 2x2 kernel of phase a.
 struct TapRange {
   int first, last;
 };
 constexpr TapRange kUpsampleTaps[2][2] = {{{0, 0}, {1, 2}}, {{0, 1}, {2, 2}}};
 
-// Inputs of one row, [inputs][kh * kw] as the checkpoint has them, -> tap `tap` of the target's kernel.
+// Extracts tap `tap` of the target's kernel from the inputs of one row, which are [inputs][kh * kw] as in the
+// checkpoint.
 void select_tap(const float* x, int64_t count, const Panels& target, int64_t phase, int64_t tap, float* out) {
   if (target.phases == 1) {
     for (int64_t i = 0; i < count; ++i) out[i] = x[i * target.taps + tap];
@@ -197,12 +199,12 @@ void select_tap(const float* x, int64_t count, const Panels& target, int64_t pha
   }
 }
 
-// A worker's scratch memory: a group's rows by a run of inputs.
+// A worker's scratch memory: a run of inputs of a group's rows.
 struct Scratch {
   float selected[kRun];
   uint32_t lanes[kGroup][kRun];
 
-  // Behind it, to the end of the workspace: [kGroup][inputs of the run * source taps]
+  // The rest of the workspace: [kGroup][inputs of the run * source taps]
   float* elements() { return reinterpret_cast<float*>(this + 1); }
 };
 
@@ -214,7 +216,7 @@ struct PackPanels {
   Workers& workers;
   std::atomic<uint64_t> non_finite = 0;
 
-  // Groups are counted in each half by itself, from the one that first_row lies in.
+  // Groups are counted separately in each half, from the one that contains first_row.
   int64_t groups() const { return (half + kGroup - 1) / kGroup; }
 
   static void run(void* context, int64_t task, int worker) {
@@ -282,7 +284,7 @@ struct PackPanels {
     non_finite.fetch_add(bad, std::memory_order_relaxed);
   }
 
-  // The scale of the source's row `row` as bytes.
+  // The scale of the source's row `row` when converted to bytes.
   float scale_of(int64_t row, Scratch& scratch) const {
     float largest = 0;
     for (int64_t input = 0; input < target.inputs; input += kRun) {
@@ -293,12 +295,12 @@ struct PackPanels {
     return byte_scale(largest);
   }
 
-  // Inputs of some rows of the source, whose bits stay what they are.
+  // Copies inputs of some rows of the source without conversion.
   uint64_t copy(int64_t row, int columns, int64_t input, int64_t count, uint32_t (*lanes)[kRun]) const {
     uint64_t bad = 0;
     for (int j = 0; j < columns; ++j) {
       const int64_t from = (row + j) * target.inputs + input;
-      if (count % 2) lanes[j][target.lanes_of(count) - 1] = 0;  // an odd last pair
+      if (count % 2) lanes[j][target.lanes_of(count) - 1] = 0;  // pads an incomplete last pair
       bad += target.dtype == DType::kF32 ? copy_elements<uint32_t>(source, 0x7f800000, from, count, lanes[j])
                                          : copy_elements<uint16_t>(source, 0x7f80, from, count, lanes[j]);
     }
@@ -337,7 +339,7 @@ uint64_t pack_panels(const View& target, int64_t first_row, int64_t rows, const 
 
 // ---- rows as they are ----------------------------------------------------------------------------------------------
 
-// dense: a row's lines of the last dimension, each a pitch after the other. depthwise: column first_row.. of every tap.
+// dense: lines of the last dimension, a pitch apart. depthwise: columns first_row.. of every tap.
 struct PackLines {
   const View& target;
   int64_t first_row, rows, row_lines, line_elements, line_pitch;
@@ -382,7 +384,7 @@ struct PackLines {
 
 uint64_t pack_lines(const View& target, int64_t first_row, int64_t rows, const void* source, DType source_dtype,
                     Workers& workers) {
-  const bool vector = target.rank == 1;  // its rows are single elements, side by side
+  const bool vector = target.rank == 1;  // its rows are single elements, contiguous
   int64_t row_lines = 1;
   for (uint32_t i = 1; i + 1 < target.rank; ++i) row_lines *= target.shape[i];
   PackLines task = {target, first_row,    rows,   row_lines, vector ? 1 : target.columns(), vector ? 1 : target.pitch,

@@ -1,4 +1,5 @@
-// How a kernel spreads its work: a lambda over the workers, and one generic lambda for every mix of activation types.
+// How a kernel distributes its work: a lambda over the workers, and one generic lambda for every combination of
+// activation types.
 
 #pragma once
 
@@ -15,7 +16,7 @@ void parallel(Workers& workers, int64_t tasks, const F& f) {
       const_cast<F*>(&f));
 }
 
-// Runs f(row, worker) for every row; a task is as many rows as make some ten thousand elements.
+// Runs f(row, worker) for every row. A task is as many rows as have about ten thousand elements.
 template <class F>
 void parallel_rows(Workers& workers, int64_t rows, int64_t columns, const F& f) {
   const int64_t step = columns < 16384 ? 16384 / columns : 1;
@@ -53,12 +54,12 @@ SANA_INLINE void with_types(const View& a, const View& b, const View& c, const F
   with_types(a, [&](auto* pa) { with_types(b, c, [&](auto* pb, auto* pc) { f(pa, pb, pc); }); });
 }
 
-// The memory of one worker, handed out in pieces.
+// Allocates pieces of one worker's memory.
 class Workspace {
  public:
   SANA_INLINE Workspace(Workers& workers, int worker) : next_(static_cast<char*>(workers.workspace(worker))) {}
 
-  // Room for `count` floats, on a cache line of its own.
+  // Memory for `count` floats, starting at a cache line.
   SANA_INLINE float* floats(int64_t count) {
     float* piece = reinterpret_cast<float*>(next_);
     next_ += (count * static_cast<int64_t>(sizeof(float)) + 63) / 64 * 64;
@@ -76,7 +77,7 @@ SANA_INLINE int64_t smaller(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
 
-// Rows of an activation as f32 rows of `padded` columns, zero beyond `columns`.
+// Converts rows of an activation to f32 rows of `padded` columns, zero beyond `columns`.
 template <class T>
 void load_rows(const T* x, int64_t pitch, int64_t rows, int64_t columns, float* out, int64_t padded) {
   for (int64_t row = 0; row < rows; ++row, x += pitch, out += padded) {
@@ -85,7 +86,7 @@ void load_rows(const T* x, int64_t pitch, int64_t rows, int64_t columns, float* 
   }
 }
 
-// out[c, r] = x[r, c] for f32 tiles of whole vectors both ways, rows `pitch` and `out_pitch` apart.
+// out[c, r] = x[r, c] for f32 tiles whose sides are whole vectors; rows are `pitch` and `out_pitch` apart.
 inline void transpose_tile(const float* x, int64_t pitch, int64_t rows, int64_t columns, float* out,
                            int64_t out_pitch) {
   for (int64_t r = 0; r < rows; r += kLanes) {

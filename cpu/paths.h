@@ -1,4 +1,5 @@
-// The instruction sets that the kernels are compiled for, and the choice of one when a device is opened.
+// The code paths, one per instruction set that the kernels are compiled for, and the choice of one when a device is
+// opened.
 
 #pragma once
 
@@ -14,11 +15,11 @@ struct Path {
   double (*run_peak_bf16)(Workers&);
   double (*run_peak_i8)(Workers&);
   bool (*supported)(const platform::ProcessorFeatures&);
-  bool fast_bf16;  // products of bf16 have instructions of their own
+  bool fast_bf16;  // there are instructions for bf16 products
 };
 
-// The path named by `forced`, or where that is null or empty the best that this processor and system support.
-// Throws ERR_SANA_DEVICE with the choices when the name is unknown or the path is not supported here.
+// The path named by `forced`, or, if that is null or empty, the best path that this processor and system support.
+// Throws ERR_SANA_DEVICE with the choices if the name is unknown or the path is unsupported here.
 const Path& choose_path(const char* forced);
 
 }  // namespace sana::cpu

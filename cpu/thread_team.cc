@@ -23,7 +23,7 @@ inline void pause() {
 #endif
 }
 
-// Waits until `value` is no longer `old`: at first by looking again and again, then asleep.
+// Waits until `value` is no longer `old`: spins first, then sleeps.
 template <class T>
 void wait_for_change(const std::atomic<T>& value, T old) {
   const auto deadline = std::chrono::steady_clock::now() + kSpin;
@@ -92,7 +92,7 @@ void ThreadTeam::work(int worker) {
   char name[16];
   snprintf(name, sizeof name, "sana-cpu-%d", worker);
   platform::name_thread(name);
-  platform::lower_thread_priority();  // the event loop's thread goes first
+  platform::lower_thread_priority();  // the event loop's thread has priority
   for (uint32_t seen = 0;; ++seen) {
     wait_for_change(generation_, seen);
     if (stopping_.load(std::memory_order_relaxed)) return;

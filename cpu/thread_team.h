@@ -1,6 +1,6 @@
 // The Workers of one device: count - 1 threads and the thread that calls run().
 //
-// Tasks come from one atomic counter. A worker without one spins for a while, since the next operator is usually
+// Tasks come from one atomic counter. A worker without a task spins for a while, because the next operator is usually
 // microseconds away, and then sleeps.
 
 #pragma once
@@ -16,7 +16,7 @@ namespace sana::cpu {
 
 class ThreadTeam final : public Workers {
  public:
-  explicit ThreadTeam(int count);  // throws sana::Error when threads or workspaces cannot be had
+  explicit ThreadTeam(int count);  // throws sana::Error if threads or workspaces cannot be created
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
   ThreadTeam& operator=(const ThreadTeam&) = delete;
@@ -25,8 +25,8 @@ class ThreadTeam final : public Workers {
   void run(int64_t tasks, Task task, void* context) override;
   void* workspace(int worker) override { return workspaces_[size_t(worker)]; }
 
-  // While *flag is non-zero run() hands out no further tasks, so that a long operator stops too. What the operator
-  // was to compute is then undefined, and so is what follows: the caller must check the flag after each operator.
+  // While *flag is non-zero, run() hands out no further tasks, so that a long operator stops too. The operator's
+  // result, and all later ones, are then undefined: the caller must check the flag after each operator.
   void set_cancel(const volatile int32_t* flag) { cancel_ = flag; }
 
  private:
@@ -40,12 +40,12 @@ class ThreadTeam final : public Workers {
   std::vector<std::thread> threads_;
   const volatile int32_t* cancel_ = nullptr;
 
-  // The work at hand; written by run() while every thread waits for the next generation.
+  // The current work, written by run() while every thread waits for the next generation.
   Task task_ = nullptr;
   void* context_ = nullptr;
   int64_t tasks_ = 0;
 
-  // Each on a cache line of its own: all threads write them.
+  // Each is on a separate cache line, because all threads write them.
   alignas(64) std::atomic<int64_t> next_task_{0};
   alignas(64) std::atomic<uint32_t> generation_{0};
   alignas(64) std::atomic<int32_t> busy_{0};

@@ -1,4 +1,4 @@
-// A fixed team of threads that the kernels split their work over, and a workspace for each.
+// A fixed team of threads that share the work of a kernel, with a workspace for each.
 
 #pragma once
 
@@ -8,14 +8,14 @@ namespace sana::cpu {
 
 class Workers {
  public:
-  // Scratch memory that each worker owns, 64-byte aligned: packed tiles, attention scores. Kernels tile to fit.
+  // Scratch memory of each worker, 64-byte aligned: packed tiles, attention scores. Kernels choose tiles that fit.
   static constexpr int64_t kWorkspaceBytes = 4 << 20;
 
   using Task = void (*)(void* context, int64_t task, int worker);
 
   virtual int count() const = 0;
-  // Runs task(context, i, worker) for every i in [0, tasks), the calling thread being worker 0, and waits for all.
-  // Tasks are handed out in order as workers become free; a result must not depend on who runs what.
+  // Runs task(context, i, worker) for every i in [0, tasks) and waits for all; the calling thread is worker 0. Tasks
+  // are handed out in order as workers become free. Results must not depend on which worker runs a task.
   virtual void run(int64_t tasks, Task task, void* context) = 0;
   virtual void* workspace(int worker) = 0;
 

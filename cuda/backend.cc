@@ -1,4 +1,4 @@
-// The CUDA backend's table, the one symbol that its library exports.
+// The CUDA backend's table, the only symbol that its library exports.
 
 #include <algorithm>
 #include <cstdio>
@@ -16,8 +16,8 @@
 namespace sana::cuda {
 namespace {
 
-// Kernels that read one dtype and write another have f32 as one of the two, but for matrix products and softmax
-// attention, which write any.
+// In kernels that read one dtype and write another, one of the two is f32. Matrix products and softmax attention are
+// exceptions: they write any dtype.
 void check_types(const SanaCall& call) {
   const OperatorSpec& spec = kOperators[call.op];
   for (const char* any : {"linear", "conv2d", "upsampleConv2d", "crossAttention", "causalAttention"}) {
@@ -36,7 +36,7 @@ int device_count(uint32_t* count, SanaFailure* failure) {
   return attempt(failure, [&] { *count = static_cast<uint32_t>(count_devices()); });
 }
 
-// What the device is at its best: a path that is asked for by name is taken when it is opened.
+// The options are not used: a path that is requested by name takes effect when the device is opened.
 int device_info(uint32_t index, const SanaDeviceOptions*, SanaDeviceInfo* info, SanaFailure* failure) {
   return attempt(failure, [&] {
     describe(static_cast<int>(index), info);

@@ -8,7 +8,7 @@
 namespace sana::cuda {
 namespace {
 
-constexpr int kRuns = 10;  // the best counts: clocks rise during the first
+constexpr int kRuns = 10;  // the fastest counts, because clocks rise during the first
 
 struct Event {
   Event() { SANA_CUDA(cudaEventCreate(&handle)); }
@@ -18,7 +18,7 @@ struct Event {
   cudaEvent_t handle;
 };
 
-// The best of a few runs of `body`, which returns how much it queued: units per second.
+// The best rate of a few runs of `body`, in units per second; `body` returns how many units it queued.
 template <class Body>
 double best_rate(SanaDevice& device, const Body& body) {
   const Event start, end;
@@ -42,7 +42,7 @@ SanaCeilings measure_ceilings(SanaDevice& device) {
   ceilings.f32_flops = best_rate(device, [&] { return run_peak_f32(device.stream); });
   ceilings.bf16_flops = best_rate(device, [&] { return run_peak_bf16(device.stream); });
   ceilings.i8_flops = best_rate(device, [&] { return run_peak_i8(device.stream); });
-  // Twice the largest second-level cache there is (126 MB), so that it is the memory that is measured.
+  // Twice the size of the largest existing second-level cache (126 MB), so that memory is measured, not the cache.
   const uint64_t bytes = uint64_t(256) << 20;
   SanaMemory* memory = device.allocate(2 * bytes);
   try {

@@ -4,7 +4,7 @@
 
 namespace sana::cuda {
 
-// Runs on the device for some tenths of a second; the executor's thread only.
+// Takes a few tenths of a second on the device. Executor thread only.
 SanaCeilings measure_ceilings(SanaDevice&);
 
 }  // namespace sana::cuda

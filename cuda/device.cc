@@ -23,10 +23,10 @@ int count_devices() {
   }
   cudaGetLastError();
   if (status == cudaErrorInsufficientDriver) {
-    throw Error("ERR_SANA_DEVICE", "the NVIDIA driver is too old: it offers CUDA %d.%d, CUDA %d is needed",
+    throw Error("ERR_SANA_DEVICE", "the NVIDIA driver is too old: it supports CUDA %d.%d, and CUDA %d is required",
                 driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000);
   }
-  check(status, "the NVIDIA driver does not answer");
+  check(status, "the NVIDIA driver does not respond");
   return 0;
 }
 
@@ -38,13 +38,14 @@ void check_index(int index) {
   }
 }
 
-// A device whose kernel faulted fails at every call of this process, until it is reset. That takes all of its memory
-// and streams with it, so it has to wait until nobody has the device open.
+// After a fault in a kernel, every call of this process on the device fails until the device is reset. A reset destroys
+// all of the process's memory and streams on it, so it must wait until the device is no longer open anywhere in the
+// process.
 std::mutex open_mutex;
-std::map<int, int> open_count;  // by device
+std::map<int, int> open_count;  // by device index
 
-// Makes the device current, after a reset when it was lost, and asks for its memory; a fault comes back from that.
-// Returns why the device cannot be used, or nothing. open_mutex is held.
+// Makes the device current, after a reset if it was lost, and queries its memory, which reports a sticky fault. Returns
+// why the device cannot be used, or "". The caller holds open_mutex.
 std::string select_or_reset(int index, size_t* free, size_t* total) {
   const auto select = [&] {
     const cudaError_t status = cudaSetDevice(index);
@@ -63,7 +64,7 @@ std::string select_or_reset(int index, size_t* free, size_t* total) {
     cudaGetLastError();
   }
   return std::string(cudaGetErrorString(status)) + " (" + cudaGetErrorName(status) + ")" +
-         (in_use ? "; dispose of all that uses the device and open it again" : "");
+         (in_use ? "; dispose of everything that uses the device, then open it again" : "");
 }
 
 }  // namespace
@@ -86,7 +87,7 @@ void describe(int index, SanaDeviceInfo* info) {
                   kLeastF8Capability % 10, properties.major, properties.minor);
   }
   if (properties.major * 10 + properties.minor < kLeastCapability) {
-    std::snprintf(info->problem, sizeof info->problem, "compute capability %d.%d is below the %d.%d that is needed",
+    std::snprintf(info->problem, sizeof info->problem, "compute capability %d.%d is below the required %d.%d",
                   properties.major, properties.minor, kLeastCapability / 10, kLeastCapability % 10);
     return;
   }
@@ -138,7 +139,8 @@ SanaDevice::SanaDevice(int index, const char* path) : index(index), in_use_(inde
   SANA_CUDA(cudaDeviceGetAttribute(&stream.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
   try {
     SANA_CUDA(cudaStreamCreateWithFlags(&stream.handle, cudaStreamNonBlocking));
-    check(cudaMalloc(reinterpret_cast<void**>(&stream.workspace), stream.workspace_bytes), "no room for a workspace");
+    check(cudaMalloc(reinterpret_cast<void**>(&stream.workspace), stream.workspace_bytes),
+          "cannot allocate the workspace");
   } catch (...) {
     if (stream.handle) cudaStreamDestroy(stream.handle);
     throw;
@@ -169,7 +171,7 @@ SanaDevice::~SanaDevice() {
   staging.release();
   cudaFree(stream.workspace);
   cudaStreamDestroy(stream.handle);
-  cudaGetLastError();  // of a device that was lost
+  cudaGetLastError();  // clears the error of a lost device
 }
 
 void SanaDevice::select() const {
@@ -186,7 +188,7 @@ void SanaDevice::enter() {
   unzeroed_.clear();
 }
 
-// cudaFree waits for the device, which is why only the executor's thread and a failing allocation come here.
+// cudaFree waits for the device, so only the executor's thread and a failing allocation call this.
 void SanaDevice::release_freed() {
   for (SanaMemory* memory : freed_) {
     cudaFree(memory->data);

@@ -1,8 +1,8 @@
 // An open device: its stream, its workspace, its pinned staging memory, and the memory allocated on it.
 //
-// One executor thread does the work; other threads allocate and free. They must neither wait for the device nor touch a
-// stream that may be capturing a graph, so they leave notes (memory to zero, memory to free) that the executor's thread
-// acts on when it enters.
+// One executor thread does the work; other threads allocate and free memory. They must neither wait for the device nor
+// use a stream that may be capturing a graph, so they record requests (memory to zero, memory to free), which the
+// executor's thread carries out when it calls enter().
 
 #pragma once
 
@@ -23,8 +23,8 @@ struct SanaMemory {
 
 namespace sana::cuda {
 
-// While it lives the device is open here. Taking it resets a device that was lost to a fault in a kernel, once nobody
-// has it open any more; throws as long as somebody has.
+// Marks the device as open during the object's lifetime. If the device was lost to a fault in a kernel, the constructor
+// resets it, or throws if the device is still open elsewhere in the process.
 class InUse {
  public:
   explicit InUse(int index);
@@ -49,28 +49,28 @@ struct SanaDevice {
   // Makes the device current for this thread.
   void select() const;
 
-  // The executor's thread calls this first: selects the device and acts on the notes.
+  // The executor's thread calls this first. Selects the device and carries out the requests of other threads.
   void enter();
 
   SanaMemory* allocate(uint64_t bytes);  // throws ERR_SANA_MEMORY, "required, free"
   void free(SanaMemory*);
 
-  // Of memory that was given back and is not free yet.
+  // The bytes of memory that free() was called for and that is not yet freed.
   uint64_t freed_bytes();
 
-  // Throws what has gone wrong on the stream so far once it is done.
+  // Waits for the stream and throws the first error of the work queued on it.
   void wait();
 
   const int index;
-  SanaRefusal refusals[kSanaDTypeCount];  // as describe() gives them
+  SanaRefusal refusals[kSanaDTypeCount];  // as in describe()
   std::string variant;
   sana::cuda::Stream stream = {};
   sana::cuda::Staging staging;
 
  private:
-  void release_freed();  // mutex_ is held
+  void release_freed();  // the caller holds mutex_
 
-  void take_hopper_path();  // throws where it cannot be
+  void take_hopper_path();  // throws if the device does not support it
 
   const sana::cuda::InUse in_use_;
   int capability_ = 0;  // 89: compute capability 8.9
@@ -83,14 +83,14 @@ namespace sana::cuda {
 
 inline constexpr int kLeastCapability = 80;  // bf16 tensor cores and asynchronous copies: Ampere
 
-inline constexpr int kLeastF8Capability = 89;  // matrix instructions of e4m3: Ada
+inline constexpr int kLeastF8Capability = 89;  // e4m3 matrix instructions: Ada
 
 // Matrix products by kernels/matrix_hopper.cuh, on devices of compute capability 9.0 only.
 inline constexpr const char* kHopperPath = "sm_90a-wgmma";
 
-// Fills in all but workspace_bytes. A device that cannot be used says why in `problem`.
+// Fills in everything but workspace_bytes. If the device cannot be used, `problem` says why.
 void describe(int index, SanaDeviceInfo*);
 
-int count_devices();  // throws ERR_SANA_DEVICE telling what is wrong with the driver
+int count_devices();  // throws ERR_SANA_DEVICE if something is wrong with the driver
 
 }  // namespace sana::cuda

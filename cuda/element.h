@@ -1,4 +1,4 @@
-// Elements of activations: f32 in registers, f32, bf16 or f16 in memory.
+// Elements of activations: f32 in registers; f32, bf16 or f16 in memory.
 
 #pragma once
 
@@ -20,7 +20,7 @@ __device__ __forceinline__ float to_float(f16 x) {
   return __half2float(x);
 }
 
-// Rounds to nearest, halves to even.
+// Rounds to nearest even.
 template <class T>
 __device__ __forceinline__ T from_float(float x);
 
@@ -37,13 +37,14 @@ __device__ __forceinline__ f16 from_float<f16>(float x) {
   return __float2half_rn(x);
 }
 
-// The largest power of two that a memory instruction takes: 16 bytes.
+// The largest memory access of one instruction: 16 bytes.
 template <class T, int N>
 struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Vector {
   T elements[N];
 };
 
-// N successive elements, a power of two of them, at an address that is a multiple of their bytes (at most 16).
+// Loads or stores N successive elements, N a power of two. The address is a multiple of their size, or of 16 bytes if
+// they are larger.
 template <int N, class T>
 __device__ __forceinline__ void load(const T* from, float (&to)[N]) {
   const Vector<T, N> vector = *reinterpret_cast<const Vector<T, N>*>(from);
@@ -59,7 +60,7 @@ __device__ __forceinline__ void store(T* to, const float (&from)[N]) {
   *reinterpret_cast<Vector<T, N>*>(to) = vector;
 }
 
-// Integers as they are.
+// Integers, unconverted.
 template <int N>
 __device__ __forceinline__ void load(const int32_t* from, int32_t (&to)[N]) {
   const Vector<int32_t, N> vector = *reinterpret_cast<const Vector<int32_t, N>*>(from);
@@ -75,8 +76,8 @@ __device__ __forceinline__ void store(int32_t* to, const int32_t (&from)[N]) {
   *reinterpret_cast<Vector<int32_t, N>*>(to) = vector;
 }
 
-// N successive elements as memory has them, to be converted when they are used: they wait in half the registers. Whole
-// words, since the device's compiler takes 16-bit registers apart and together again.
+// N successive elements in their memory format, to be converted when they are used: 16-bit elements take half the
+// registers. Stored as 32-bit words, because the device's compiler splits and recombines 16-bit registers.
 template <class T, int N>
 struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Packed {
   using Word = std::conditional_t<sizeof(T) * N % 4 == 0, uint32_t, uint16_t>;
@@ -84,7 +85,8 @@ struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Packed {
   Word words[N / kWordElements] = {};
 
   __device__ __forceinline__ Packed() {}
-  // At an address that is a multiple of the elements' bytes (at most 16); zeros, and nothing read, where not `valid`.
+  // The address is a multiple of the size of the elements (or of 16 bytes if larger). If not `valid`, nothing is read
+  // and the elements are zero.
   __device__ __forceinline__ explicit Packed(const T* from, bool valid = true) {
     if (valid) *this = *reinterpret_cast<const Packed*>(from);
   }
@@ -97,7 +99,7 @@ struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Packed {
       f16 element;
       memcpy(static_cast<void*>(&element), &bits, sizeof element);
       return to_float(element);
-    } else {  // f32, or bf16: the upper half of one
+    } else {  // f32, or bf16, which is the upper half of an f32
       const uint32_t bits = sizeof(T) == 4 ? word : shift ? word & 0xffff0000u : uint32_t{word} << 16;
       float element;
       memcpy(&element, &bits, sizeof element);
@@ -142,14 +144,14 @@ void with_type(DType dtype, Body&& body) {
   }
 }
 
-// The same for the type of quantised rows.
+// Calls body for the type of quantised rows.
 template <class Body>
 void with_quantized_type(DType dtype, Body&& body) {
   if (dtype == DType::kF8) return body(TypeTag<f8>());
   body(TypeTag<int8_t>());
 }
 
-// Calls body(TypeTag<X>, TypeTag<Out>): out is of x's type, or one of the two is f32.
+// Calls body(TypeTag<X>, TypeTag<Out>): out has x's type, or one of the two is f32.
 template <class Body>
 void with_types(DType x, DType out, Body&& body) {
   if (x == out) return with_type(x, [&](auto tag) { body(tag, tag); });
@@ -158,7 +160,7 @@ void with_types(DType x, DType out, Body&& body) {
   throw Error("ERR_SANA_PROGRAM", "no kernel from bf16 to f16 or back: convert to f32 between them");
 }
 
-// True when every row of the operands starts at a multiple of `elements` elements, so that rows can be read as vectors.
+// Whether every row of the operands starts at a multiple of `elements` elements, so that rows can be read as vectors.
 inline bool vector_rows(int64_t elements, std::initializer_list<const View*> views) {
   for (const View* view : views) {
     if (!*view) continue;

@@ -1,5 +1,5 @@
-// CUDA errors as exceptions. What a failed call left behind is cleared, so that the next one starts clean; an error
-// that the driver does not let go of (a fault inside a kernel) comes back at every call and marks the device as lost.
+// CUDA errors as exceptions. The error of a failed call is cleared, so that the next call is not affected. A sticky
+// error (a fault in a kernel) is returned again by every call and marks the device as lost.
 
 #pragma once
 
@@ -9,7 +9,7 @@
 
 namespace sana::cuda {
 
-// Throws ERR_SANA_MEMORY when memory ran out, ERR_SANA_DEVICE else, naming `what` failed.
+// Throws ERR_SANA_MEMORY if memory ran out, otherwise ERR_SANA_DEVICE; `what` names the failed call.
 inline void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
   cudaGetLastError();

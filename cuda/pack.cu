@@ -1,5 +1,5 @@
-// Weight packing. A block of rows is counted for NaN and infinity while it is copied into pinned memory, transferred
-// into the workspace, and converted from there by a kernel; the next block is read from its file meanwhile.
+// Weight packing. A block of rows is copied into pinned memory, counting NaN and infinity, then transferred to the
+// workspace and converted from there by a kernel. Meanwhile the next block is read from its file.
 
 #include <cstring>
 
@@ -41,15 +41,15 @@ uint64_t copy_counting(void* to, const void* from, size_t bytes, DType dtype) {
 
 // ---- kernel, of all dtypes but i8 and f8 ----------------------------------------------------------------------------
 
-// Where element (row, input, tap) of a packed tensor lies, and how the checkpoint has it.
+// The offset of element (row, input, tap) of a packed tensor, and the shape of its source in the checkpoint.
 struct Packing {
-  int64_t inputs, row_elements;  // row_elements: inputs padded, or the pitch between outputs of other layouts
+  int64_t inputs, row_elements;  // row_elements: padded inputs, or in other layouts the pitch between outputs
   int source_taps, taps, phases;
   int64_t rows;  // of the whole tensor
   uint32_t layout;
 };
 
-// The rows (or columns) of 3x3 taps that tap t of a 2x2 kernel of phase a sums up: first..last.
+// The rows (or columns) first..last of 3x3 taps that are summed up in tap t of the 2x2 kernel of phase a.
 __device__ __forceinline__ int first_tap(int a, int t) {
   return a == 0 ? (t == 0 ? 0 : 1) : (t == 0 ? 0 : 2);
 }
@@ -113,7 +113,7 @@ Packing packing(const View& target) {
   }
 }
 
-// Queues the conversion of `rows` whole rows, from device memory, into rows first_row.. of `target`.
+// Queues the conversion of `rows` whole rows in device memory into rows first_row.. of `target`.
 void convert_rows(const void* source, DType source_dtype, const View& target, const Packing& p, int64_t first_row,
                   int64_t rows, const Stream& stream) {
   if (is_quantized(target.dtype) && target.layout == kSanaLinear) {
@@ -141,7 +141,7 @@ uint64_t tensor_bytes(DType dtype, uint32_t layout, const int64_t* shape) {
   const auto bytes = [&]() -> int64_t {
     switch (layout) {
       case kSanaLinear:
-        // A row of codes and its scale.
+        // A quantised row and its scale.
         if (is_quantized(dtype)) return quantized_rows(shape[0]) * (quantized_pitch(shape[1]) + int64_t(sizeof(float)));
         return shape[0] * padded(shape[1]) * element;
       case kSanaGatedLinear:
@@ -160,7 +160,8 @@ uint64_t tensor_bytes(DType dtype, uint32_t layout, const int64_t* shape) {
 uint64_t pack_rows(SanaDevice& device, const View& target, int64_t first_row, int64_t rows, const void* source,
                    DType source_dtype) {
   View flat = target;
-  if (target.layout == kSanaDense && target.pitch == target.columns()) {  // any block of it will do: single elements
+  if (target.layout == kSanaDense &&
+      target.pitch == target.columns()) {  // may be cut into blocks anywhere: rows are single elements
     const int64_t row = target.rank == 1 ? 1 : target.rows() / target.shape[0] * target.columns();
     flat.rank = 2;
     flat.shape[0] = target.rows() * target.columns();

@@ -10,7 +10,7 @@
 namespace sana::cuda {
 namespace {
 
-constexpr size_t kGroup = 64;  // operators: some milliseconds of the largest models, a fifth of one of the smallest
+constexpr size_t kGroup = 64;  // operators: a few milliseconds of the largest models, 0.2 ms of the smallest
 constexpr int kRunsBeforeRecording = 2;
 
 // CUDA events that live as long as a run.
@@ -145,7 +145,7 @@ void SanaProgram::run_groups(const volatile int32_t* cancel) {
     if (group > 0) SANA_CUDA(cudaEventSynchronize(done[(group - 1) % 2]));
     done_ = first;
   }
-  if (group > 0) SANA_CUDA(cudaEventSynchronize(done[(group - 1) % 2]));  // sleeps, where wait() below would spin
+  if (group > 0) SANA_CUDA(cudaEventSynchronize(done[(group - 1) % 2]));  // sleeps, while wait() below would spin
   device_.wait();
   if (queued_ < steps_.size()) throw Error("ERR_SANA_CANCELLED", "the run was cancelled");
 }
@@ -156,8 +156,8 @@ void SanaProgram::attributing(const Body& body) {
   try {
     body();
   } catch (...) {
-    // What was queued uses memory that its owner may free next. And whatever noticed a fault of the device, such as a
-    // later launch, it is not that which failed.
+    // Wait, because the queued work uses memory that its owner may free next. Waiting also finds a fault of the device:
+    // the call that reported it, such as a later launch, is not the one that failed.
     try {
       device_.wait();
     } catch (const Error& fault) {

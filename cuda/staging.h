@@ -1,6 +1,6 @@
-// Pinned host memory that data passes through on its way to the device: the caller's memory is free again as soon as it
-// has been copied here, while the transfer, and the kernel that works on it, run behind. A ring of blocks; a block is
-// reused once the work queued on it is done.
+// Pinned host memory through which data is transferred to the device. The caller may reuse its memory as soon as the
+// data has been copied here; the transfer, and the kernel that processes the data, run asynchronously. A ring of
+// blocks: a block is reused once the work queued on it is done.
 
 #pragma once
 
@@ -20,9 +20,9 @@ class Staging {
     int index;
   };
 
-  // The next block, once nothing reads it any more. Taken at first use: 16 MiB of host memory.
+  // Returns the next block, after waiting until nothing reads it. The memory, 16 MiB, is allocated at the first call.
   Block take();
-  // What has been queued on the stream so far is all that reads the block.
+  // Call this when all work that reads the block has been queued on the stream.
   void give_back(const Block&, cudaStream_t);
 
   void release();

@@ -26,7 +26,8 @@ CUtensorMapDataType type_of(DType dtype) {
 
 void check_made(CUresult result, const char* kind, const MappedTensor& t) {
   if (result == CUDA_SUCCESS) return;
-  throw Error("ERR_SANA_DEVICE", "the NVIDIA driver makes no map of %s of [%llu, %llu, %llu, %llu] (error %d)", kind,
+  throw Error("ERR_SANA_DEVICE",
+              "the NVIDIA driver cannot create a tensor map of %s of [%llu, %llu, %llu, %llu] (error %d)", kind,
               static_cast<unsigned long long>(t.sizes[3]), static_cast<unsigned long long>(t.sizes[2]),
               static_cast<unsigned long long>(t.sizes[1]), static_cast<unsigned long long>(t.sizes[0]),
               static_cast<int>(result));
@@ -51,8 +52,8 @@ CUtensorMap TensorMaps::tiles(const MappedTensor& t, int row_dimension, int rows
 }
 
 CUtensorMap TensorMaps::pixels(const MappedTensor& t, const MappedPixels& p, int pixels) const {
-  // The first and the last pixel that a tap may see in a row, and in a column: from the first, and from the last one of
-  // the image.
+  // The corners of the range that the first tap covers: the first pixel relative to the first one of the image, and the
+  // last pixel relative to the last one.
   const int width = static_cast<int>(t.sizes[1]), height = static_cast<int>(t.sizes[2]);
   const int first[] = {-p.before, -p.above};
   const int last[] = {(p.out_width - 1) * p.stride - p.before - (width - 1),

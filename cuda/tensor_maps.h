@@ -1,8 +1,9 @@
-// Tensor maps: how the tensor memory accelerator of compute capability 9.0 finds what it copies to shared memory. Both
-// kinds describe a tensor of 16-bit elements of which a copy takes 64 of the fastest dimension, 128 bytes, by a number
-// of rows, swizzled as matrix_descriptor of machine/hopper.h has it; what lies outside of the tensor arrives as zeros.
+// Tensor maps: descriptions of tensors for the tensor memory accelerator of compute capability 9.0, which copies them
+// to shared memory. Both kinds describe a tensor of 16-bit elements. A copy takes 64 elements of the fastest dimension,
+// 128 bytes, by a number of rows, swizzled as matrix_descriptor of machine/hopper.h expects. Elements outside the
+// tensor are zero.
 //
-// The driver makes them. Its functions are asked for at run time: nothing is linked with libcuda.
+// The driver creates them. Its functions are looked up at run time: nothing is linked with libcuda.
 
 #pragma once
 
@@ -12,18 +13,19 @@
 
 namespace sana::cuda {
 
-inline constexpr int kMapElements = 64;  // of the fastest dimension that a copy takes
+inline constexpr int kMapElements = 64;  // elements of the fastest dimension per copy
 
-// The sizes and the distances in bytes of a tensor, fastest dimension first. Address and distances are multiples of 16.
+// The sizes of a tensor and its strides in bytes, fastest dimension first. The address and the strides are multiples of
+// 16.
 struct MappedTensor {
   const void* data;
   DType dtype;  // bf16 or f16
   uint64_t sizes[4];
-  uint64_t distances[3];  // of the dimensions behind the fastest
+  uint64_t distances[3];  // strides of the dimensions after the fastest
 };
 
-// The pixels of images [images, height, width, channels] that the first tap of a convolution's kernel sees, one for
-// each output pixel in turn: (stride x - before, stride y - above).
+// The pixels of images [images, height, width, channels] under the first tap of a convolution's kernel, one per output
+// pixel in order: (stride x - before, stride y - above).
 struct MappedPixels {
   int before, above, stride;
   int out_width, out_height;
@@ -31,12 +33,12 @@ struct MappedPixels {
 
 class TensorMaps {
  public:
-  TensorMaps();  // throws ERR_SANA_DEVICE where the driver has none
+  TensorMaps();  // throws ERR_SANA_DEVICE if the driver does not support them
 
-  // Boxes of 64 by `rows` elements of the fastest dimension and dimension `row_dimension`.
+  // A map for boxes of 64 elements of the fastest dimension by `rows` elements of dimension `row_dimension`.
   CUtensorMap tiles(const MappedTensor&, int row_dimension, int rows) const;
 
-  // Columns of `pixels` successive output pixels' 64 channels, through rows, images and the borders.
+  // A map for columns of 64 channels of `pixels` successive output pixels, across rows, images and borders.
   CUtensorMap pixels(const MappedTensor& images, const MappedPixels&, int pixels) const;
 
  private:

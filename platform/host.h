@@ -1,4 +1,4 @@
-// What this process may use of the machine: processors and memory, limits of its control group included.
+// The processors and memory that this process may use, including the limits of its control group.
 
 #pragma once
 

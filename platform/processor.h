@@ -1,14 +1,14 @@
-// What the processor can do, of what decides between code paths.
+// The processor features that decide between code paths.
 
 #pragma once
 
 namespace sana::platform {
 
-// Instructions that the processor has and whose registers the system saves.
+// A feature counts if the processor has the instructions and the system saves their registers.
 struct ProcessorFeatures {
   bool avx2;         // with FMA, F16C and BMI2
   bool avx512;       // F, BW, DQ, VL and CD
-  bool avx512_bf16;  // with VNNI, which is older: every processor with bf16 has it
+  bool avx512_bf16;  // with VNNI, which is older and present in every processor with bf16
 };
 
 ProcessorFeatures processor_features();

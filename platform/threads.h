@@ -1,12 +1,12 @@
-// What std::thread leaves to the system; both are of the calling thread.
+// Thread functions that std::thread lacks. Both affect the calling thread.
 
 #pragma once
 
 namespace sana::platform {
 
-void name_thread(const char* name);  // as debuggers and profilers show it; 15 characters at most
+void name_thread(const char* name);  // the name in debuggers and profilers; at most 15 characters
 
-// Lets threads of normal priority go first when every processor is busy.
+// Threads of normal priority run first when all processors are busy.
 void lower_thread_priority();
 
 }  // namespace sana::platform

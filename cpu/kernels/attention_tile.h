@@ -1,11 +1,11 @@
-// Softmax attention of up to 64 query rows over any number of keys, a chunk of keys at a time. The rows lie in the
-// lanes of the vectors: scores, maxima, sums and outputs of 64 rows are worked on together, and no step ever adds
-// across lanes, so that a row's result does not depend on the rows beside it.
+// Softmax attention of up to 64 query rows over any number of keys, a chunk of keys at a time. Each lane of a vector is
+// a query row: the scores, maxima, sums and outputs of 64 rows are computed together. No step adds across lanes, so a
+// row's result does not depend on the other rows.
 //
 //   scores[t, r] = sum_d key[t, d] q[d, r]          keys as rows, queries as columns
 //   out[d, r] = sum_t value[t, d] exp(scores[t, r] - most[r]), total[r] = sum_t exp(scores[t, r] - most[r])
 //
-// A later chunk with a larger score scales what there is down first.
+// If a later chunk has a larger score, the sums and outputs so far are scaled down first.
 
 #pragma once
 
@@ -18,7 +18,7 @@ namespace sana::cpu::SANA_ISA {
 class AttentionTile {
  public:
   static constexpr int64_t kRows = 64;
-  static constexpr int64_t kKeys = 128;  // of a chunk
+  static constexpr int64_t kKeys = 128;  // per chunk
 
   AttentionTile(Workspace workspace, int64_t depth, int64_t rows)
       : depth_(depth), padded_(round_up(depth, kLanes)), rows_(rows), lanes_(round_up(rows, kLanes)) {
@@ -36,7 +36,7 @@ class AttentionTile {
     }
   }
 
-  // Takes the tile's query rows of D, before any keys are set.
+  // Sets the tile's query rows, each of D elements. Called before any keys are set.
   template <class T>
   void set_queries(const T* queries, int64_t pitch) {
     load_rows(queries, pitch, rows_, depth_, keys_, padded_);
@@ -44,7 +44,7 @@ class AttentionTile {
     transpose_tile(keys_, padded_, lanes_, padded_, queries_, kRows);
   }
 
-  // Puts `count` rows of D at place `at` of the chunk.
+  // Sets `count` rows of D elements of the chunk, from index `at`.
   template <class T>
   void set_keys(int64_t at, const T* keys, int64_t pitch, int64_t count) {
     load_rows(keys, pitch, count, depth_, keys_ + at * padded_, padded_);
@@ -54,8 +54,8 @@ class AttentionTile {
     load_rows(values, pitch, count, depth_, values_ + at * padded_, padded_);
   }
 
-  // Attends to the chunk's first `count` keys. score(product, t, r) makes the score of key t for the rows r .. from the
-  // plain products; -infinity hides the key.
+  // Attends to the chunk's first `count` keys. score(product, t, r) returns the scores of key t for the rows from r,
+  // given their dot products; -infinity masks the key.
   template <class F>
   void attend(int64_t count, const F& score) {
     tile_product({.rows = count,
@@ -101,7 +101,7 @@ class AttentionTile {
                   .add = true});
   }
 
-  // Writes the tile's rows: out[d, r] / total[r], zero where no key was seen.
+  // Writes the tile's rows: out[d, r] / total[r], or zero if the row saw no key.
   template <class T>
   void get_output(T* out, int64_t pitch) {
     transpose_tile(out_, kRows, padded_, lanes_, keys_, padded_);
@@ -114,14 +114,14 @@ class AttentionTile {
   }
 
  private:
-  int64_t depth_, padded_;  // D, and D in whole vectors
-  int64_t rows_, lanes_;    // query rows, and those in whole vectors
+  int64_t depth_, padded_;  // D, and D rounded up to whole vectors
+  int64_t rows_, lanes_;    // query rows, and their number rounded up to whole vectors
   float* queries_;          // [D, kRows]
   float* out_;              // [D, kRows]
   float* most_;             // [kRows]
   float* total_;            // [kRows]
   float* scores_;           // [kKeys, kRows]
-  float* keys_;             // [kKeys, D]; first and last the tile's queries and outputs as rows
+  float* keys_;             // [kKeys, D]; at the beginning the tile's queries as rows, at the end its outputs
   float* values_;           // [kKeys, D]
 };
 

@@ -1,5 +1,5 @@
-// 32-bit lanes as integers: four signed bytes, or two signed 16-bit halves, or one sum. What products of i8 are made
-// of, on every instruction set; all of it is exact.
+// Vectors of 32-bit integer lanes: four signed bytes, two signed 16-bit halves, or one sum. Products of i8 are built
+// from these operations on every instruction set; all are exact.
 
 #pragma once
 
@@ -7,13 +7,13 @@
 
 namespace sana::cpu::SANA_ISA {
 
-// nearest_bytes  the integers nearest to 4 kLanes floats, halves to even, as bytes in that order
-// even_bytes     a lane's bytes 0 and 2 as its halves; odd_bytes its bytes 1 and 3
+// nearest_bytes  4 kLanes floats rounded to nearest even, as bytes in the same order
+// even_bytes     bytes 0 and 2 of each lane, widened to its halves; odd_bytes: bytes 1 and 3
 // add_products   sum + the products of both halves
-// to_floats      the nearest floats, halves to even
+// to_floats      converted to f32, rounded to nearest even
 
-// Sums of integers may be regrouped, and GCC does so: first all products, in more registers than there are. This it
-// takes for a use of the sum.
+// GCC may reorder integer sums: it computes all products first, which needs more registers than there are. The empty
+// asm counts as a use of the sum and prevents that.
 SANA_INLINE Bits in_order(Bits sum) {
 #if defined(__AVX512F__)
   asm("" : "+v"(sum.v));
@@ -53,7 +53,7 @@ SANA_INLINE Vec to_floats(Bits integers) {
 SANA_INLINE Bits nearest_bytes(const Vec (&x)[4]) {
   const __m256i low = _mm256_packs_epi32(_mm256_cvtps_epi32(x[0].v), _mm256_cvtps_epi32(x[1].v));
   const __m256i high = _mm256_packs_epi32(_mm256_cvtps_epi32(x[2].v), _mm256_cvtps_epi32(x[3].v));
-  // Packing works on 128-bit halves: the lanes now hold 0 2 4 6 | 1 3 5 7 times four elements.
+  // The pack instructions work on 128-bit halves: the lanes now hold groups 0 2 4 6 | 1 3 5 7 of four elements.
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   return {_mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order)};
 }

@@ -1,11 +1,11 @@
-// Causal attention of sequences that stand one after another, each preceded by the same prefix of keys and values.
+// Causal attention of concatenated sequences, each preceded by the same prefix of keys and values.
 // score = softcap tanh(q k * scale / softcap), or q k * scale; a token sees the last `window` tokens, itself included.
 //
 // qkv [T, (heads + 2 kvHeads) D] = q | k | v, prefix [P, 2 kvHeads D] = k | v, out [T, heads D], D up to 256; query
-// head h reads key head h kvHeads / heads. A task is 64 tokens of one head of one sequence (attention_tile.h). Keys are
-// taken in chunks that begin at multiples of 128 of their position, prefix included, so that a token's result is the
-// same whether its past came as a prefix or with it. Bound by the 2 T multiplications of each element of q, on average,
-// and the tanh and exp of each score.
+// head h reads key head h kvHeads / heads. A task is 64 tokens of one head of one sequence (attention_tile.h). Chunks
+// of keys begin at positions that are multiples of 128, where positions include the prefix. A token's result is
+// therefore the same whether the tokens before it are in the prefix or in the sequence. Bound by the 2 T
+// multiplications per element of q, on average, and the tanh and exp of each score.
 
 #include "cpu/kernels/attention_tile.h"
 #include "cpu/kernels/kernels.h"
@@ -70,7 +70,7 @@ void causal_attention(const Arguments& arguments, Workers& workers) {
       tile.attend(count, [&](Vec product, int64_t t, int64_t r) {
         Vec score = product * scale;
         if (softcap > 0) score = tanh(score / splat(softcap)) * splat(softcap);
-        // How far behind the row's token the key lies: visible from 0 to window - 1.
+        // The distance from the key to the row's token: visible from 0 to window - 1.
         const Vec distance = splat(static_cast<float>(position + r - key - t)) + load(offsets);
         const Vec hidden = splat(-__builtin_inff());
         score = select(distance < zero(), hidden, score);

@@ -1,5 +1,5 @@
-// Convolutions with all channels: an implicit matrix product. No [pixels, kh kw I] matrix is written, an input pixel is
-// copied once per task, not once per tap.
+// Convolutions over all channels, as an implicit matrix product: no [pixels, kh kw I] matrix is written, and an input
+// pixel is copied once per task, not once per tap.
 //
 //   conv2d          out = activation(conv(x, weight) + bias) + residual     cross-correlation, zero padding kh / 2, kw
 //   / 2
@@ -7,9 +7,9 @@
 //   upsampleConv2d  out = conv3x3(nearest2x(x), weight) + bias + residual
 //                   x [B, H, W, I], weight [O, 3, 3, I], out [B, 2H, 2W, O]
 //
-// upsampleConv2d is computed on the small image: each of the four output pixels over a pixel of x sees 2 x 2 pixels of
-// x through weights that are sums of the 3x3 taps (cpu/pack.h). 4/9 of the products, and the upsampled image never
-// exists. x and weight f32 or bf16, the same; out and residual f32 or bf16.
+// upsampleConv2d is computed on the small image: each of the four output pixels over a pixel of x depends on 2 x 2
+// pixels of x, with weights that are sums of the 3x3 taps (cpu/pack.h). This takes 4/9 of the products, and the
+// upsampled image is never stored. x and weight have the same dtype, f32 or bf16; so have out and residual.
 
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/matrix.h"
@@ -17,7 +17,7 @@
 namespace sana::cpu::SANA_ISA {
 namespace {
 
-// What both are: all but the kernel, the stride, the phases and the activation.
+// The common part of both: everything but the kernel, the stride, the phases and the activation.
 template <class Op>
 MatrixProduct convolution(const Arguments& arguments) {
   const View& x = arguments.operands[Op::kX];                // [B, H, W, I]

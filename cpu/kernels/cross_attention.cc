@@ -1,8 +1,8 @@
 // out = softmax(q k^T * scale) v per head, batch item b over its own lengths[b] text tokens
 //
-// q [B, N, C], k and v [T, C] (the items' tokens one after another), out [B, N, C], D = C / heads up to 256. The
-// scores never leave a tile of 64 query rows by 128 keys in the worker's memory (attention_tile.h). Bound by the 4 T
-// multiplications of each element; q and out pass through memory once.
+// q [B, N, C], k and v [T, C] (the items' tokens one after another), out [B, N, C], D = C / heads up to 256. Scores
+// exist only as tiles of 64 query rows by 128 keys in the worker's memory (attention_tile.h). Bound by the 4 T
+// multiplications per element, where T is the item's number of tokens; q is read and out is written once.
 
 #include "cpu/kernels/attention_tile.h"
 #include "cpu/kernels/kernels.h"

@@ -1,13 +1,13 @@
 // d = depthwise3x3(x) + bias, out[f] = d[f] * silu(d[F + f])
 //
 // x [B, H, W, 2F], weight [9, 2F] f32 (tap by tap), bias [2F] f32, out [B, H, W, F]. Zero padding 1.
-// d is never written to memory: a vector of it lives in a register from its nine products to its gate.
+// d is never written to memory: a vector of it stays in a register from its nine products to its gate.
 //
-// A task is some channels of some rows and columns of one image. It keeps the last three image rows of its channels and
-// of their gates in the worker's memory as f32, with a border of zeros, so that every element of x is converted once
-// and no pixel is a special case. Along a row, the three input pixels of a column are read once and added to the three
-// outputs that they touch, while the 18 weight vectors stay where they are.
-// Bound by the 18 multiplications and the exponential of each output, close to memory: reads 2F, writes F.
+// A task is a range of channels, rows and columns of one image. It keeps the last three image rows of its channels and
+// their gates in the worker's memory as f32, with a border of zeros, so that every element of x is converted once and
+// no pixel is a special case. Along a row, the three input pixels of a column are read once and added to the three
+// outputs that they contribute to, while the 18 weight vectors stay in registers.
+// Bound by the 18 multiplications and the exponential per output, and nearly by memory: reads 2F, writes F.
 
 #include "cpu/kernels/kernels.h"
 #include "cpu/parallel.h"
@@ -17,15 +17,15 @@ namespace sana::cpu::SANA_ISA {
 
 namespace {
 
-constexpr int64_t kChannels = 256;  // of a task: runs of memory that the processor fetches ahead
-constexpr int64_t kColumns = 64;    // of pixels: three rows of values and gates fit the second-level cache
-constexpr int64_t kRows = 32;       // of pixels, fewer where that gives every worker something to do
+constexpr int64_t kChannels = 256;  // per task: runs of memory long enough for the hardware prefetcher
+constexpr int64_t kColumns = 64;    // per task: three rows of values and gates fit the second-level cache
+constexpr int64_t kRows = 32;       // per task, fewer if that keeps every worker busy
 
 struct Taps {
   Vec weight[9];
   Vec bias;
 
-  // weight [9, 2F], bias [2F], both at the first channel
+  // weight [9, 2F] and bias [2F], both from the task's first channel
   SANA_INLINE Taps(const float* weights, const float* biases, int64_t channels, auto lanes) {
 #pragma GCC unroll 9
     for (int t = 0; t < 9; ++t) weight[t] = load(weights + t * channels, lanes);
@@ -33,11 +33,11 @@ struct Taps {
   }
 };
 
-// The outputs of three neighbouring pixels: the left one lacks the column that comes next, the right one has not begun.
+// The outputs of neighbouring pixels: the left one lacks only the next column, the right one has not begun.
 struct Sums {
   Vec left, middle;
 
-  // Adds column x + 1 of the three rows: completes the output at x, and returns it.
+  // Adds column x + 1 of the three rows, which completes the output at x, and returns it.
   SANA_INLINE Vec next(const Taps& taps, Vec top, Vec centre, Vec bottom) {
     const Vec done = fma(bottom, taps.weight[8], fma(centre, taps.weight[5], fma(top, taps.weight[2], left)));
     left = fma(bottom, taps.weight[7], fma(centre, taps.weight[4], fma(top, taps.weight[1], middle)));

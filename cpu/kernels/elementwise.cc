@@ -1,4 +1,4 @@
-// Operators that treat every element alike, each bound by memory.
+// Elementwise operators, each bound by memory.
 //
 //   activation  out = activation(x)                            x and out of equal shapes
 //   tanhClamp   out = limit * tanh(x / limit)                  x and out of equal shapes

@@ -1,9 +1,9 @@
-// What happens to a finished sum while it is still in cache, in f32:
+// The epilogue of a matrix product, applied to finished sums while they are in cache, in f32:
 //
 //   out = clip(activation(sum + bias)) * gate + residual
 //   out = activation(gate half) * other half                  gated weights
 //
-// then one rounding to the dtype of `out`.
+// then the result is rounded once to the dtype of `out`.
 
 #pragma once
 
@@ -15,7 +15,7 @@
 namespace sana::cpu::SANA_ISA {
 
 struct Epilogue {
-  int64_t columns;       // of out
+  int64_t columns;       // columns of out
   const float* bias;     // [columns] or null
   const float* gate;     // [B, columns] or null
   int64_t gate_rows;     // rows of out that share a row of gate
@@ -24,13 +24,13 @@ struct Epilogue {
   void* out;  // [rows, columns]
   int64_t out_pitch;
   Activation activation;
-  float clip;  // 0: none
+  float clip;  // 0: no clipping
   bool gated;  // the weights are gatedLinear
 
   int panel_columns() const { return gated ? kGateColumns : kPanelColumns; }
 };
 
-// Finishes the sums of one row and one panel, columns column.. of out.
+// Finishes the sums of one row of a panel, which are the columns from `column` of out.
 template <class Out>
 static void finish_row(const Epilogue& e, int64_t row, int64_t column, const float* sums) {  // sums [32]
   const int64_t left = e.columns - column;

@@ -14,7 +14,7 @@ SANA_OPERATORS(SANA_DECLARE)
 
 extern const Kernel kKernels[];  // in the order of kOperators
 
-// A fixed number of register-only multiply-adds on all workers; return twice how many they were.
+// Run a fixed number of register-only multiply-adds on all workers; return twice their number.
 double run_peak_f32(Workers&);
 double run_peak_bf16(Workers&);
 double run_peak_i8(Workers&);

@@ -1,7 +1,7 @@
 // out = (x - mean) / sqrt(variance + epsilon) * (1 + scale) + shift, mean and variance over C
 //
-// x [B, N, C], shift and scale [B, C] f32, out [B, N, C]. A row is read from memory once: the three passes over it find
-// it in the first-level cache. The variance is the mean of squared differences, which does not cancel.
+// x [B, N, C], shift and scale [B, C] f32, out [B, N, C]. A row is read from memory once: the later passes find it in
+// the first-level cache. The variance is the mean of squared differences, which has no cancellation.
 // Bound by memory: one read and one write of x.
 
 #include "cpu/kernels/kernels.h"

@@ -4,7 +4,7 @@
 //   out = activation(x gate_weight^T) * (x other_weight^T)         gatedLinear weights
 //
 // The whole epilogue runs on a tile that is still in cache: no intermediate of shape [M, N] is ever written.
-// x [..., K] f32 or bf16, weight the same or i8, out and residual f32 or bf16; any M, N, K, any pitches.
+// x [..., K] is f32 or bf16, weight of the same dtype or i8, out and residual f32 or bf16; any M, N, K and pitches.
 
 #include "core/backend.h"
 #include "cpu/kernels/kernels.h"

@@ -1,13 +1,13 @@
 // Per head:  S = sum_n relu(k_n) [v_n, 1]     [D, D + 1]
 //            out_n = (relu(q_n) S)[:D] / ((relu(q_n) S)[D] + epsilon)
 //
-// qkv [B, N, 3C], out [B, N, C], all arithmetic f32, D up to 256. Two passes over memory: k and v once for S, q once to
-// apply it; nothing is written but the output.
+// qkv [B, N, 3C], out [B, N, C], all arithmetic f32, D up to 256. Two passes over memory: k and v are read once for S,
+// q once to apply it. Only the output is written.
 //
-// The sums over tokens have one order: blocks of 64 tokens, the blocks of a span, the spans of the sequence. A sequence
-// has at most eight spans, whose length depends on N alone; they are what is spread over the workers besides the heads.
-// Sums of some hundred terms keep f32 accurate for any N that fits in memory.
-// Bound by the 2 D multiplications of each element, and for large N by the short runs in which heads lie in memory.
+// The sums over tokens are added in a fixed order: within blocks of 64 tokens, the blocks of a span, the spans of the
+// sequence. A sequence has at most eight spans, whose length depends on N alone. Heads and spans are distributed over
+// the workers. Summing in three levels keeps f32 accurate for any N that fits in memory.
+// Bound by the 2 D multiplications per element, and for large N by the short runs that the heads occupy in memory.
 
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/tile_product.h"
@@ -19,20 +19,20 @@ namespace sana::cpu::SANA_ISA {
 namespace {
 
 constexpr int64_t kBlock = 64;        // tokens
-constexpr int64_t kSpans = 8;         // of a sequence, at most
-constexpr int64_t kSpanTokens = 256;  // at least
+constexpr int64_t kSpans = 8;         // per sequence, at most
+constexpr int64_t kSpanTokens = 256;  // per span, at least
 constexpr int64_t kApplyTokens = 256;
-// The states of one wave of heads lie in the first worker's memory, behind what every worker needs for itself.
+// The states of one wave of heads are in the first worker's memory, after the part that every worker needs.
 constexpr int64_t kStatesAt = 1 << 20;
 
 struct Shape {
-  int64_t batch, tokens, heads, depth, padded;  // B, N, H, D, D in whole vectors
+  int64_t batch, tokens, heads, depth, padded;  // B, N, H, D, D rounded up to whole vectors
   bool interleaved;
   int64_t spans, span_tokens;
-  int64_t heads_per_task;  // neighbours in memory: together they make long runs
+  int64_t heads_per_task;  // neighbours in memory: together they form long runs
   int64_t state_floats;    // [D + 1, padded]: row D is the sum of relu(k)
 
-  // Where q (part 0), k (1) or v (2) of a head of the batch begins in qkv [B, N, 3C].
+  // The offset of q (part 0), k (1) or v (2) of a head of the batch in qkv [B, N, 3C].
   SANA_INLINE int64_t offset(int64_t head, int64_t token, int part) const {
     const int64_t channels = heads * depth;
     const int64_t row = (head / heads * tokens + token) * 3 * channels;
@@ -41,8 +41,8 @@ struct Shape {
   }
 };
 
-// relu(x), or x for v, of `count` tokens of neighbouring heads: tiles [heads, kBlock, padded], zero beyond D. Token by
-// token, as the heads of a token lie side by side.
+// Loads relu(x), or x for v, of `count` tokens of neighbouring heads to tiles [heads, kBlock, padded], zero beyond D.
+// Goes token by token, because the heads of a token are adjacent.
 template <class T>
 void load_tokens(const Shape& shape, const T* qkv, int64_t head, int64_t end_head, int64_t token, int part,
                  int64_t count, float* tiles) {
@@ -79,7 +79,8 @@ void sum_block(const Shape& shape, const float* keys, const float* values, int64
   }
 }
 
-// out [B, N, C], `count` tokens of one head from their queries, with room for as many numerators
+// Computes `count` tokens of one head of out [B, N, C] from their queries. `numerators` is scratch memory for as many
+// tokens.
 template <class Out>
 void apply_block(const Shape& shape, const float* queries, int64_t head, int64_t token, int64_t count,
                  const float* state, float epsilon, float* numerators, Out* out) {

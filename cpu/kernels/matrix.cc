@@ -1,13 +1,13 @@
 // The matrix product of matrix.h, cut into tasks.
 //
 // A task is a rectangle of output pixels by a range of weight panels. It copies the input pixels that it needs, with
-// their zero padding, into its worker's workspace (staging: aligned, pairs of bf16 complete, no power-of-two pitch) and
-// runs tiles over them; the epilogue follows each tile. Tiles run across the ends of the rectangle's lines, over the
-// few staged pixels that are there for the kernel's overlap only: their sums are not used. Nothing is gathered per tap.
-// For weights of i8 the rows become bytes as they are staged.
+// their zero padding, into its worker's workspace (staging: aligned, with complete pairs of bf16 and no power-of-two
+// pitch) and runs tiles over them; the epilogue follows each tile. Tiles continue across the ends of the rectangle's
+// lines, over the few staged pixels that are only there for the kernel's overlap; their sums are discarded. Nothing is
+// gathered per tap. For i8 weights, rows are converted to bytes when they are staged.
 //
-// Bound by arithmetic: a worker reads 128 bytes of weights per kTileRows x 32 products, from its second-level cache.
-// For few rows (M < 30 or so) it is bound by reading the weights, each once.
+// Bound by arithmetic: a worker reads 128 bytes of weights from its second-level cache per kTileRows x 32 products.
+// With few rows (M below about 30) it is bound by reading the weights, each once.
 
 #include "cpu/kernels/matrix.h"
 
@@ -27,28 +27,29 @@ static int64_t larger(int64_t a, int64_t b) {
 
 // ---- cutting into tasks --------------------------------------------------------------------------------------------
 
-// Staged pixels of a task. An image's leave half of a 1 MiB second-level cache to weights and sums. A matrix's rows are
-// read a tile at a time, in order, so that the third level can hold them: what counts is that all of K is multiplied in
-// one pass, and sums do not leave the registers in between (3 to 5 % of a product's time on AVX2).
+// Memory for the staged pixels of a task. Those of an image leave half of a 1 MiB second-level cache for weights and
+// sums. The rows of a matrix are read a tile at a time, in order, so they may be in the third-level cache: it matters
+// more that all of K is multiplied in one pass, so that sums do not leave the registers (3 to 5 % of a product's time
+// on AVX2).
 inline constexpr int64_t kImageBytes = 448 << 10, kMatrixBytes = 896 << 10;
 inline constexpr int64_t kSumsBytes = 1 << 20;
-inline constexpr int64_t kMatrixRows = 192;  // pixels of a task: a panel of weights is fetched once for so many
+inline constexpr int64_t kMatrixRows = 192;  // pixels of a task: each panel of weights is fetched once for that many
 inline constexpr int64_t kImageWidth = 128, kImagePixels = 512;
-inline constexpr int64_t kTapLanes = 2304;  // staged floats of all taps: 256 channels of a 3x3 kernel
+inline constexpr int64_t kTapLanes = 2304;  // staged floats over all taps: 256 channels of a 3x3 kernel
 inline constexpr int kSplits[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128};
 
-// How the product is cut. No bit of the result depends on it: with one tap a sum runs over the channels in any case,
-// with several `lanes` follows from the shape of the weights alone.
+// How the product is cut. No bit of the result depends on it: with one tap, a sum always runs over the channels in
+// order; with several taps, `lanes` depends on the shape of the weights alone.
 struct Blocks {
   int64_t height, width;        // output pixels of a task
   int64_t panels;               // weight panels of a task, over all phases
-  int64_t lanes;                // of a tap that are staged and multiplied in one pass
-  int64_t columns;              // staged pixels of a line, over the stride: width and the kernel's overlap
-  int64_t lines;                // staged lines, over the stride
+  int64_t lanes;                // lanes of a tap that are staged and multiplied in one pass
+  int64_t columns;              // staged pixels of a line, divided by the stride: width plus the kernel's overlap
+  int64_t lines;                // staged lines, divided by the stride
   int64_t pixel;                // floats between staged pixels
-  int64_t down, across, along;  // tasks per image, per line, over the panels
+  int64_t down, across, along;  // tasks down an image, across it, and along the panels
 
-  int64_t rows() const { return (height - 1) * columns + width; }  // from the first to the last that tiles run over
+  int64_t rows() const { return (height - 1) * columns + width; }  // from the first to the last row that tiles run over
   int64_t staged_floats(int64_t stride) const { return stride * lines * stride * columns * pixel; }
 };
 
@@ -59,23 +60,24 @@ static void measure(const MatrixProduct& p, int64_t lanes, int64_t panels, Block
   b.lanes = ceil_div(lanes, ceil_div(lanes, most / Product::kStaged));
   b.columns = b.width - 1 + ceil_div(p.window_width, p.stride);
   b.lines = b.height - 1 + ceil_div(p.window_height, p.stride);
-  // An odd number of cache lines: the rows of a tile fall into different sets of the first-level cache.
+  // An odd number of cache lines, so that the rows of a tile are in different sets of the first-level cache.
   b.pixel = (ceil_div(ceil_div(b.lanes, kLanes) * kLanes * Product::kStaged, 16) | 1) * 16;
   b.down = ceil_div(p.out_height, b.height);
   b.across = ceil_div(p.out_width, b.width);
   b.along = ceil_div(panels, b.panels);
 }
 
-// The time of the whole product in quarters of a cycle of AVX-512, with all workers alike: to choose between cuts.
+// The estimated time of the whole product, to choose between cuts: in quarters of an AVX-512 cycle, with equally fast
+// workers.
 template <class Product>
 static int64_t cost(const MatrixProduct& p, int64_t lanes, const Blocks& b, int workers) {
   const int64_t taps = p.kernel_height * p.kernel_width;
-  const int64_t multiply = ceil_div(b.rows(), kTileRows) * kTileRows * 8 + 64;  // 64: fetching the weights
+  const int64_t multiply = ceil_div(b.rows(), kTileRows) * kTileRows * 8 + 64;  // 64: for fetching the weights
   const int64_t finish = b.rows() * 100;
   const int64_t stage = p.stride * b.lines * p.stride * b.columns * (lanes * Product::kStageCost + 100);
   const int64_t task = b.panels * (taps * lanes * multiply + finish) + stage + 10000;
   const int64_t tasks = p.batch * b.down * b.across * b.along;
-  // Workers that do not keep step wait half a task at the end.
+  // Workers finish at different times and wait half a task at the end on average.
   return task * larger(2 * ceil_div(tasks, workers), 2 * tasks / workers + 1);
 }
 
@@ -125,9 +127,9 @@ struct Rectangle {
   int64_t batch, y, x, height, width;
 };
 
-// Stages channels first.. of the pixels that a rectangle of output pixels reads:
+// Stages the channels from `first` of the pixels that a rectangle of output pixels reads:
 // [stride][lines][stride * columns][pixel], line r of the rectangle being line r / stride of plane r % stride.
-// `scales`: of the pixels as bytes, [lines * columns], which the first channels' turn finds; a matrix's only.
+// `scales`: scales of the pixels as bytes, [lines * columns], computed with the first channels; matrices only.
 template <class Product, class In>
 static void stage(const MatrixProduct& p, const Blocks& b, const Rectangle& at, int64_t first, int64_t count,
                   float* staged, float* scales) {
@@ -162,8 +164,8 @@ template <class Product, class In, class Out>
 struct MatrixTask {
   const MatrixProduct& p;
   Blocks b;
-  int64_t lanes;   // of a tap
-  int64_t panels;  // of a phase
+  int64_t lanes;   // per tap
+  int64_t panels;  // per phase
   Workers& workers;
 
   static void run(void* context, int64_t task, int worker) {
@@ -180,7 +182,7 @@ struct MatrixTask {
     at.width = smaller(b.width, p.out_width - at.x);
     at.height = smaller(b.height, p.out_height - at.y);
     const int64_t end_panel = smaller(first_panel + b.panels, p.phases * panels);
-    const int64_t end = (at.height - 1) * b.columns + at.width;  // behind the last row of the last tile
+    const int64_t end = (at.height - 1) * b.columns + at.width;  // after the last row of the last tile
 
     const int64_t line = p.stride * b.columns * b.pixel;
     const Taps taps = {p.kernel_height, p.kernel_width, p.stride, b.pixel, line, b.lines * line};
@@ -188,7 +190,7 @@ struct MatrixTask {
     const int64_t lane_floats = p.kernel_height * p.kernel_width * tap_floats;
     const int64_t panel_floats = lane_floats + (Product::kScaled ? kScaleLines * kPanelColumns : 0);
     float* staged = workspace;
-    float* scales = staged + b.staged_floats(p.stride);  // of the rows, where the product has any
+    float* scales = staged + b.staged_floats(p.stride);  // of the rows, if the product is scaled
     float* sums = scales + (Product::kScaled ? ceil_div(b.rows(), 16) * 16 : 0);
     const bool one_pass = b.lanes == lanes;
 
@@ -226,7 +228,7 @@ struct MatrixTask {
     }
   }
 
-  // Calls f(i, row of out) for rows first + i of the task that are pixels of it.
+  // Calls f(i, row of out) for those rows first + i that are output pixels of the task.
   template <class F>
   SANA_INLINE void each_pixel(const Rectangle& at, int64_t phase, int64_t first, int64_t rows, const F& f) const {
     const int64_t scale = p.phases == 1 ? 1 : 2;

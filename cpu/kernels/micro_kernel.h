@@ -2,8 +2,8 @@
 //
 //   sums[i][j] += sum over taps and lanes k of  rows[i][tap][k] * weights[tap][k][j]
 //
-// One element's sum runs over (tap row, tap column, k) upwards in one accumulator, whatever the tile's size: a tile of
-// one row gives the bits that a full one gives.
+// The sum of an element runs over ascending (tap row, tap column, k) in one accumulator, whatever the tile's size: a
+// tile of one row gives the same bits as a full one.
 
 #pragma once
 
@@ -12,8 +12,9 @@
 
 namespace sana::cpu::SANA_ISA {
 
-// Rows of a full tile. 12 x 2 vectors of AVX-512 take 24 of 32 registers, 6 x 2 elsewhere 12 of 16; both keep two FMA
-// units busy (at least latency x units = 8..10 independent sums) and read each weight once for 12 or 6 rows.
+// Rows of a full tile. 12 x 2 vectors of AVX-512 take 24 of 32 registers; with other instruction sets 6 x 2 vectors
+// take 12 of 16. Both keep two FMA units busy (which needs latency x units = 8 to 10 independent sums) and read each
+// weight once for 12 or 6 rows.
 #ifdef SANA_AVX512
 inline constexpr int kTileRows = 12;
 #else
@@ -21,8 +22,8 @@ inline constexpr int kTileRows = 6;
 #endif
 inline constexpr int kTileColumns = 2 * kLanes;
 
-// Where the taps of a kernel lie around a staged row, in floats. A stride s keeps every s-th line of the image in a
-// plane of its own, so that the rows of a tile are one pitch apart in memory.
+// The offsets of a kernel's taps from a staged row, in floats. With a stride s, every s-th line of the image goes to
+// the same plane, so that the rows of a tile are one pitch apart in memory.
 struct Taps {
   int64_t height, width, stride;
   int64_t pixel, line, plane;
@@ -40,7 +41,7 @@ struct Tile {
 
 template <class Product, int kRows>
 static void multiply_tile(const Taps& taps, const Tile& tile) {
-  constexpr int kGroups = (kRows + 2) / 3;  // rows addressed from one pointer: base, + pitch, + 2 pitch
+  constexpr int kGroups = (kRows + 2) / 3;  // each group of three rows shares a pointer: base, + pitch, + 2 pitch
   constexpr int kUnroll = 4;
   Vec sums[kRows][2];
 #pragma GCC unroll 12

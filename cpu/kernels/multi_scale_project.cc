@@ -1,12 +1,12 @@
-// DC-AE's second scale: d = depthwise5x5(x), out[g, e] = sum_c pointwise[g D + e, c] d[g, c] in every group g of D
-// consecutive channels
+// The second scale of DC-AE's attention: d = depthwise5x5(x), out[g, e] = sum_c pointwise[g D + e, c] d[g, c] in every
+// group g of D consecutive channels
 //
 // x and out [B, H, W, C] (columns of wider tensors), depthwise [25, C] f32 (tap by tap), pointwise [C, D] f32, D up to
 // 256. Zero padding 2. d is never written to memory.
 //
-// A task is some neighbouring groups of some rows and columns of one image. It keeps the last five image rows of its
-// channels in the worker's memory as f32 with a border of zeros, makes a row of d from them, and multiplies that by the
-// matrix of each group. Bound by the 25 + D multiplications of each element.
+// A task is a range of groups, rows and columns of one image. It keeps the last five image rows of its channels in the
+// worker's memory as f32 with a border of zeros, computes a row of d from them, and multiplies that by the matrix of
+// each group. Bound by the 25 + D multiplications per element.
 
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/tile_product.h"
@@ -16,13 +16,13 @@ namespace sana::cpu::SANA_ISA {
 
 namespace {
 
-constexpr int64_t kChannels = 128;  // of a task, at least: runs of memory that the processor fetches ahead
-constexpr int64_t kColumns = 64;    // of pixels: five rows of 256 channels and the group's matrix take 0.7 MB
+constexpr int64_t kChannels = 128;  // per task, at least: runs of memory long enough for the hardware prefetcher
+constexpr int64_t kColumns = 64;    // per task: five rows of 256 channels and the group's matrix take 0.7 MB
 constexpr int64_t kRows = 32;
 constexpr int kTaps = 25;
-constexpr int kPixels = 4;  // made together: each tap is read once for all, each pixel once per row of taps
+constexpr int kPixels = 4;  // computed together: each tap is read once for all, each pixel once per row of taps
 
-// d of kPixels neighbours and one vector of channels, taps in the order of the kernel.
+// d of kPixels neighbouring pixels for one vector of channels; taps are added in the order of the kernel.
 // rows: five image rows, each at the first pixel's leftmost neighbour, [columns, padded]; taps [25, padded]
 SANA_INLINE void convolve(const float* const (&rows)[5], const float* taps, int64_t padded, float* out) {
   Vec sums[kPixels];

@@ -1,5 +1,5 @@
-// The most multiply-adds this instruction set does: independent accumulators in registers, no memory. What a kernel's
-// time is measured against.
+// The peak rate of multiply-adds of this instruction set: independent accumulators in registers, no memory. Kernels'
+// times are compared with it.
 
 #include "cpu/kernels/byte_lanes.h"
 #include "cpu/kernels/kernels.h"
@@ -8,7 +8,7 @@
 namespace sana::cpu::SANA_ISA {
 namespace {
 
-// Enough independent chains to hide the latency of an fma on two pipes, few enough to stay in registers.
+// Enough independent chains to hide the latency of an fma on two pipes, and few enough to stay in registers.
 #if defined(SANA_AVX512)
 constexpr int kChains = 24;
 #else
@@ -46,7 +46,7 @@ void bf16_task(void*, int64_t, int) {
 }
 #endif
 
-// As I8Product in products.h multiplies.
+// The same operations as I8Product in products.h.
 void i8_task(void*, int64_t, int) {
   Bits sums[kChains];
   for (int i = 0; i < kChains; ++i) sums[i] = Bits::splat(static_cast<uint32_t>(i));
@@ -55,7 +55,7 @@ void i8_task(void*, int64_t, int) {
   for (int64_t round = 0; round < kRounds; ++round) {
 #pragma GCC unroll 24
     for (int i = 0; i < kChains; ++i) {
-      a = in_order(a);  // or the product would be made once and added for ever
+      a = in_order(a);  // otherwise the compiler would hoist the product out of the loop
 #if defined(SANA_ISA_avx512bf16)
       sums[i].v = _mm512_dpbusd_epi32(sums[i].v, a.v, b.v);
 #else
@@ -86,7 +86,7 @@ double run_peak_bf16(Workers& workers) {
 
 double run_peak_i8(Workers& workers) {
 #if defined(SANA_ISA_avx512bf16)
-  constexpr int kProducts = 4;  // of a lane
+  constexpr int kProducts = 4;  // per lane
 #else
   constexpr int kProducts = 2;
 #endif

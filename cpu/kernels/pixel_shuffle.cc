@@ -1,4 +1,5 @@
-// DC-AE's shortcuts: channels moved to pixels (up) and back (down), with the residual added on the way.
+// DC-AE's shortcuts: pixel shuffle (upsampling) and unshuffle (downsampling) with repeated or averaged channels, and
+// the residual added.
 //
 //   pixelShuffle    out[f i + a, f j + b, o] = x[i, j, (f f o + f a + b) / R] + residual, R = f f O / I
 //                   x [B, H, W, I], residual and out [B, f H, f W, O]
@@ -6,8 +7,8 @@
 //   c],
 //                   G = f f I / O;  x [B, f H, f W, I], residual and out [B, H, W, O]
 //
-// Channels are picked one by one in a worker's memory, from and into rows of whole pixels. Bound by that picking, about
-// one element a cycle, and close to memory.
+// Channels are copied one by one in a worker's memory, from and to rows of whole pixels. Bound by that copying, about
+// one element per cycle, and nearly by memory.
 
 #include "cpu/kernels/kernels.h"
 #include "cpu/parallel.h"

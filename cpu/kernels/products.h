@@ -1,11 +1,12 @@
-// What a 32-bit lane of packed weights (cpu/pack.h) holds, how activations are staged for it and multiplied with it.
+// The contents of a 32-bit lane of packed weights (cpu/pack.h), and how activations are staged for it and multiplied by
+// it.
 //
-//   kElements   inputs in a lane of weights
-//   kStaged     staged lanes for a lane of weights
-//   kStageCost  what staging them takes, where multiplying one with 32 columns is 8 (matrix.cc's cost)
-//   kScaled     rows are staged as bytes times a scale of their own, and sums are integers
-//   stage       puts a row's inputs into its lanes; whole vectors may be written
-//   step        sums[i][j] += row i's inputs * weights of column vector j, for one lane of weights
+//   kElements   inputs per lane of weights
+//   kStaged     staged lanes per lane of weights
+//   kStageCost  the cost of staging them, relative to 8 for multiplying one by 32 columns (see cost in matrix.cc)
+//   kScaled     rows are staged as bytes with one scale per row, and sums are integers
+//   stage       writes a row's inputs to its lanes; may write whole vectors
+//   step        for one lane of weights: sums[i][j] += inputs of row i * weights of column vector j
 
 #pragma once
 
@@ -76,7 +77,7 @@ struct BF16Product {
 
 #else
 
-// Activations are widened when they are staged, the weights' pairs here: the even inputs, then the odd ones.
+// Activations are widened when they are staged, pairs of weights here: the even inputs, then the odd ones.
 struct BF16Product {
   static constexpr int kElements = 2, kStaged = 2, kStageCost = 12;
   static constexpr bool kScaled = false;
@@ -112,14 +113,14 @@ struct BF16Product {
 
 // ---- i8 ------------------------------------------------------------------------------------------------------------
 
-// The scale of a row as bytes (see linear in lib/graph/operators/matrix.ts): NaN where an element is NaN or infinite.
+// The scale of a row as bytes (see linear in lib/graph/operators/matrix.ts): NaN if any element is NaN or infinite.
 template <class In>
 SANA_INLINE float byte_scale(const In* x, int64_t count) {
   Vec most = zero(), nothing = zero();
   for_each_vector(count, [&](int64_t i, auto some) {
     const Vec v = load(x + i, some);
     most = max(abs(v), most);
-    nothing = fma(v, zero(), nothing);  // NaN once there is one, or an infinity
+    nothing = fma(v, zero(), nothing);  // NaN once any element is NaN or infinite
   });
   float lanes[kLanes];
   store(lanes, most);
@@ -130,7 +131,8 @@ SANA_INLINE float byte_scale(const In* x, int64_t count) {
   return scale < 0x1p-126f ? 0 : scale;
 }
 
-// Calls put(i, lanes) with the bytes of elements i .. i + 4 kLanes - 1 of a row of that scale, zeros behind the last.
+// Calls put(i, lanes) with elements i .. i + 4 kLanes - 1 of a row as bytes at the given scale, with zeros after the
+// last.
 template <class In, class Put>
 SANA_INLINE void for_each_bytes(const In* x, int64_t count, float scale, const Put& put) {
   const Vec inverse = splat(scale > 0 ? 1 / scale : 0);
@@ -151,8 +153,9 @@ SANA_INLINE void for_each_bytes(const In* x, int64_t count, float scale, const P
 
 #ifdef SANA_ISA_avx512bf16
 
-// Four products an instruction (VNNI), of unsigned and signed bytes: a byte x of a row is staged as x + 128, and 128
-// times the weights' sum is taken off at the end. What overflows on the way comes back.
+// Four products per instruction (VNNI), of unsigned by signed bytes: a byte x of a row is staged as x + 128, and 128
+// times the sum of the weights is subtracted at the end. An intermediate overflow cancels out, because i32 sums wrap
+// around.
 struct I8Product {
   static constexpr int kElements = 4, kStaged = 1, kStageCost = 8;
   static constexpr bool kScaled = true;
@@ -181,8 +184,8 @@ struct I8Product {
 
 #else
 
-// Bytes are widened to 16 bits, which products of pairs do not leave: a row's when it is staged, bytes 0 and 2 of four,
-// then 1 and 3; the weights' here likewise.
+// Bytes are widened to 16 bits, because an instruction multiplies pairs of these: those of a row when it is staged,
+// bytes 0 and 2 of four, then 1 and 3; those of the weights here, in the same order.
 struct I8Product {
   static constexpr int kElements = 4, kStaged = 2, kStageCost = 30;
   static constexpr bool kScaled = true;
@@ -221,8 +224,8 @@ struct I8Product {
 
 #endif
 
-// A row's integer sums of a panel, [32], become floats: times the row's scale and the columns'. `behind`: what stands
-// behind the panel's lanes.
+// Converts a row's integer sums of a panel, [32], to f32: multiplied by the row's scale and the columns' scales.
+// `behind`: the lines after the panel's lanes.
 SANA_INLINE void scale_sums(float* sums, const float* behind, float row_scale) {
 #pragma GCC unroll 8
   for (int j = 0; j < kPanelColumns; j += kLanes) {

@@ -1,7 +1,7 @@
-// Bilinear resize (half-pixel centres, edges repeated, no antialias), then the centre crop. Only what the crop keeps is
-// computed.
+// Bilinear resize (half-pixel centres, edges repeated, no antialiasing), then a centre crop. Only pixels inside the
+// crop are computed.
 //
-// x [B, h, w, C], out [B, H, W, C]. Weights in f32. One element at a time: it runs once, on the picture.
+// x [B, h, w, C], out [B, H, W, C]. Weights in f32. One element at a time, because it runs only once per picture.
 
 #include "cpu/kernels/kernels.h"
 #include "cpu/parallel.h"
@@ -10,7 +10,8 @@ namespace sana::cpu::SANA_ISA {
 
 namespace {
 
-// Where an output coordinate lies between two input ones: at low + fraction, high the next one inside.
+// The position of an output coordinate between two input coordinates: low + fraction; `high` is the next one, clamped
+// to the image.
 struct Between {
   int64_t low, high;
   float fraction;

@@ -1,7 +1,7 @@
 // out = activation(x / sqrt(mean(x^2) + epsilon) * (weight + offset) + bias) + residual, the mean over C
 //
 // x [..., C], weight and bias [C] f32, residual and out [..., C]; x, residual and out may be columns of wider tensors
-// and of different types. A row is read from memory once: the second pass finds it in the first-level cache.
+// and of different types. A row is read from memory once; the second pass finds it in the first-level cache.
 // Bound by memory: one read of x and of residual, one write.
 
 #include "cpu/kernels/activate.h"

@@ -3,8 +3,8 @@
 //   x0 = p latents + q v;  latents = (a latents + b x0) + c previous;  previous = x0
 //
 // velocity [B, 2B or 3B, N, C]: cond last, uncond before it, perturbed first; latents and previous [B, N, C] f32, read
-// and written. Products and sums are rounded one by one, never fused: equal coefficients give the reference's bits.
-// Bound by memory.
+// and written. Each product and sum is rounded, never fused: with the same coefficients the result has the reference's
+// bits. Bound by memory.
 
 #include "cpu/kernels/kernels.h"
 #include "cpu/parallel.h"

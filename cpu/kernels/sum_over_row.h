@@ -1,4 +1,4 @@
-// A sum over a row, in one order that depends on its length alone.
+// A sum over a row, added in an order that depends on its length alone.
 
 #pragma once
 

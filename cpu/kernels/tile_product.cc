@@ -1,5 +1,5 @@
-// c (+)= a b with the sums of a few rows by a few vectors held in registers: b is loaded once per row of b and block,
-// and each element of a is broadcast to the vectors of its row.
+// c = a b or c += a b. The sums of a block of a few rows by a few vectors are in registers. Each row of b is loaded
+// once per block, and each element of a is broadcast to the vectors of its row.
 
 #include "cpu/kernels/tile_product.h"
 
@@ -9,7 +9,7 @@ namespace sana::cpu::SANA_ISA {
 
 namespace {
 
-// Rows by vectors of a block: 16 sums where there are 32 registers, 8 where there are 16.
+// Rows by vectors of a block: 16 sums with 32 registers, 8 with 16.
 #if defined(SANA_AVX512)
 constexpr int kSums = 16;
 constexpr int kMostVectors = 4;

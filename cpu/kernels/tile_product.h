@@ -1,5 +1,4 @@
-// The one small matrix product that the attention kernels and DC-AE's grouped projection are made of, on f32 tiles
-// that lie in a worker's memory.
+// The small matrix product of the attention kernels and DC-AE's grouped projection, on f32 tiles in a worker's memory.
 
 #pragma once
 
@@ -7,7 +6,7 @@
 
 namespace sana::cpu::SANA_ISA {
 
-// c = a b, or c += a b. An element is one sum over j = 0 .. J-1, in that order, whatever the other sizes are.
+// c = a b, or c += a b. An element is a sum over j = 0 .. J-1, in that order, whatever the other sizes are.
 struct TileProduct {
   int64_t rows;     // I
   int64_t depth;    // J

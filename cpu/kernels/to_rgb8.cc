@@ -16,7 +16,7 @@ void to_rgb8(const Arguments& arguments, Workers& workers) {
     parallel_elements(workers, x.rows() * x.columns(), [&](int64_t first, int64_t count) {
       for_each_vector(count, [&](int64_t i, auto lanes) {
         const Vec unit = load(from + first + i, lanes) * splat(0.5f) + splat(0.5f);
-        const Vec clamped = min(max(unit, zero()), splat(1.0f));  // NaN gives the limit
+        const Vec clamped = min(max(unit, zero()), splat(1.0f));  // NaN becomes 0
         float levels[kLanes];
         store(levels, round_to_integer(clamped * splat(255.0f)));
         for (int64_t n = 0; n < smaller(kLanes, count - i); ++n) out[first + i + n] = static_cast<uint8_t>(levels[n]);

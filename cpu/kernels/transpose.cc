@@ -1,7 +1,7 @@
 // out[b, c, r] = x[b, r, c]
 //
-// x [B, R, C], out [B, C, R]. Tiles of 32 by 32 pass through the first-level cache, so that both sides see whole cache
-// lines. Bound by memory for wide tensors.
+// x [B, R, C], out [B, C, R]. Tiles of 32 by 32 go through the first-level cache, so that whole cache lines are read
+// and written. Bound by memory for wide tensors.
 
 #include "cpu/kernels/kernels.h"
 #include "cpu/parallel.h"

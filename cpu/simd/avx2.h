@@ -1,4 +1,4 @@
-// The lanes of AVX2 with FMA: eight. A mask is a vector whose lanes are all ones or all zeros.
+// Vectors of AVX2 with FMA: eight lanes. A mask is a vector whose lanes are all ones or all zeros.
 
 #pragma once
 
@@ -10,7 +10,7 @@ namespace sana::cpu::SANA_ISA {
 inline constexpr int kLanes = 8;
 using Mask = __m256;
 
-struct Bits {  // a Vec's lanes as unsigned integers
+struct Bits {  // the lanes of a Vec as unsigned integers
   __m256i v;
 
   static SANA_INLINE Bits splat(uint32_t x) { return {_mm256_set1_epi32(static_cast<int>(x))}; }
@@ -51,7 +51,7 @@ SANA_INLINE Vec add_product(Vec sum, Vec a, Vec b) {
   return sum;
 }
 
-// Halves are folded onto each other: lane i + lane i + n/2, then n/4 ...
+// Adds the halves: lane i + lane (i + n/2), then n/4 ...
 SANA_INLINE float sum(Vec x) {
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));

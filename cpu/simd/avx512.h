@@ -1,4 +1,4 @@
-// The lanes of AVX-512 (F, BW, DQ, VL): sixteen, with masks of their own.
+// Vectors of AVX-512 (F, BW, DQ, VL): sixteen lanes, with mask registers.
 
 #pragma once
 
@@ -10,7 +10,7 @@ namespace sana::cpu::SANA_ISA {
 inline constexpr int kLanes = 16;
 using Mask = __mmask16;
 
-struct Bits {  // a Vec's lanes as unsigned integers
+struct Bits {  // the lanes of a Vec as unsigned integers
   __m512i v;
 
   static SANA_INLINE Bits splat(uint32_t x) { return {_mm512_set1_epi32(static_cast<int>(x))}; }
@@ -52,12 +52,12 @@ SANA_INLINE Vec add_product(Vec sum, Vec a, Vec b) {
 #if defined(__AVX512F__)
   asm("vfmadd231ps %2, %1, %0" : "+v"(sum.v) : "v"(a.v), "v"(b.v));
   return sum;
-#else  // built by SIMDe
+#else  // compiled with SIMDe
   return fma(a, b, sum);
 #endif
 }
 
-// Halves are folded onto each other: lane i + lane i + n/2, then n/4 ...
+// Adds the halves: lane i + lane (i + n/2), then n/4 ...
 SANA_INLINE float sum(Vec x) {
   const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x.v), _mm512_extractf32x8_ps(x.v, 1));
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

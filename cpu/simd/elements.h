@@ -1,4 +1,4 @@
-// What kernels read and write: single elements, f32 or bf16, and which lanes of a vector a load or store touches.
+// Element types of activations, f32 and bf16, and the lanes of a vector that a load or store accesses.
 
 #pragma once
 

@@ -1,5 +1,5 @@
-// The elementary functions on Vec: relative error below 2e-7 where the result is a normal number (gelu: of
-// max(|result|, 0.02)), right limits at both ends, NaN only for NaN.
+// The elementary functions on Vec. The error is below 2e-7 relative to the result if that is a normal number (gelu:
+// relative to max(|result|, 0.02)). The limits at both ends are correct, and only NaN gives NaN.
 
 #pragma once
 
@@ -8,13 +8,13 @@
 namespace sana::cpu::SANA_ISA {
 
 SANA_INLINE Vec round_to_integer(Vec x) {  // |x| < 2^22
-  const Vec shift = splat(12582912.0f);    // 1.5 * 2^23: what lies right of the point is rounded off
+  const Vec shift = splat(12582912.0f);    // 1.5 * 2^23: adding it rounds to an integer
   return (x + shift) - shift;
 }
 
-// x 2^n for a whole n in [-150, 128], rounded once also where the result is subnormal. AVX-512 has an instruction for
-// it; elsewhere two factors, as 2^n itself may not be a normal number. Adding 2^23 + 127 leaves n + 127 in the low bits
-// of the significand: the exponent field of 2^n.
+// x 2^n for an integer n in [-150, 128], rounded once even if the result is subnormal. AVX-512 has an instruction for
+// it. Others multiply by two factors, because 2^n may not be a normal number. Adding 2^23 + 127 leaves n + 127, the
+// exponent field of 2^n, in the low bits of the significand.
 template <class V>
 SANA_INLINE V times_power_of_two(V x, V n) {
   const V half = round_to_integer(n * splat(0.5f));
@@ -24,8 +24,8 @@ SANA_INLINE V times_power_of_two(V x, V n) {
 }
 
 SANA_INLINE Vec exp(Vec x) {
-  // exp(x) = 2^n exp(r), r = x - n ln 2 in [-0.35, 0.35], ln 2 in two parts of which n times the first is exact. The
-  // clamps lie where the result is infinite or rounds to zero anyway; NaN passes through them.
+  // exp(x) = 2^n exp(r), r = x - n ln 2 in [-0.35, 0.35], with ln 2 in two parts, so that n times the first part is
+  // exact. The clamps are where the result is infinite or rounds to zero anyway; they keep NaN.
   x = max(splat(-104.0f), min(splat(89.0f), x));
   const Vec n = round_to_integer(x * splat(1.44269504f));
   const Vec r = fma(n, splat(2.12194440e-4f), fma(n, splat(-0.693359375f), x));
@@ -55,7 +55,7 @@ SANA_INLINE Vec sigmoid(Vec x) {
   return splat(1.0f) / (splat(1.0f) + exp(zero() - x));
 }
 
-// x * sigmoid(t): finite / infinite = 0 is the limit, so x = -infinity counts as the least finite number.
+// x * sigmoid(t). finite / infinite = 0 is the limit, so x = -infinity is replaced by the lowest finite number.
 SANA_INLINE Vec gated_by_sigmoid(Vec x, Vec t) {
   return max(splat(-3.402823466e38f), x) / (splat(1.0f) + exp(zero() - t));
 }
@@ -64,7 +64,8 @@ SANA_INLINE Vec silu(Vec x) {
   return gated_by_sigmoid(x, x);
 }
 
-// 0.5 x (1 + tanh(u)) = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3): the second form does not cancel for x < 0.
+// 0.5 x (1 + tanh(u)) = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3): the second form has no cancellation for x
+// < 0.
 SANA_INLINE Vec gelu_tanh(Vec x) {
   const Vec twice_u = x * fma(x * x, splat(1.5957691216f * 0.044715f), splat(1.5957691216f));
   return gated_by_sigmoid(x, twice_u);

@@ -1,4 +1,4 @@
-// The compiler's intrinsics for x86, without GCC 12's false alarms about the header's undefined vectors (GCC bug
+// The compiler's intrinsics for x86, without GCC 12's false warnings about undefined vectors in the header (GCC bug
 // 105593).
 
 #pragma once

@@ -1,21 +1,22 @@
-// Vec: as many f32 lanes as the instruction set has, with the few operations that the kernels need. Kernels are written
-// once over Vec, and once for both activation types through load and store.
+// Vec: a vector of as many f32 lanes as the instruction set has, with the few operations that the kernels need. A
+// kernel is written once for all instruction sets, in terms of Vec, and once for both activation types, by means of
+// load and store.
 //
-// Each instruction set defines in a file of its own:
+// Each instruction set has a file that defines:
 //   kLanes, Mask, Bits, Vec      Vec's operators, fma, max, min, comparisons, select, zip_low and zip_high
 //   load, store                  of f32 and bf16, of all lanes or the first few
 //   sum                          of a Vec's lanes
-//   add_product(sum, a, b)       sum + a b as fma has it, for loops whose sums fill the registers: the sum stays in the
-//                                register that it is in. GCC, free to choose, moves sums about and puts some of them
-//                                into memory: on AVX2 a sixth of a matrix product's time
+//   add_product(sum, a, b)       sum + a b, rounded like fma, for loops whose sums fill the registers: the sum stays in
+//                                its register. Without it, GCC moves sums between registers and spills some of them to
+//                                memory, which takes a sixth of a matrix product's time on AVX2
 //
-// What holds for every instruction set:
+// For every instruction set:
 // - Memory is f32 or bf16, arithmetic is f32. bf16 rounds to nearest even; NaN stays NaN.
-// - A partial load fills the other lanes with zeros and a partial store leaves memory beyond it alone; the lanes
-//   themselves see the very same arithmetic, so a tail element has the bits that it would have in a full vector.
-// - fma is one rounding where the hardware has it (avx2, avx512) and two where it has not (portable).
-// - max(a, b) and min(a, b) give b when either is NaN, so a clamp or relu written max(limit, x) keeps NaN.
-// - Sums over lanes add in one fixed order.
+// - A partial load fills the other lanes with zeros, and a partial store does not write memory beyond its lanes. The
+//   arithmetic on the lanes is the same, so a tail element has the same bits as in a full vector.
+// - fma rounds once if the hardware supports it (avx2, avx512), otherwise twice (portable).
+// - max(a, b) and min(a, b) return b if either is NaN, so a clamp or relu written max(limit, x) keeps NaN.
+// - Sums over lanes are added in a fixed order.
 
 #pragma once
 
@@ -44,7 +45,7 @@ SANA_INLINE Vec with_sign_of(Vec magnitude, Vec sign) {
   return Vec::of(bits(magnitude) | (bits(sign) & Bits::splat(0x80000000u)));
 }
 
-// Each lane's bits rounded to the nearest bf16, ties to even: the upper half of the lane is the bf16.
+// The bits of each lane, rounded to the nearest bf16 with ties to even. The upper half of the lane is the bf16.
 SANA_INLINE Bits round_to_bf16(Vec x) {
   const Bits b = bits(x);
   const Bits odd = (b >> 16) & Bits::splat(1);
@@ -53,7 +54,7 @@ SANA_INLINE Bits round_to_bf16(Vec x) {
   return bits(select(is_nan(x), quiet_nan, rounded));
 }
 
-// The lanes named, the others zero.
+// The given lanes; the others are zero.
 SANA_INLINE Vec keep(Vec x, AllLanes) {
   return x;
 }
@@ -63,7 +64,8 @@ SANA_INLINE Vec keep(Vec x, FirstLanes lanes) {
   return load(all);
 }
 
-// Calls f(i, lanes) for i = 0, kLanes, 2 kLanes ... < count: with AllLanes, and FirstLanes for what is left at the end.
+// Calls f(i, lanes) for i = 0, kLanes, 2 kLanes ... < count: with AllLanes, and with FirstLanes for the remainder at
+// the end.
 template <class F>
 SANA_INLINE void for_each_vector(int64_t count, const F& f) {
   int64_t i = 0;
@@ -71,8 +73,8 @@ SANA_INLINE void for_each_vector(int64_t count, const F& f) {
   if (i < count) f(i, FirstLanes{static_cast<int>(count - i)});
 }
 
-// rows[i] lane j becomes rows[j] lane i. Zipping the first half of the rows with the second brings the top bit of the
-// row number to the bottom of the lane number; after log2(kLanes) times all bits have changed places.
+// Transposes: rows[i] lane j becomes rows[j] lane i. Zipping the first half of the rows with the second half moves the
+// top bit of the row number to the bottom of the lane number. After log2(kLanes) times all bits have moved.
 SANA_INLINE void transpose_lanes(Vec (&rows)[kLanes]) {
 #pragma GCC unroll 4
   for (int bits = 1; bits < kLanes; bits *= 2) {

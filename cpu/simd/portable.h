@@ -1,5 +1,5 @@
-// Four lanes, what SSE2 and NEON have, by the compiler's own vectors. A mask is a vector whose lanes are all ones or
-// all zeros.
+// The compiler's portable vectors with four lanes, as SSE2 and NEON have. A mask is a vector whose lanes are all ones
+// or all zeros.
 
 #pragma once
 
@@ -12,7 +12,7 @@ typedef float FourFloats __attribute__((vector_size(16)));
 typedef uint32_t FourIntegers __attribute__((vector_size(16)));
 typedef int32_t Mask __attribute__((vector_size(16)));
 
-struct Bits {  // a Vec's lanes as unsigned integers
+struct Bits {  // the lanes of a Vec as unsigned integers
   FourIntegers v;
 
   static SANA_INLINE Bits splat(uint32_t x) { return {FourIntegers{x, x, x, x}}; }
@@ -48,7 +48,7 @@ SANA_INLINE Vec add_product(Vec sum, Vec a, Vec b) {
   return fma(a, b, sum);
 }
 
-// Halves are folded onto each other: lane i + lane i + n/2, then n/4 ...
+// Adds the halves: lane i + lane (i + n/2), then n/4 ...
 SANA_INLINE float sum(Vec x) {
   return (x.v[0] + x.v[2]) + (x.v[1] + x.v[3]);
 }

@@ -1,17 +1,18 @@
-// Softmax attention of a tile of queries over any number of keys, a tile of keys at a time: what the attention
-// operators share.
+// Softmax attention of a tile of queries over any number of keys, a tile of keys at a time. Shared by the attention
+// operators.
 //
 //   s = score(q k^T)  [queries, keys],  out = softmax(s) v
 //
-// Scores never leave the block: each tile of keys adds to running maxima, sums and outputs, which a later and larger
-// maximum scales down first. Scores are in powers of two (log2(e) is part of their scale), so that a weight is one
-// exp2.
+// Scores never leave the block: each tile of keys updates running maxima, sums and outputs. If the maximum increases,
+// the sums and outputs are scaled down first. Scores are base-2 exponents (log2(e) is part of their scale), so that a
+// weight is one exp2.
 //
-// bf16 and f16 go through tensor cores: a warp has whole rows of queries, and its weights go from the accumulators of
-// the first product straight into the registers of the second. There they are two parts, the rounded weight and what
-// rounding took away, so that the output is as exact as with f32 weights; that makes three products of two, which short
-// texts, bound by memory, do not feel. f32 is plain f32 arithmetic.
-// Key and value tiles have one buffer each: values arrive during the first product, the next keys during the second.
+// bf16 and f16 use tensor cores: a warp has whole rows of queries, and its weights go directly from the accumulators of
+// the first product to the registers of the second. There they are split into two parts, the rounded weight and the
+// rounding error, so that the output is as exact as with f32 weights. This takes three products instead of two, which
+// does not matter for short texts, because they are bound by memory. f32 uses plain f32 arithmetic.
+// Key and value tiles have one buffer each: values are loaded during the first product, the next keys during the
+// second.
 
 #pragma once
 
@@ -26,19 +27,19 @@ namespace sana::cuda {
 
 inline constexpr int kAttentionThreads = 128;
 
-// Tiles by the channels of a head, padded to D. Rows of shared memory end in 16 bytes of nothing, so that eight
-// successive rows, or the rows of eight threads, lie in different banks.
+// Tiles by the number of channels of a head, padded to D. Rows of shared memory have 16 bytes of padding, so that eight
+// successive rows, or the rows of eight threads, are in different banks.
 template <class T, int D>
 struct AttentionTile {
-  static constexpr int kRowTiles = D <= 128 ? 2 : 1;  // of 16 queries, of a warp
+  static constexpr int kRowTiles = D <= 128 ? 2 : 1;  // row tiles of 16 queries per warp
   static constexpr int kWarpQueries = 16 * kRowTiles;
   static constexpr int kQueries = kAttentionThreads / 32 * kWarpQueries;
-  static constexpr int kKeys = D <= 80 ? 64 : 32;  // what the registers hold beside out
+  static constexpr int kKeys = D <= 80 ? 64 : 32;  // as many as fit in the registers beside out
   static constexpr int kPitch = D + 8;
   static constexpr size_t kSharedBytes = sizeof(T) * kPitch * (kQueries + 2 * kKeys);
 };
 
-// f32: eight threads share the rows of a thread, each with every eighth key and four of 32 channels.
+// f32: eight threads share the same rows; each has every eighth key and four of every 32 channels.
 template <int D>
 struct AttentionTile<float, D> {
   static constexpr int kRowsOfThread = D <= 128 ? 4 : 2;
@@ -50,7 +51,7 @@ struct AttentionTile<float, D> {
   static constexpr size_t kSharedBytes = sizeof(float) * (kPitch * (kQueries + 2 * kKeys) + kWeightPitch * kQueries);
 };
 
-// Calls body(std::integral_constant<int, D>) for the smallest D that a head of `depth` channels fits into.
+// Calls body(std::integral_constant<int, D>) for the smallest D that is at least `depth`, the channels of a head.
 template <class T, class Body>
 void with_padded_depth(int64_t depth, Body&& body) {
   if constexpr (std::is_same_v<T, float>) {
@@ -69,7 +70,7 @@ void with_padded_depth(int64_t depth, Body&& body) {
 
 // ---- a block's work ------------------------------------------------------------------------------------------------
 
-// Rows of keys or values by position: those of a prefix, then the sequence's own.
+// Rows of keys or values by position: first those of the prefix, then those of the sequence.
 template <class T>
 struct KeyRows {
   const T* prefix;  // [prefix_length, D], rows prefix_pitch apart
@@ -82,12 +83,12 @@ struct KeyRows {
   }
 };
 
-// What may be copied in pieces of 16 bytes.
+// The operands that may be copied in pieces of 16 bytes.
 struct WideRows {
   bool queries, keys, out;
 };
 
-// The output may be of another type than the operands; no model asks for it, so it is decided when storing.
+// The output may have another type than the operands. No model needs that, so the type is tested at each store.
 struct AttentionOutput {
   void* data;
   DType dtype;
@@ -142,14 +143,15 @@ __device__ __forceinline__ void copy_rows(T* shared, const Row& row, int rows, i
 
 // ---- bf16 and f16 --------------------------------------------------------------------------------------------------
 
-// The block's queries over its keys. score(product) is a score in powers of two, score.visible(query, key) whether a
-// query of the tile sees the key at a position, score.all_visible(first, end) whether all see all of these.
+// Attention of the block's queries over its keys. score(product) returns a base-2 score, score.visible(query, key)
+// whether a query of the tile sees the key at a position, score.all_visible(first, end) whether all queries see all of
+// these keys.
 template <class T, int D, class Score>
 __device__ __forceinline__ void attend_by_tensor_cores(const AttentionTask<T>& task, const Score& score) {
   using Tile = AttentionTile<T, D>;
   constexpr int kRowTiles = Tile::kRowTiles, kKeys = Tile::kKeys, kPitch = Tile::kPitch;
   constexpr float kHidden = -INFINITY;
-  // Weights are at most 2^kHeadroom: f16 would lose small ones otherwise.
+  // Weights are scaled to at most 2^kHeadroom; otherwise f16 would lose small ones.
   constexpr float kHeadroom = std::is_same_v<T, f16> ? 15.0f : 0.0f;
   SANA_DYNAMIC_SHARED(T, queries);                    // [kQueries, kPitch]
   T* const keys = queries + Tile::kQueries * kPitch;  // [kKeys, kPitch]
@@ -166,7 +168,7 @@ __device__ __forceinline__ void attend_by_tensor_cores(const AttentionTask<T>& t
       queries, [&](int r) { return task.queries + r * task.query_pitch; }, task.rows, task.depth, task.wide.queries);
   copy_tile(keys, task.keys, task.first_key);
 
-  // Of the rows lane / 4 and + 8 of each row tile; sums of the lane's own keys.
+  // For rows lane / 4 and + 8 of each row tile; each lane sums its own keys only.
   float out[kRowTiles][D / 8][4] = {}, most[kRowTiles][2], total[kRowTiles][2] = {};
 #pragma unroll
   for (int m = 0; m < kRowTiles; ++m) most[m][0] = most[m][1] = kHidden;
@@ -218,7 +220,7 @@ __device__ __forceinline__ void attend_by_tensor_cores(const AttentionTask<T>& t
         }
         largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 1));
         largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 2));
-        const float base = largest == kHidden ? 0.0f : largest;  // a row may see nothing yet
+        const float base = largest == kHidden ? 0.0f : largest;  // the row may not have seen any key yet
         const float correction = exp2f(most[m][half] - base);
         most[m][half] = largest;
         float sum = 0.0f;
@@ -241,7 +243,7 @@ __device__ __forceinline__ void attend_by_tensor_cores(const AttentionTask<T>& t
     }
 
     copy_wait<0>();
-    __syncthreads();  // the values are there, and everyone is done with the keys
+    __syncthreads();  // the values have arrived, and all threads are done with the keys
     if (first + kKeys < task.end_key) copy_tile(keys, task.keys, first + kKeys);
 
 #pragma unroll
@@ -251,7 +253,7 @@ __device__ __forceinline__ void attend_by_tensor_cores(const AttentionTask<T>& t
 #pragma unroll
       for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {  // the accumulators' layout is that of a's halves
+        for (int i = 0; i < 4; ++i) {  // the accumulators have the same layout as the halves of a
           float* const pair = s[m][k / 8 + i / 2] + i % 2 * 2;
           weights[m][i] = take_pair<T>(pair[0], pair[1]);
           rest[m][i] = take_pair<T>(pair[0], pair[1]);
@@ -286,7 +288,7 @@ __device__ __forceinline__ void attend_by_tensor_cores(const AttentionTask<T>& t
         const float x[2] = {out[m][n][half * 2] * factor, out[m][n][half * 2 + 1] * factor};
         const int d = n * 8 + lane % 4 * 2;
         if (task.wide.out) {
-          store<2>(warp_queries + r * kPitch + d, x);  // the warp's own queries, which it needs no more
+          store<2>(warp_queries + r * kPitch + d, x);  // overwrites the warp's queries, which are no longer needed
         } else if (warp_row + r < task.rows) {
           const int64_t at = task.first_out + (warp_row + r) * task.out_pitch + d;
           if (d < task.depth) task.out.store_one(at, x[0]);
@@ -298,7 +300,7 @@ __device__ __forceinline__ void attend_by_tensor_cores(const AttentionTask<T>& t
   if (!task.wide.out) return;
   __syncwarp();
   T* const to = task.out.template as<T>() + task.first_out;
-  for (int i = lane; i < Tile::kWarpQueries * (D / 8); i += 32) {  // whole rows: what memory likes
+  for (int i = lane; i < Tile::kWarpQueries * (D / 8); i += 32) {  // whole rows, for coalesced stores
     const int r = i / (D / 8), d = i % (D / 8) * 8;
     if (warp_row + r >= task.rows || d >= task.depth) continue;
     *reinterpret_cast<uint4*>(to + (warp_row + r) * task.out_pitch + d) =
@@ -308,7 +310,7 @@ __device__ __forceinline__ void attend_by_tensor_cores(const AttentionTask<T>& t
 
 // ---- f32 -----------------------------------------------------------------------------------------------------------
 
-// The same in f32 arithmetic.
+// The same for f32, in plain f32 arithmetic.
 template <int D, class Score>
 __device__ __forceinline__ void attend_exactly(const AttentionTask<float>& task, const Score& score) {
   using Tile = AttentionTile<float, D>;
@@ -319,7 +321,7 @@ __device__ __forceinline__ void attend_exactly(const AttentionTask<float>& task,
   float* const keys = queries + Tile::kQueries * kPitch;  // [kKeys, kPitch]
   float* const values = keys + kKeys * kPitch;            // [kKeys, kPitch]
   float* const weights = values + kKeys * kPitch;         // [kQueries, kWeightPitch]
-  // The thread's rows are group + r kGroups, its keys part + t 8, its channels part 4 + j 32 .. + 3.
+  // The thread's rows are group + r kGroups, its keys part + 8 t, its channels 4 part + 32 j .. + 3.
   const int group = threadIdx.x / 8, part = threadIdx.x % 8;
 
   const auto copy_tile = [&](float* to, const KeyRows<float>& rows, int first) {
@@ -369,7 +371,7 @@ __device__ __forceinline__ void attend_exactly(const AttentionTask<float>& task,
       }
 #pragma unroll
       for (int lanes = 1; lanes < 8; lanes *= 2) largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, lanes));
-      const float base = largest == kHidden ? 0.0f : largest;  // a row may see nothing yet
+      const float base = largest == kHidden ? 0.0f : largest;  // the row may not have seen any key yet
       const float correction = exp2f(most[r] - base);
       most[r] = largest;
       float sum = 0.0f;
@@ -388,7 +390,7 @@ __device__ __forceinline__ void attend_exactly(const AttentionTask<float>& task,
     }
 
     copy_wait<0>();
-    __syncthreads();  // the values and the weights are there, and everyone is done with the keys
+    __syncthreads();  // the values and the weights have arrived, and all threads are done with the keys
     if (first + kKeys < task.end_key) copy_tile(keys, task.keys, first + kKeys);
 
 #pragma unroll 1

@@ -1,12 +1,12 @@
-// Causal attention of sequences that stand one after another, each preceded by the same prefix of keys and values.
+// Causal attention of concatenated sequences, each preceded by the same prefix of keys and values.
 //   score = softcap tanh(q k * scale / softcap), or q k * scale; a token sees the last `window` tokens, itself included
 //
 // qkv [T, (heads + 2 kvHeads) D] = q | k | v, prefix [P, 2 kvHeads D] = k | v, out [T, heads D], D up to 256; query
-// head h reads key head h kvHeads / heads; qkv and prefix may be columns of wider tensors. A block takes a tile of one
-// sequence's tokens of one head (attention_tile.cuh) and only the keys that one of them sees. Positions count from the
-// start of the prefix. Bound by the 6 T multiplications of each element of q and the tanh and exp2 of each score; for
-// the few hundred tokens of a prompt by the length of one block's work, as there are no more blocks than
-// multiprocessors.
+// head h reads key head h kvHeads / heads; qkv and prefix may be columns of wider tensors. A block takes a tile of
+// tokens of one head of one sequence (attention_tile.cuh) and only the keys that at least one of them sees. Positions
+// count from the start of the prefix. Bound by the 6 T multiplications per element of q and the tanh and exp2 of each
+// score. For the few hundred tokens of a prompt it is bound by the time of one block, because there are no more blocks
+// than multiprocessors.
 
 #include "cuda/kernels/attention_tile.cuh"
 #include "cuda/kernels/kernels.h"
@@ -18,10 +18,10 @@ namespace {
 
 struct CausalScores {
   float scale;    // times log2(e), or divided by softcap
-  float softcap;  // times log2(e), 0: none
-  int window;     // INT32_MAX: all
-  int position;   // of the tile's first query
-  int last;       // position of its last
+  float softcap;  // times log2(e); 0: no softcap
+  int window;     // INT32_MAX: no limit
+  int position;   // position of the tile's first query
+  int last;       // position of its last query
 
   __device__ __forceinline__ float operator()(float product) const {
     return softcap > 0.0f ? softcap * tanhf(product * scale) : product * scale;

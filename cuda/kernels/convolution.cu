@@ -1,5 +1,5 @@
-// Convolutions with all channels: an implicit matrix product, [B H' W', kh kw I] by [kh kw I, O]. The pixels that a tap
-// sees are copied from the image when that tap's turn comes, from L2 for all taps but the first.
+// Convolutions over all channels, as an implicit matrix product, [B H' W', kh kw I] by [kh kw I, O]. The pixels of each
+// tap are copied from the image when the tap is multiplied, from L2 for all taps but the first.
 //
 //   conv2d          out = activation(conv(x, weight) + bias) + residual     cross-correlation, zero padding kh / 2, kw
 //   / 2
@@ -7,9 +7,10 @@
 //   upsampleConv2d  out = conv3x3(nearest2x(x), weight) + bias + residual
 //                   x [B, H, W, I], weight [O, 3, 3, I], out [B, 2H, 2W, O]
 //
-// upsampleConv2d is computed on the small image: each of the four output pixels over a pixel of x sees 2 x 2 pixels of
-// x through weights that are sums of the 3x3 taps (cuda/pack.h). 4/9 of the products, and the upsampled image never
-// exists. x and weight of one dtype, out of it or f32 (any where x is f32). Copied fast where I is a multiple of eight.
+// upsampleConv2d is computed on the small image: each of the four output pixels over a pixel of x depends on 2 x 2
+// pixels of x, with weights that are sums of the 3x3 taps (cuda/pack.h). This takes 4/9 of the products, and the
+// upsampled image is never stored. x and weight have the same dtype; out has that dtype or f32 (any dtype if x is f32).
+// Copies are fast if I is a multiple of eight.
 
 #include "cuda/kernels/kernels.h"
 #include "cuda/kernels/matrix.h"
@@ -17,7 +18,7 @@
 namespace sana::cuda {
 namespace {
 
-// What both are: all but the kernel, the stride, the phases and the activation.
+// The common part of both: everything but the kernel, the stride, the phases and the activation.
 template <class Op>
 Product convolution(const Call& call) {
   const View& x = call.operands[Op::kX];                // [B, H, W, I]

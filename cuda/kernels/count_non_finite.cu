@@ -1,8 +1,8 @@
 // out[0] = the number of NaN and infinite elements of x, at most 2^31 - 1
 //
-// x of any shape, out [1] i32. The blocks leave their counts in the workspace, one more block adds them up: out need
-// not be zero before. Bound by memory: x read once, in vectors of 16 bytes or, where x does not start at one, one by
-// one.
+// x of any shape, out [1] i32. The blocks store their counts in the workspace, and one more block adds them up, so out
+// need not be zero before. Bound by memory: x is read once, in vectors of 16 bytes, or element by element if x is not
+// aligned to 16 bytes.
 
 #include "cuda/element.h"
 #include "cuda/kernels/kernels.h"

@@ -1,10 +1,10 @@
 // out = softmax(q k^T * scale) v per head, batch item b over its own lengths[b] text tokens
 //
-// q [B, N, C], k and v [T, C] (the items' tokens one after another; q, k and v may be columns of wider tensors),
-// out [B, N, C], D = C / heads up to 256. A block takes a tile of an item's queries of one head; the scores never leave
-// it (attention_tile.cuh). Blocks of neighbouring heads follow each other, as their channels share cache lines.
-// Bound by memory for short texts: q read once, out written once, keys and values from the cache. From T of about 150
-// on bound by the 6 T multiplications of each element (4 T and the second parts of the weights).
+// q [B, N, C], k and v [T, C] (the items' tokens one after another; q, k and v may be columns of wider tensors), out
+// [B, N, C], D = C / heads up to 256. A block takes a tile of an item's queries of one head; the scores never leave the
+// block (attention_tile.cuh). Blocks of neighbouring heads are consecutive, because their channels share cache lines.
+// Bound by memory for short texts: q is read once, out is written once, keys and values come from the cache. From about
+// T = 150 tokens it is bound by the 6 T multiplications per element (4 T plus the second parts of the weights).
 
 #include "cuda/kernels/attention_tile.cuh"
 #include "cuda/kernels/kernels.h"
@@ -30,7 +30,7 @@ struct CrossAttention {
   AttentionOutput out;   // [B, N, C]
   const int32_t* first;  // [B + 1], rows of k where the items' tokens start
   int64_t q_pitch, k_pitch, v_pitch;
-  int64_t tokens, tiles;  // N and its tiles
+  int64_t tokens, tiles;  // N, and the tiles of N
   int heads, depth;
   PlainScores score;
   WideRows wide;

@@ -3,14 +3,14 @@
 // x [B, H, W, 2F], weight [9, 2F] f32 (tap by tap), bias [2F] f32, out [B, H, W, F]. Zero padding 1. d is never written
 // to memory.
 //
-// A thread takes two channels and their gates in a strip of four rows and goes along its columns. It keeps the 36 taps
-// and, instead of the three columns under the kernel, the sums of the two outputs that are under way: each column of
-// inputs is loaded and converted once, added to the three outputs that it touches, and forgotten. The column after it
-// is on its way meanwhile. A warp is 64 neighbouring channels, whole cache lines; the warps of a block are strips one
-// below the other, which find the rows that they share in the first-level cache.
-// F odd, or x and out not at multiples of two elements: one channel a thread (the general path).
-// Bound by memory, reads 2F and writes F a pixel, close to the instructions of its 18 multiply-adds, the exponential
-// and the conversions of each output.
+// A thread takes two channels and their gates in a strip of four rows and iterates over its columns. It keeps the 36
+// taps and, instead of the three columns under the kernel, the partial sums of two outputs: each column of inputs is
+// loaded and converted once, added to the three outputs that it contributes to, and discarded. The next column is
+// loaded meanwhile. A warp is 64 neighbouring channels, whole cache lines. The warps of a block are strips below one
+// another, which find the rows that they share in the first-level cache.
+// If F is odd, or x or out is not aligned to two elements: one channel per thread (the general path).
+// Bound by memory, reading 2F and writing F per pixel, and nearly by the instructions for the 18 multiply-adds, the
+// exponential and the conversions of each output.
 
 #include "cuda/element.h"
 #include "cuda/kernels/kernels.h"
@@ -19,13 +19,13 @@ namespace sana::cuda {
 namespace {
 
 constexpr int kLanes = 32;        // along the channels
-constexpr int kRows = 4;          // of a thread: six rows read for four
-constexpr int kStrips = 4;        // of a block, at most
-constexpr int kMostColumns = 32;  // of a thread: two more are read on its sides
+constexpr int kRows = 4;          // per thread: six rows are read for four
+constexpr int kStrips = 4;        // per block, at most
+constexpr int kMostColumns = 32;  // per thread: two more are read at its sides
 constexpr int kLeastColumns = 8;
-constexpr int kBlocksPerMultiprocessor = 3;  // leaves a thread 168 registers
+constexpr int kBlocksPerMultiprocessor = 3;  // leaves 168 registers per thread
 
-// To the last bits of an f32 output, and of the 16-bit ones in a third of the instructions.
+// Accurate to the last bits of the output's dtype; for 16-bit outputs this takes a third of the instructions.
 template <class Out>
 __device__ __forceinline__ float silu(float x) {
   if constexpr (sizeof(Out) == 4) return __fdividef(x, 1.0f + expf(-x));
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(kLanes* kStrips, sizeof(X) == 2 ? kBlocksPerMu
   const int64_t item = tile / column_tiles / row_tiles;
   if (channel >= hidden || first_row >= height) return;
 
-  float taps[2][9][N], biases[2][N];  // of the values and of the gates
+  float taps[2][9][N], biases[2][N];  // for the values and for the gates
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
 #pragma unroll
@@ -62,8 +62,8 @@ __global__ void __launch_bounds__(kLanes* kStrips, sizeof(X) == 2 ? kBlocksPerMu
     load<N>(bias + half * hidden + channel, biases[half]);
   }
 
-  // The inputs of a column, from the row above the strip to the one below it. Those outside the image stay zero.
-  // From one corner of the strip on, offsets fit 32 bits: seven rows of at most 2^28 elements.
+  // The inputs of a column, from the row above the strip to the row below it. Those outside the image stay zero.
+  // Relative to one corner of the strip, offsets fit 32 bits: seven rows of at most 2^28 elements.
   const int pixel_elements = 2 * hidden, row_elements = width * pixel_elements;
   const X* const values = x + (((item * height + first_row - 1) * width + first_column - 1) * pixel_elements + channel);
   const X* const gates = values + hidden;
@@ -78,8 +78,8 @@ __global__ void __launch_bounds__(kLanes* kStrips, sizeof(X) == 2 ? kBlocksPerMu
     }
   };
 
-  // Sums of the outputs left of the column at hand and under it. What they begin with belongs to outputs of a
-  // neighbour's, which are not stored.
+  // Partial sums of the outputs in the column to the left of the current one and in the current one. The first sums
+  // belong to outputs of a neighbour and are not stored.
   float left[2][kRows][N] = {}, middle[2][kRows][N] = {};
   Out* const results_at = out + (((item * height + first_row) * width + first_column) * hidden + channel);
 #pragma unroll
@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(kLanes* kStrips, sizeof(X) == 2 ? kBlocksPerMu
       fetch(column + 1, r);
       if (r < 2) continue;
 
-      const int row = r - 2;  // of the strip: the last of its inputs is here
+      const int row = r - 2;  // row of the strip whose last input has arrived
       float done[2][N], results[N];
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
@@ -135,7 +135,7 @@ void depthwise_conv_glu(const Call& call, const Stream& stream) {
   const bool wide = vector_rows(2, {&x, &bias, &out}) && reinterpret_cast<uintptr_t>(weight.data) % 8 == 0;
   const int64_t strips = min(divide_up(height, kRows), int64_t(kStrips));
   const int64_t tiles = batch * divide_up(height, strips * kRows) * divide_up(hidden, kLanes * (wide ? 2 : 1));
-  // Long strips read fewer columns twice, short ones leave fewer multiprocessors without work at the end.
+  // With long strips fewer columns are read twice; with short ones fewer multiprocessors are idle at the end.
   const int64_t at_once = int64_t(stream.multiprocessors) * kBlocksPerMultiprocessor;
   const auto steps = [&](int64_t columns) {
     return divide_up(tiles * divide_up(width, columns), at_once) * (columns + 2);

@@ -1,12 +1,12 @@
-// Operators that treat every element alike.
+// Elementwise operators.
 //
 //   activation  out = activation(x)                             x and out of equal shapes
 //   tanhClamp   out = limit * tanh(x / limit)                   x and out of equal shapes
 //   convert     out = x * scale, x's rows `repeat` times over   x [A, ..., C], out [repeat A, ..., C], columns of wider
 //                                                               tensors
 //
-// One thread takes eight elements of a row at a time, one where rows do not start at multiples of eight. Bound by
-// memory: x read once, out written once.
+// A thread takes eight elements of a row at a time, or one if rows do not start at multiples of eight. Bound by memory:
+// x is read once, out is written once.
 
 #include "cuda/element.h"
 #include "cuda/kernels/kernels.h"
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // ---- launchers -----------------------------------------------------------------------------------------------------
 
-// out = function(x), x's rows as often as out has room for them
+// out = function(x), with the rows of x repeated to fill out
 template <class Function>
 void map(const View& x, const View& out, Function function, const Stream& stream) {
   const bool wide = vector_rows(8, {&x, &out});

@@ -1,10 +1,11 @@
-// What happens to finished sums while they are still on the chip, in f32:
+// The epilogue of a matrix product, applied to finished sums while they are on the chip, in f32:
 //
 //   out = clip(activation(sum + bias)) * gate + residual
 //   out = activation(gate half) * other half                  gated weights
 //
-// then one rounding to the dtype of `out`. Always eight columns of a row at a time: 16 bytes of bf16 or f16. What the
-// call has and has not is the same for every thread, so it is asked at run time: no instances per combination.
+// then the result is rounded once to the dtype of `out`. Works on eight columns of a row at a time: 16 bytes of bf16 or
+// f16. Which operands are present is the same for every thread, so it is tested at run time, without an instance per
+// combination.
 
 #pragma once
 
@@ -16,7 +17,7 @@ namespace sana::cuda {
 inline constexpr int kGroup = kGateColumns;  // columns that a thread finishes together
 
 struct Epilogue {
-  int64_t columns;       // of out
+  int64_t columns;       // columns of out
   const float* bias;     // [columns] or null
   const float* gate;     // [B, columns] or null
   int64_t gate_rows;     // rows of out that share a row of gate
@@ -26,19 +27,19 @@ struct Epilogue {
   int64_t out_pitch;
   DType dtype;  // of out and residual
   Activation activation;
-  float clip;    // 0: none, as with gated weights
+  float clip;    // 0: no clipping, as with gated weights
   bool gated;    // sums are alternating groups of eight columns: the gate half's, the other half's
-  bool vectors;  // whole groups of every operand start at multiples of 16 bytes
+  bool vectors;  // in every operand, whole groups start at multiples of 16 bytes
 };
 
-// Finishes the group of out at (row, column). values: its sums; others: with gated weights, those of the other half.
+// Finishes the group of out at (row, column). values: its sums; others: with gated weights, the sums of the other half.
 template <class Out>
 __device__ __forceinline__ void finish_group_as(const Epilogue& e, int64_t row, int64_t column, float (&values)[kGroup],
                                                 const float (&others)[kGroup]) {
   const bool whole = e.vectors && column + kGroup <= e.columns;
   const int count = static_cast<int>(min(e.columns - column, int64_t(kGroup)));
 
-  // Adds or multiplies an operand of this group.
+  // Adds or multiplies by an operand's elements of this group.
   const auto with = [&](const auto* operand, auto combine) {
     if (whole) {
       float others[kGroup];
@@ -82,7 +83,8 @@ __device__ __forceinline__ void finish_group_as(const Epilogue& e, int64_t row, 
   }
 }
 
-// The same for the dtypes that out may have where x is of type T: of i8, which stands for any activation, all.
+// The same for the dtypes that out may have if x has type T. With i8, x may have been any activation dtype, so out may
+// have all.
 template <class T>
 __device__ __forceinline__ void finish_group(const Epilogue& e, int64_t row, int64_t column, float (&values)[kGroup],
                                              const float (&others)[kGroup]) {

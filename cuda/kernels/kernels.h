@@ -13,7 +13,7 @@ SANA_OPERATORS(SANA_DECLARE)
 
 extern const Kernel kKernels[];  // in the order of kOperators
 
-// A fixed number of register-only multiply-adds on the whole device; return twice how many they were.
+// Run a fixed number of register-only multiply-adds on the whole device; return twice their number.
 double run_peak_f32(const Stream&);
 double run_peak_bf16(const Stream&);
 double run_peak_i8(const Stream&);

@@ -3,9 +3,9 @@
 // x and out [B, N, C], shift and scale [B, C] f32, C up to 16384; out may be x.
 //
 // A row is read once and stays in the registers of its threads (row_tile.h). The variance is the mean of squared
-// differences, which does not cancel. One thread holds vectors of 16 bytes of x, single elements where rows do not
-// start at multiples of them (the general path). Bound by memory: one read and one write of x; the shifts and scales of
-// an item come from the caches.
+// differences, which has no cancellation. A thread holds vectors of 16 bytes of x, or single elements if rows are not
+// aligned to 16 bytes (the general path). Bound by memory: one read and one write of x; the shifts and scales of an
+// item come from the caches.
 
 #include "cuda/element.h"
 #include "cuda/kernels/kernels.h"
@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
 #pragma unroll
   for (int v = 0; v < V; ++v) {
 #pragma unroll
-    for (int i = 0; i < N; ++i) sum += values[v][i];  // what is beyond the row is zero
+    for (int i = 0; i < N; ++i) sum += values[v][i];  // elements beyond the row are zero
   }
   const float mean = sum_over_threads<kMost>(sum, threads) / static_cast<float>(columns);
 

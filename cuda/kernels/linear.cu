@@ -3,14 +3,14 @@
 //   out = clip(activation(x weight^T + bias)) * gate + residual
 //   out = activation(x gate_weight^T) * (x other_weight^T)         gatedLinear weights
 //
-// The whole epilogue runs on sums that are still on the chip: no intermediate of shape [M, N] is ever written.
-// x [..., K] and weight of one dtype, out and residual of it or f32 (any where x is f32); any M, N, K, any pitches.
-// Copied fast where rows of x start at multiples of 16 bytes and K is a multiple of eight.
+// The whole epilogue runs on sums that are still on the chip: no intermediate of shape [M, N] is ever written. x [...,
+// K] and weight have the same dtype; out and residual have that dtype or f32 (any dtype if x is f32); any M, N, K and
+// pitches. Copies are fast if rows of x are aligned to 16 bytes and K is a multiple of eight.
 //
-// Or the weight is i8 or f8, and x, out and residual of any dtype: x is quantised into the workspace first, as many
-// rows at a time as that holds, which is all but for the largest pictures. That is a kernel of its own because the
-// first product of a row needs the largest element of all of it. Its bytes go through L2 once; the tiles, which read x
-// once for every column of tiles, then read half of what they would of bf16.
+// If the weight is i8 or f8, then x, out and residual may have any dtype: x is first quantised into the workspace, as
+// many rows at a time as fit, which is all rows except for the largest pictures. This takes a separate kernel because
+// the first product of a row needs the largest element of the whole row. The quantised bytes go through L2 once. The
+// tiles, which read x once per column of tiles, then read half as many bytes as with bf16.
 
 #include "cuda/kernels/kernels.h"
 #include "cuda/kernels/matrix.h"
@@ -19,10 +19,10 @@
 namespace sana::cuda {
 namespace {
 
-// Rows are quantised in multiples of what the tallest tile has.
+// Rows are quantised in multiples of the tallest tile's rows.
 constexpr int64_t kPartRows = 256;
 
-// out = the product p of x and a weight of i8 or f8, image and scales yet to be told.
+// out = the product p of x and a weight of i8 or f8; p's image and scales are set here.
 void run_quantized(Product p, const View& x, const View& weight, const Stream& stream) {
   const int64_t inputs = quantized_pitch(x.columns()), all_rows = x.rows();
   const int64_t row_bytes = inputs + int64_t(sizeof(float));
@@ -32,7 +32,7 @@ void run_quantized(Product p, const View& x, const View& weight, const Stream& s
 
   const QuantizedRows quantized_x = {weight.dtype, reinterpret_cast<uint8_t*>(stream.workspace),
                                      reinterpret_cast<float*>(stream.workspace + part_rows * inputs)};
-  Stream rest = stream;  // for the sums of splits
+  Stream rest = stream;  // the rest of the workspace, for the sums of splits
   rest.workspace += part_rows * row_bytes;
   rest.workspace_bytes -= part_rows * row_bytes;
 

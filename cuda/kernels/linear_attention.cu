@@ -1,18 +1,18 @@
 // Per head:  S = sum_n [v_n, 1] relu(k_n)^T     [D + 1, D] f32, row D the sum of relu(k)
 //            out_n = (S relu(q_n))[:D] / ((S relu(q_n))[D] + epsilon)
 //
-// qkv [B, N, 3C], out [B, N, C], D up to 256. Two passes over memory: K and V once for S, Q once to apply it. The row
-// of ones carries the denominator, so there is no second reduction.
+// qkv [B, N, 3C], out [B, N, C], D up to 256. Two passes over memory: K and V are read once for S, Q once to apply it.
+// The row of ones computes the denominator, so there is no second reduction.
 //
-//   state  a block sums a chunk of one head's tokens: states [heads, chunks, D + 1, D] in the workspace. Chunks are as
-//          many as fill the machine; where the states of all heads do not fit, the heads take turns.
+//   state  a block sums a chunk of one head's tokens: states [heads, chunks, D + 1, D] in the workspace. There are
+//          enough chunks to fill the device. If the states of all heads do not fit, heads take several turns.
 //   apply  a block adds its head's chunks in order and applies the sum to a run of tokens.
-// Blocks of neighbouring heads follow each other and walk through the same rows of memory together.
+// Blocks of neighbouring heads are consecutive and read the same rows of memory together.
 //
-// bf16 and f16 with heads of 32 channels, those of every model, go through tensor cores without shared memory: the
-// order of a sum's terms is free, so a lane calls "its" tokens and channels what it can load in one piece. Products of
-// 16-bit elements are exact; S goes through the second product in as many 16-bit parts as f32 needs. The general
-// kernels, for f32 and other head dims, are plain f32 arithmetic on tiles of 32 x 32 of S.
+// bf16 and f16 with heads of 32 channels, as in every model, use tensor cores without shared memory: the order of a
+// sum's terms is free, so the tokens and channels of a lane are those that it can load in one piece. Products of 16-bit
+// elements are exact; in the second product, S is split into as many 16-bit parts as f32 needs. The general kernels,
+// for f32 and other head dims, use plain f32 arithmetic on tiles of 32 x 32 of S.
 //
 // Bound by memory: 4 elements of C per token, in runs of D.
 
@@ -29,35 +29,35 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
-constexpr int kSide = 32;          // of a tile of S, and the head dim of the tensor-core kernels
-constexpr int kTokens = 64;        // of a tile of the general kernels
-constexpr int kPitch = kSide + 4;  // keeps rows of four f32 apart in the banks
-constexpr int kBlocks = 4;         // of a multiprocessor at a time: what the registers have room for
-constexpr int kMostChunks = 16;    // the second pass reads them all, again and again
-constexpr int kChunkTokens = 256;  // at least: a state is as large as 32 tokens of f32 keys and values
+constexpr int kSide = 32;          // side of a tile of S, and the head dim of the tensor-core kernels
+constexpr int kTokens = 64;        // tokens of a tile of the general kernels
+constexpr int kPitch = kSide + 4;  // puts rows of four f32 in different banks
+constexpr int kBlocks = 4;         // resident blocks per multiprocessor: as many as the registers allow
+constexpr int kMostChunks = 16;    // the second pass reads all of them many times
+constexpr int kChunkTokens = 256;  // at least, because a state is as large as 32 tokens of f32 keys and values
 constexpr int kStateFloats = (kSide + 1) * kSide;
 // Of the tensor-core kernels:
-constexpr int kStep = 16;                            // tokens of a product
-constexpr int kSteps = 2;                            // whose loads a warp has under way together
-constexpr int kIteration = kWarps * kStep * kSteps;  // tokens of a block; its share is a whole number of them
+constexpr int kStep = 16;                            // tokens per product
+constexpr int kSteps = 2;                            // products whose loads a warp has in flight together
+constexpr int kIteration = kWarps * kStep * kSteps;  // tokens per iteration of a block; its share is a multiple of this
 
 // ---- heads in memory -----------------------------------------------------------------------------------------------
 
-// Heads count through the batch.
+// Heads are numbered through the batch.
 struct Heads {
   int64_t tokens;  // N
-  int64_t first;   // of this turn
+  int64_t first;   // first head of this turn
   int heads, depth;
   bool interleaved;
 
   __host__ __device__ __forceinline__ int64_t row_elements() const { return int64_t(3) * heads * depth; }
-  // Where q (part 0), k (1) or v (2) of a head's first token begins in qkv [B, N, 3C].
+  // The offset of q (part 0), k (1) or v (2) of a head's first token in qkv [B, N, 3C].
   __device__ __forceinline__ int64_t in(int64_t head, int part) const {
     const int64_t h = head % heads;
     const int64_t channel = interleaved ? (3 * h + part) * depth : (int64_t(part) * heads + h) * depth;
     return head / heads * tokens * row_elements() + channel;
   }
-  // And in out [B, N, C].
+  // The offset in out [B, N, C].
   __device__ __forceinline__ int64_t out(int64_t head) const {
     return (head / heads * tokens * heads + head % heads) * depth;
   }
@@ -79,9 +79,9 @@ __device__ __forceinline__ uint32_t high_halves(uint32_t low, uint32_t high) {
 
 // ---- tensor-core kernels: D = 32, bf16 and f16 ---------------------------------------------------------------------
 
-// In the sum over tokens a step of 16 gives lane l tokens 4 (l % 4) .. + 3 and of each channels 4 (l / 4) .. + 3: eight
-// bytes, and eight lanes read all of a head's row. S then lies in the warp with its rows and columns in that order:
-// accumulator [m][n] of lane l holds rows 4 (l / 4) + 2 m and + 1, columns 8 (l % 4) + n and + 4.
+// In the sum over tokens, lane l loads tokens 4 (l % 4) .. + 3 of a step of 16 and channels 4 (l / 4) .. + 3 of each:
+// eight bytes, so that eight lanes read a whole row of a head. The rows and columns of S are in the corresponding
+// order: accumulator [m][n] of lane l holds rows 4 (l / 4) + 2 m and + 1, columns 8 (l % 4) + n and + 4.
 template <class T>
 __global__ void __launch_bounds__(kThreads) state_kernel(const T* qkv,   // [B, N, 3C]
                                                          float* states,  // [heads of this turn, chunks, 33, 32]
@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(kThreads) state_kernel(const T* qkv,   // [B, 
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
       const uint2(&rows)[4] = k[step], (&columns)[4] = v[step];
-      // b0 and b1 of the column tile of channel 4 group + n: tokens 0 and 1, 2 and 3 of the lane's four.
+      // b0 and b1 of the column tile of channel 4 group + n: tokens 0 and 1, and 2 and 3, of the lane's four.
       uint32_t b[4][2];
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
@@ -124,7 +124,7 @@ __global__ void __launch_bounds__(kThreads) state_kernel(const T* qkv,   // [B, 
         b[2][i] = relu_pair<T>(low_halves(low.y, high.y));
         b[3][i] = relu_pair<T>(high_halves(low.y, high.y));
       }
-      // Rows 4 group + 2 m and + 1: in a fragment the rows group and group + 8.
+      // Rows 4 group + 2 m and + 1 are rows group and group + 8 of the fragment.
       uint32_t a[2][4];
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
@@ -163,13 +163,14 @@ __global__ void __launch_bounds__(kThreads) state_kernel(const T* qkv,   // [B, 
   }
 }
 
-// S in parts of T whose sum has all of f32's 24 bits: three of bf16's 8, two of f16's 11 (22: what is left is 2^-23 of
-// an element). f16's range is met by a power of two.
+// Splits S into parts of type T whose sum has the 24 bits of f32: three parts of bf16's 8 bits, or two of f16's 11 (22
+// bits: the remainder is 2^-23 of an element). A power of two scales S to the range of f16.
 template <class T>
 constexpr int kParts = std::is_same_v<T, bf16> ? 3 : 2;
 
-// A step takes 16 tokens: lane l the channels 8 (l % 4) .. + 7 of tokens l / 4 and + 8, sixteen bytes each, as what the
-// second product's fragments call channels (l % 4) 2, + 1, + 8, + 9 of two steps of 16; and writes the same channels.
+// A step takes 16 tokens. Lane l loads channels 8 (l % 4) .. + 7 of tokens l / 4 and + 8, sixteen bytes each, and uses
+// them as channels (l % 4) 2, + 1, + 8, + 9 of two steps of 16 in the second product's fragments. It writes the same
+// channels.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     apply_kernel(const T* qkv,         // [B, N, 3C]
@@ -213,7 +214,8 @@ __global__ void __launch_bounds__(kThreads)
   }
 
   // b of column tile n < 4: its column g is row 8 (g / 2) + 2 n + g % 2 of S, so that a lane's accumulators are eight
-  // successive channels. Every column of tile 4 is the row of key sums: every lane gets its tokens' denominators.
+  // successive channels. Every column of tile 4 is the row of key sums, so that every lane gets its tokens'
+  // denominators.
   uint32_t b[kParts<T>][2][5][2];
 #pragma unroll
   for (int n = 0; n < 5; ++n) {
@@ -251,7 +253,7 @@ __global__ void __launch_bounds__(kThreads)
                                 {relu_pair<T>(low.z), relu_pair<T>(high.z), relu_pair<T>(low.w), relu_pair<T>(high.w)}};
       float sums[5][4] = {};
 #pragma unroll
-      for (int p = kParts<T> - 1; p >= 0; --p) {  // the smallest first
+      for (int p = kParts<T> - 1; p >= 0; --p) {  // the smallest part first
 #pragma unroll
         for (int k = 0; k < 2; ++k) {
 #pragma unroll
@@ -274,7 +276,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // ---- general kernels: any type, any head dim -----------------------------------------------------------------------
 
-// `count` rows of `columns` elements as f32 [kTokens, kPitch], through relu or not, zeros beyond.
+// Loads `count` rows of `columns` elements as f32 [kTokens, kPitch], with or without relu, and zeros beyond.
 template <bool through_relu, class T>
 __device__ __forceinline__ void load_tile(float (*tile)[kPitch], const T* from, int64_t pitch, int64_t count,
                                           int columns) {
@@ -286,7 +288,8 @@ __device__ __forceinline__ void load_tile(float (*tile)[kPitch], const T* from, 
   }
 }
 
-// A tile of 32 x 32 of a head's S over a chunk of tokens. A warp takes every fourth token; a lane 4 rows and 8 columns.
+// Sums a 32 x 32 tile of a head's S over a chunk of tokens. A warp takes every fourth token, a lane 4 rows and 8
+// columns.
 template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocks)
     general_state_kernel(const T* qkv,   // [B, N, 3C]
@@ -304,7 +307,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   const int64_t first = chunk * chunk_tokens, end = min(first + chunk_tokens, shape.tokens);
   const int64_t pitch = shape.row_elements();
 
-  float state[4][8] = {}, key_sum = 0.0f;  // of the column `lane`
+  float state[4][8] = {}, key_sum = 0.0f;  // key_sum: of column `lane`
   for (int64_t token = first; token < end; token += kTokens) {
     const int count = static_cast<int>(min(int64_t(kTokens), end - token));
     __syncthreads();
@@ -351,7 +354,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   }
 }
 
-// 32 output channels of a run of a head's tokens; a thread takes 4 tokens and 4 channels.
+// Computes 32 output channels of a run of a head's tokens. A thread takes 4 tokens and 4 channels.
 template <class T, class Out>
 __global__ void __launch_bounds__(kThreads)
     general_apply_kernel(const T* qkv,         // [B, N, 3C]
@@ -438,7 +441,7 @@ void linear_attention(const Call& call, const Stream& stream) {
 
   const bool by_tensor_cores =
       depth == kSide && qkv.dtype == out.dtype && qkv.dtype != DType::kF32 && vector_rows(8, {&qkv, &out});
-  const int64_t parts = divide_up(tokens, kChunkTokens);  // chunks and runs at most
+  const int64_t parts = divide_up(tokens, kChunkTokens);  // the maximum number of chunks and of runs
   const auto parts_wanted = [&](int64_t others) { return max(int64_t(1), min(parts, blocks / others)); };  // one wave
   const int64_t wanted_chunks = min(parts_wanted(all_heads * sides * sides), int64_t(kMostChunks));
   const int64_t chunk_tokens = divide_up(divide_up(tokens, wanted_chunks), kIteration) * kIteration;

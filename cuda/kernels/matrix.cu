@@ -1,4 +1,4 @@
-// How a matrix product is cut and what its operands allow: the host's side of matrix.h.
+// The host side of matrix.h: how a matrix product is cut, and the access path that its operands allow.
 
 #include "core/error.h"
 #include "cuda/kernels/matrix.h"
@@ -7,7 +7,7 @@
 namespace sana::cuda {
 namespace {
 
-constexpr int kCopyBytes = 16;  // what copies and vectors are multiples of
+constexpr int kCopyBytes = 16;  // alignment of copies and vectors
 
 bool aligned(const void* data, int64_t pitch, int64_t element_bytes) {
   return reinterpret_cast<uintptr_t>(data) % kCopyBytes == 0 && pitch * element_bytes % kCopyBytes == 0;
@@ -24,10 +24,10 @@ Source source_of(const Product& p, DType x) {
   return !copies ? Source::kGeneral : p.is_matrix() ? Source::kMatrix : Source::kImage;
 }
 
-// Products of fewer rows leave warpgroups more than half idle, and are bound by reading the weights: smaller tiles
-// spread that over the chip.
+// With fewer rows, warpgroups would be more than half idle. Such products are bound by reading the weights, which
+// smaller tiles spread over the chip.
 constexpr int64_t kLeastHopperRows = 65;
-constexpr int kMostMappedStride = 8;  // that a tensor map of pixels can have
+constexpr int kMostMappedStride = 8;  // limit of a tensor map of pixels
 
 Unit unit_of(const Product& p, DType x, Source source, const Stream& stream) {
   if (x == DType::kF32) return Unit::kExact;
@@ -38,7 +38,7 @@ Unit unit_of(const Product& p, DType x, Source source, const Stream& stream) {
   return can && (forced || p.rows() >= kLeastHopperRows) ? Unit::kHopper : Unit::kTensor;
 }
 
-// K as the unit multiplies it: in whole steps of each tap where steps do not cross taps.
+// K with padding: whole steps for each tap if steps do not cross taps.
 int64_t inputs_of(const Product& p, Unit unit) {
   if (unit != Unit::kHopper) return p.inputs();
   return int64_t(p.kernel_height) * p.kernel_width * divide_up(p.channels, kHopperStep) * kHopperStep;
@@ -74,7 +74,7 @@ void run_product(const Product& given, DType x, const Stream& stream) {
   cut.row_tiles = static_cast<unsigned>(row_tiles);
   cut.column_tiles = static_cast<unsigned>(column_tiles);
   cut.steps = static_cast<int>(divide_up(steps, choice.splits));
-  cut.splits = steps == 0 ? 1 : static_cast<int>(divide_up(steps, cut.steps));  // none of them empty
+  cut.splits = steps == 0 ? 1 : static_cast<int>(divide_up(steps, cut.steps));  // so that none is empty
   cut.partial = cut.splits > 1 ? stream.workspace : nullptr;
   cut.partial_columns = padded_sums(p.sums);
   const auto run = [&](auto tag) {

@@ -1,18 +1,18 @@
-// The kernels of the matrix product of matrix.h, for one type of x: tensor cores for bf16, f16, i8 and f8, plain
-// f32 arithmetic for f32, which is the exact mode.
+// The kernels of the matrix product of matrix.h, for one type of x: with tensor cores for bf16, f16, i8 and f8, with
+// plain f32 arithmetic for f32, which is the exact mode.
 //
-// A block computes a tile of the output. K is cut into steps; a ring of stages in shared memory holds the steps that
-// follow while the current one is multiplied, filled by asynchronous copies of 16 bytes. A convolution copies, for each
-// tap, the pixels that the tap sees, straight from the image: the matrix of all taps never exists. The sums stay in
-// registers until they are complete and are finished by the epilogue, through shared memory a few rows at a time, so
-// that whole lines are read and written.
+// A block computes a tile of the output. K is cut into steps. While one step is multiplied, the following ones are
+// loaded by asynchronous copies of 16 bytes into a ring of stages in shared memory. A convolution copies the pixels of
+// each tap directly from the image: the matrix of all taps is never stored. The sums stay in registers until they are
+// complete. The epilogue then finishes them through shared memory, a few rows at a time, so that whole lines are read
+// and written.
 //
-// Where a shape has too few tiles for the chip, K is split over blocks that leave their sums in the workspace, and
-// combine_kernel adds them up, always in the same order. Sums of i8 are integers, and stay so until all are added: how
-// a product is cut does not show in its bits.
+// If a shape has too few tiles to fill the chip, K is split over blocks that store their sums in the workspace, and
+// combine_kernel adds them up, always in the same order. Sums of i8 remain integers until all are added, so the bits of
+// the result do not depend on the splits.
 //
-// Bound by arithmetic, 2 M N K operations (4/9 of it for upsampleConv2d), for all but the smallest M; for those by
-// reading the weights once. Tiles: tiles.h.
+// Bound by arithmetic, 2 M N K operations (4/9 of that for upsampleConv2d), except for the smallest M, where it is
+// bound by reading the weights once. Tiles: tiles.h.
 
 #pragma once
 
@@ -25,18 +25,18 @@ namespace sana::cuda {
 
 // ---- shared memory --------------------------------------------------------------------------------------------------
 
-// A stage of an operand is rows of `chunks` 16-byte chunks. They are swizzled: eight successive rows have the same
-// chunk in eight different places modulo 128 bytes, so that reading a column of chunks meets no bank twice.
+// A stage of an operand is rows of `chunks` 16-byte chunks. They are swizzled: the same chunk of eight successive rows
+// is at eight different places modulo 128 bytes, so that reading a column of chunks has no bank conflicts.
 template <int chunks>
 __device__ __forceinline__ int chunk_at(int row, int chunk) {
   static_assert(chunks == 4 || chunks == 8);
   return (row * chunks + (chunk ^ (row / (8 / chunks) % chunks))) * 16;
 }
 
-// Which chunks of an operand's stage a thread copies: one of every row first, first + apart, ...
+// The chunks of an operand's stage that a thread copies: one in each of the rows first, first + apart, ...
 template <class T, int rows, Tile tile>
 struct Share {
-  static constexpr int kWidth = 16 / sizeof(T);  // elements of a chunk
+  static constexpr int kWidth = 16 / sizeof(T);  // elements per chunk
   static constexpr int kChunks = tile.step / kWidth;
   static constexpr int kApart = tile.threads() / kChunks;
   static constexpr int kCount = rows / kApart;
@@ -51,15 +51,15 @@ struct Share {
 };
 
 // ---- where operands come from ---------------------------------------------------------------------------------------
-// A source copies one step of K after the other of a tile's rows; what lies outside is zero.
+// A source copies a tile's rows, one step of K after another; elements outside the operand are zero.
 
-// Rows of a matrix, starting at multiples of 16 bytes: weights, and x of a pointwise product.
+// Rows of a matrix that start at multiples of 16 bytes: weights, and x of a pointwise product.
 template <class T, int rows, Tile tile>
 class Rows {
   using S = Share<T, rows, tile>;
 
  public:
-  // matrix [end, pitch], the tile's rows first.., K k..end_k
+  // matrix [end, pitch]; the tile's rows begin at `first`; K is k..end_k
   __device__ __forceinline__ Rows(const T* matrix, int64_t pitch, int64_t first, int64_t end, int k, int end_k)
       : at_(matrix + (first + S::first()) * pitch + k + S::element()),
         apart_(S::kApart * pitch),
@@ -84,15 +84,15 @@ class Rows {
   uint32_t valid_ = 0;
 };
 
-// The pixels that each tap sees: K is taps of channels. Aligned: pixels start at multiples of 16 bytes and have a
-// multiple of eight channels. Otherwise the general path: element by element, for any channels and any view.
+// The pixels under each tap: K is taps of channels. Aligned: pixels start at multiples of 16 bytes and have a multiple
+// of eight channels. Otherwise the general path: element by element, for any number of channels and any view.
 template <class T, Tile tile, bool aligned>
 class Pixels {
   using S = Share<T, tile.rows, tile>;
 
  public:
   __device__ __forceinline__ Pixels(const Product& product, int phase, int64_t first, int k) : p_(product) {
-    // Phase (a, b) of upsampleConv2d sees pixels i + a - 1 and i + a.
+    // Phase (a, b) of upsampleConv2d reads pixels i + a - 1 and i + a.
     const int above = p_.phases == 1 ? p_.kernel_height / 2 : 1 - phase / 2;
     const int before = p_.phases == 1 ? p_.kernel_width / 2 : 1 - phase % 2;
 #pragma unroll
@@ -102,7 +102,7 @@ class Pixels {
       const int x = static_cast<int>(row - line * p_.out_width) * p_.stride - before;
       const int y = static_cast<int>(line - image * p_.out_height) * p_.stride - above;
       pixel_[i] = static_cast<const T*>(p_.image) + ((image * p_.height + y) * p_.width + x) * p_.pitch;
-      const auto inside = [](int from, int size, int taps) {  // bit t: from + t is in the image
+      const auto inside = [](int from, int size, int taps) {  // bit t: from + t is inside the image
         return ((1u << min(max(size - from, 0), taps)) - 1) & ~0u << max(-from, 0);
       };
       const uint32_t columns = inside(x, p_.width, p_.kernel_width);
@@ -131,7 +131,7 @@ class Pixels {
   }
 
  private:
-  // Goes on by `count` of K.
+  // Advances by `count` elements of K.
   __device__ __forceinline__ void skip(int count) {
     const int channels = aligned ? p_.channels : p_.padded_channels();
     channel_ += count;
@@ -150,11 +150,11 @@ class Pixels {
   static constexpr uint32_t kPastAll = 0x80000000u;  // kernels have at most 15 rows and columns
 
   const Product& p_;
-  const T* pixel_[S::kCount];  // of the first tap
-  // Bit kx of the lower half: column kx of the kernel falls into the image; of the upper half: row ky does.
+  const T* pixel_[S::kCount];  // the pixels of the first tap
+  // Bit kx of the lower half: column kx of the kernel is inside the image. Bit ky of the upper half: row ky is.
   uint32_t seen_[S::kCount];
-  uint32_t tap_ = 0x10001;  // the same bits of the tap alone
-  int64_t offset_ = 0;      // of its pixel and channel
+  uint32_t tap_ = 0x10001;  // the same bits for the current tap
+  int64_t offset_ = 0;      // offset of its pixel and channel
   int channel_ = 0;
 };
 
@@ -170,10 +170,10 @@ __device__ __forceinline__ int warp_column() {
   return static_cast<int>(threadIdx.x) / 32 % (tile.columns / tile.warp_columns) * tile.warp_columns;
 }
 
-// A warp's sums. A step of K is multiplied part by part: while one part is multiplied, the next is loaded into the
-// other of two sets of registers.
+// A warp's sums. A step of K is multiplied in parts: while one part is multiplied, the next is loaded into the other of
+// two sets of registers.
 
-// On tensor cores: parts of two chunks, 16 elements of 16 bits or 32 of i8 or f8.
+// On tensor cores: each part is two chunks, 16 elements of 16 bits or 32 of i8 or f8.
 template <class T, Tile tile>
 struct Multiplier {
   static constexpr int kChunks = tile.step * sizeof(T) / 16;
@@ -203,7 +203,7 @@ struct Multiplier {
     }
   }
 
-  // `staged`: shared memory of the block's.
+  // `staged`: shared memory of the block.
   __device__ __forceinline__ void finish(const Product& p, const Cut& cut, const Position& at, Sum<T>* staged) const {
     const int lane = threadIdx.x % 32;
     staged += threadIdx.x / 32 * 16 * tile.staged_pitch();
@@ -223,7 +223,7 @@ struct Multiplier {
   }
 };
 
-// In f32: parts of 2. Lane l has rows l / 8, l / 8 + 4, ... and columns l % 8, l % 8 + 8, ...
+// In f32: each part is two elements of K. Lane l has rows l / 8, l / 8 + 4, ... and columns l % 8, l % 8 + 8, ...
 template <Tile tile>
 struct Multiplier<float, tile> {
   static constexpr int kParts = tile.step / 2;
@@ -306,7 +306,7 @@ __global__ void __launch_bounds__(tiles<T>()[index].threads(), tiles<T>()[index]
         left.copy(stage);
         right.copy(stage + kLeftBytes);
       }
-      copy_commit();  // also when there was nothing to copy: groups are counted
+      copy_commit();  // even if there was nothing to copy, because groups are counted
     };
 
     M multiplier;
@@ -318,7 +318,7 @@ __global__ void __launch_bounds__(tiles<T>()[index].threads(), tiles<T>()[index]
 #pragma unroll
       for (int part = 0; part < M::kParts; ++part) {
         const bool last = part == M::kParts - 1;
-        if (last) {  // the next step must be there, and all must be done with loading from this one
+        if (last) {  // the next step must have arrived, and all threads must have loaded from this one
           copy_wait<tile.stages - 2>();
           __syncthreads();
         }
@@ -338,7 +338,7 @@ __global__ void __launch_bounds__(tiles<T>()[index].threads(), tiles<T>()[index]
 
 constexpr int kCombineThreads = 256;
 
-// Adds the splits' sums up and finishes them, a group of out per thread.
+// Adds up the sums of the splits and finishes them, one group of out per thread.
 template <class T>
 __global__ void __launch_bounds__(kCombineThreads) combine_kernel(Product p, Cut cut) {
   const Epilogue& e = p.epilogue;
@@ -384,7 +384,7 @@ void launch_product(const Product& p, const Cut& cut, Source source, int index, 
   constexpr auto kAll = std::make_integer_sequence<int, kTileCount<T>>();
   const Tile& tile = tiles<T>()[index];
   ProductKernel kernel = kernel_of<T, Source::kMatrix>(index, kAll);
-  if constexpr (!kIsQuantized<T>) {  // quantised rows are a matrix that can be copied fast
+  if constexpr (!kIsQuantized<T>) {  // quantised rows are always an aligned matrix
     if (source == Source::kImage) kernel = kernel_of<T, Source::kImage>(index, kAll);
     if (source == Source::kGeneral) kernel = product_kernel<T, Source::kGeneral, kGeneralTile<T>>;
   }

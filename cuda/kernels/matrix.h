@@ -1,11 +1,11 @@
-// The one matrix product behind linear, conv2d and upsampleConv2d.
+// The matrix product that linear, conv2d and upsampleConv2d share.
 //
 //   sum[b, y, x, n] = sum over ky, kx, c of  image[b, s y + ky - p, s x + kx - q, c] * weight[n, ky, kx, c]
 //
-// A matrix [M, K] is M images of one pixel with K channels and a kernel of one tap.
+// A matrix [M, K] is M images of one pixel with K channels, and its kernel has one tap.
 //
-// Of i8 and f8, matrices only, both operands are quantised rows (quantize_rows.h): what leaves is a sum, of i8 an exact
-// one of integers, times the scales of its row and its column.
+// With i8 and f8, for matrices only, both operands are quantised rows (quantize_rows.h): the result is a sum, for i8 an
+// exact integer sum, times the scales of its row and its column.
 
 #pragma once
 
@@ -22,18 +22,19 @@ struct Product {
   int kernel_height, kernel_width, stride;
   int phases;                  // 1, or 4 for upsampleConv2d: output pixels (2 y + a, 2 x + b) of phase 2 a + b
   const void* weights;         // [phases][sums][kernel_height kernel_width][padded channels]
-  int64_t sums;                // rows of the weights: columns of out, or with gated weights of both halves
-  const float* image_scales;   // of i8 and f8: [images]
-  const float* weight_scales;  // of i8 and f8: [sums], up to a multiple of eight
-  int64_t first_row;           // of out, that the first image gives: one may be made in several products
+  int64_t sums;                // rows of the weights: columns of out, or of both halves with gated weights
+  const float* image_scales;   // i8 and f8 only: [images]
+  const float* weight_scales;  // i8 and f8 only: [sums], padded to a multiple of eight
+  int64_t first_row;           // row of out of the first image: out may be computed in several products
   Epilogue epilogue;
 
-  __host__ __device__ int64_t rows() const { return images * out_height * out_width; }  // of each phase
+  __host__ __device__ int64_t rows() const { return images * out_height * out_width; }  // per phase
   __host__ __device__ int padded_channels() const {
     return (channels + kRowElements - 1) / kRowElements * kRowElements;
   }
   __host__ __device__ int inputs() const { return kernel_height * kernel_width * padded_channels(); }
-  // A matrix, though it may be an image too: an output pixel sees the one pixel in its place.
+  // Whether this is a plain matrix product, which may also be a 1x1 convolution: an output pixel depends only on the
+  // input pixel at its position.
   __host__ __device__ bool is_matrix() const { return kernel_height * kernel_width * stride * phases == 1; }
 };
 
@@ -45,24 +46,24 @@ void run_product(const Product&, DType x, const Stream&);
 
 // How a product is cut.
 struct Cut {
-  unsigned row_tiles, column_tiles;  // column_tiles: of all phases
-  int steps, splits;                 // steps of K of each split
-  void* partial;            // [splits, phases, rows, partial_columns] f32 (of i8 i32) in the workspace, or null
-  int64_t partial_columns;  // sums, up to a multiple of eight
+  unsigned row_tiles, column_tiles;  // column_tiles: over all phases
+  int steps, splits;                 // steps of K per split
+  void* partial;            // [splits, phases, rows, partial_columns] f32 (i32 for i8) in the workspace, or null
+  int64_t partial_columns;  // sums, padded to a multiple of eight
 };
 
-// How x is read: as rows of a matrix or as pixels of an image, both starting at multiples of 16 bytes with a multiple
-// of eight channels; or, slower, any x.
+// How x is read: as rows of a matrix or as pixels of an image, both of which must start at multiples of 16 bytes and
+// have a multiple of eight channels; or, more slowly, any x.
 enum class Source { kMatrix, kImage, kGeneral };
 
 template <class T>
 void launch_product(const Product&, const Cut&, Source, int tile, const Stream&);
 
-// The same on the path of sm_90a, bf16 and f16. Its steps do not cross taps.
+// The same on the sm_90a path, for bf16 and f16. Its steps do not cross taps.
 template <class T>
 void launch_hopper_product(const Product&, const Cut&, Source, int tile, const Stream&);
 
-// Adds up and finishes what the splits left.
+// Adds up the sums of the splits and finishes them.
 template <class T>
 void launch_combine(const Product&, const Cut&, const Stream&);
 

@@ -1,4 +1,5 @@
-// Matrix products of quantised rows of f8 on tensor cores, from compute capability 8.9 on: the kernels of matrix.cuh.
+// Matrix products of quantised rows of f8 on tensor cores, for compute capability 8.9 or later: the kernels of
+// matrix.cuh.
 
 #include "cuda/kernels/matrix.cuh"
 

@@ -1,5 +1,5 @@
-// What the kernels of matrix products share: which tile of the output is a block's turn, and finishing its sums once
-// they lie in shared memory.
+// Shared by the kernels of matrix products: the order of the output tiles, and the finishing of sums that are in shared
+// memory.
 
 #pragma once
 
@@ -11,13 +11,13 @@
 namespace sana::cuda {
 
 struct Position {
-  int64_t row;  // the tile's first
+  int64_t row;  // the tile's first row
   int64_t column;
   int phase, split;
 };
 
-// The tile `index` of a split. Blocks that run at the same time share what they read in L2: successive tiles cover a
-// group of row tiles by as many column tiles as it takes, not whole rows of tiles.
+// The tile with this index in a split. Blocks that run at the same time should share data in L2, so successive tiles
+// cover a group of row tiles, column by column, and not whole rows of tiles.
 __device__ __forceinline__ Position position(const Product& p, const Cut& cut, const Tile& tile, unsigned index,
                                              unsigned split) {
   constexpr unsigned kGroupRows = 8;
@@ -30,22 +30,22 @@ __device__ __forceinline__ Position position(const Product& p, const Cut& cut, c
           static_cast<int>(column / columns), static_cast<int>(split)};
 }
 
-// The row of out that row `row` of a phase is.
+// The row of out for row `row` of a phase.
 __device__ __forceinline__ int64_t out_row(const Product& p, int phase, int64_t row) {
   if (p.phases == 1) return p.first_row + row;
   const int64_t line = row / p.out_width, x = row - line * p.out_width;
   return (2 * line + phase / 2) * 2 * p.out_width + 2 * x + phase % 2;
 }
 
-// What products of T add up to: f32, of i8 i32.
+// The type of sums of products of T: f32, or i32 for i8.
 template <class T>
 using Sum = std::conditional_t<std::is_same_v<T, int8_t>, int32_t, float>;
 
-// Quantised rows: a sum of theirs is to be multiplied by two scales.
+// Whether T is the type of quantised rows, whose sums are multiplied by two scales.
 template <class T>
 inline constexpr bool kIsQuantized = sizeof(T) == 1;
 
-// The numbers that a group of complete sums stands for; (row, column) is its place in the product.
+// Converts a group of complete sums to f32, with scales if quantised; (row, column) is its place in the product.
 template <class T>
 __device__ __forceinline__ void scale_sums(const Product& p, int64_t row, int64_t column, const Sum<T> (&sums)[kGroup],
                                            float (&values)[kGroup]) {
@@ -60,8 +60,8 @@ __device__ __forceinline__ void scale_sums(const Product& p, int64_t row, int64_
   }
 }
 
-// Finishes `rows` by `columns` sums, with the lanes of a warp, or leaves them in the workspace. They lie in shared
-// memory, staged [rows, pitch], and begin at (row, column) of the tile; `columns` is a multiple of 16.
+// The lanes of a warp finish `rows` by `columns` sums, or store them in the workspace if K is split. The sums are in
+// shared memory, staged [rows, pitch], and begin at (row, column) of the tile; `columns` is a multiple of 16.
 template <class T, int rows, int pitch>
 __device__ __forceinline__ void finish_rows(const Product& p, const Cut& cut, const Position& at, int row, int column,
                                             int columns, const Sum<T>* staged) {

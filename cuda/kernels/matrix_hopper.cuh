@@ -1,19 +1,19 @@
 // The kernel of the matrix product of matrix.h on compute capability 9.0, for x of bf16 or f16.
 //
-// A block lives as long as the launch and computes one tile after another. One of its threads, the producer, starts the
-// copies of step after step of K into a ring of stages, as boxes of tensors that the tensor memory accelerator fetches;
-// two warpgroups, the consumers, multiply half of the tile's rows each from shared memory. They meet at two barriers
-// per stage, "it is full" and "it is empty", and nowhere else: while the consumers finish the sums of a tile, the first
-// steps of the next one arrive.
+// Blocks are persistent: a block computes one tile after another. One of its threads, the producer, starts the copies
+// of the steps of K into a ring of stages, as boxes of tensors that the tensor memory accelerator fetches. Two
+// warpgroups, the consumers, each multiply half of the tile's rows from shared memory. They synchronise at two barriers
+// per stage, "full" and "empty", and nowhere else: while the consumers finish the sums of a tile, the first steps of
+// the next one arrive.
 //
-// A convolution's step is 64 channels of one tap. The accelerator itself walks over the output pixels, through the ends
-// of rows and images and over the borders (its im2col mode). Boxes of whole rectangles would do as well, but only for
-// tiles that are rectangles of the image: these are any run of pixels, like the rows of a matrix, so that sides of any
-// length waste nothing and the epilogue is the same.
+// A convolution's step is 64 channels of one tap. The accelerator iterates over the output pixels, across the ends of
+// rows and images and over the borders (its im2col mode). The tiled mode would require tiles that are rectangles of the
+// image. Here a tile is any run of pixels, like the rows of a matrix, so that images of any size waste nothing and the
+// epilogue is the same.
 //
-// Bound by tensor cores, 2048 products per cycle and multiprocessor, where a tile's (rows + columns) 128 bytes per step
-// arrive from L2 in the rows columns / 32 cycles that multiplying takes; sums are finished without overlap.
-// Tiles: kHopperTiles in tiles.h.
+// Bound by tensor cores, 2048 products per cycle and multiprocessor, if a tile's (rows + columns) 128 bytes per step
+// arrive from L2 within the rows columns / 32 cycles that multiplying takes. Finishing the sums does not overlap with
+// products. Tiles: kHopperTiles in tiles.h.
 
 #pragma once
 
@@ -27,15 +27,15 @@ namespace sana::cuda {
 
 // ---- a block's threads and shared memory ----------------------------------------------------------------------------
 
-// Warps 0..7 are the consumers, warp 8 has the producer; the three behind it only complete its warpgroup, which gives
-// registers up that the consumers take: 40 and 2 x 232 of 3 x 168.
+// Warps 0..7 are the consumers and warp 8 contains the producer. The three warps after it only complete its warpgroup,
+// which releases registers that the consumers take: 40 and 2 x 232 of 3 x 168.
 constexpr int kConsumers = 2;
 constexpr int kConsumerWarps = kConsumers * kWarpgroup / 32;
 constexpr int kHopperThreads = (kConsumers + 1) * kWarpgroup;
 constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;
-constexpr int kGroupRows = 64;  // of the output that a warpgroup multiplies at a time
+constexpr int kGroupRows = 64;  // rows of the output that a warpgroup multiplies at a time
 
-// Sums wait to be finished 16 rows by 32 columns of a warp at a time. Pitch as in Tile::staged_pitch.
+// A warp stages 16 rows by 32 columns of sums at a time for the epilogue. For the pitch see Tile::staged_pitch.
 constexpr int kPieceColumns = 32;
 constexpr int kPiecePitch = kPieceColumns + 8;
 constexpr int kPieceFloats = 16 * kPiecePitch;
@@ -54,7 +54,7 @@ struct Ring {
   Barrier* full;
   Barrier* empty;
   int stage = 0;
-  uint32_t parity = 0;  // of the phase of `full` that the next step's copies complete
+  uint32_t parity = 0;  // parity of the phase of `full` that the next step's copies complete
 
   __device__ __forceinline__ explicit Ring(char* shared)
       : shared(shared), full(reinterpret_cast<Barrier*>(shared + kBarriersAt)), empty(full + tile.stages) {}
@@ -68,7 +68,7 @@ struct Ring {
   }
 };
 
-// Where a step of K lies: 64 channels of one tap.
+// The position of a step of K: 64 channels of one tap.
 struct Step {
   int channel, tap;
 
@@ -96,7 +96,7 @@ struct Steps {
   }
 };
 
-// Calls body(position) for every tile that is this block's turn, in the same order for all of its threads.
+// Calls body(position) for every tile of this block, in the same order for all of its threads.
 template <Tile tile, class Body>
 __device__ __forceinline__ void each_tile(const Product& p, const Cut& cut, Body&& body) {
   const unsigned tiles = cut.row_tiles * cut.column_tiles;
@@ -144,8 +144,8 @@ struct Sums {
 
   float sums[kBlocks][tile.columns / 8][4];
 
-  // Queues the product of a step that has arrived. `first` of the tile's, which the sums begin with: told at compile
-  // time, so that the compiler need not define them before.
+  // Queues the product of a step that has arrived. `first`: the tile's first step, which initialises the sums. Known at
+  // compile time, so that the compiler need not define the sums before.
   template <bool first>
   __device__ __forceinline__ void multiply(const Ring<T, tile>& ring, int group) {
     barrier_wait(&ring.full[ring.stage], ring.parity);
@@ -164,7 +164,8 @@ struct Sums {
     wgmma_commit();
   }
 
-  // Finishes the sums of a warp by way of `staged`, its own shared memory: in pieces, as only so much of it is left.
+  // Finishes the sums of a warp through `staged`, the warp's shared memory: in pieces, because little shared memory is
+  // left.
   __device__ __forceinline__ void finish(const Product& p, const Cut& cut, const Position& at, int group,
                                          float* staged) const {
     constexpr int kPieces = (tile.columns + kPieceColumns - 1) / kPieceColumns;
@@ -173,7 +174,7 @@ struct Sums {
 #pragma unroll 1
     for (int i = 0; i < kBlocks * kPieces; ++i) {
 #pragma unroll
-      for (int j = 0; j < kBlocks * kPieces; ++j) {  // registers have no index at run time
+      for (int j = 0; j < kBlocks * kPieces; ++j) {  // unrolled: registers cannot be indexed at run time
         if (i == j) stage(j / kPieces, j % kPieces, to);
       }
       __syncwarp();
@@ -201,12 +202,12 @@ template <class T, Tile tile>
 __device__ __forceinline__ void consume(const Product& p, const Cut& cut, Ring<T, tile> ring) {
   const int warp = threadIdx.x / 32, group = threadIdx.x / kWarpgroup;
   float* const staged = reinterpret_cast<float*>(ring.shared + Ring<T, tile>::kStagedAt) + warp * kPieceFloats;
-  const bool tells = threadIdx.x % 32 == 0;  // of its warp
+  const bool tells = threadIdx.x % 32 == 0;  // one thread of each warp arrives for it
   each_tile<tile>(p, cut, [&](const Position& at) {
     Sums<T, tile> sums;
     const int steps = Steps(p, cut, at.split).count;
     sums.template multiply<true>(ring, group);
-    int before = ring.stage;  // empty once its step is multiplied
+    int before = ring.stage;  // this stage is empty once its step has been multiplied
     ring.next();
     for (int i = 1; i < steps; ++i, ring.next()) {
       sums.template multiply<false>(ring, group);
@@ -252,7 +253,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
 
 // ---- launchers ------------------------------------------------------------------------------------------------------
 
-// What is multiplied as the tensor memory accelerator sees it.
+// The operands as tensor maps.
 template <class T>
 MappedTensor mapped_image(const Product& p, Source source) {
   const auto channels = static_cast<uint64_t>(p.channels), pixel = static_cast<uint64_t>(p.pitch) * sizeof(T);
@@ -281,7 +282,7 @@ using HopperKernel = void (*)(CUtensorMap, CUtensorMap, Product, Cut);
 
 struct HopperVariant {
   HopperKernel kernel;
-  int bytes;  // of shared memory
+  int bytes;  // bytes of shared memory
 };
 
 template <class T, int... i>
@@ -296,7 +297,7 @@ void launch_hopper_product(const Product& p, const Cut& cut, Source source, int 
   const auto [kernel, bytes] = hopper_variant<T>(index, std::make_integer_sequence<int, kCount>());
   const Tile& tile = kHopperTiles[index];
   const TensorMaps& maps = *stream.tensor_maps;
-  // The phases of upsampleConv2d differ in what the taps add to the same first pixels.
+  // The phases of upsampleConv2d share the same first pixels and differ in the offsets of the taps.
   const int above = p.phases == 1 ? p.kernel_height / 2 : 1, before = p.phases == 1 ? p.kernel_width / 2 : 1;
   const MappedTensor image = mapped_image<T>(p, source);
   const CUtensorMap image_map =

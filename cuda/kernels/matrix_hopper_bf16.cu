@@ -1,4 +1,4 @@
-// Matrix products of bf16 on the path of sm_90a: the kernel of matrix_hopper.cuh.
+// Matrix products of bf16 on the sm_90a path: the kernel of matrix_hopper.cuh.
 
 #include "cuda/kernels/matrix_hopper.cuh"
 

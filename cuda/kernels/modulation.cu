@@ -1,7 +1,7 @@
 // out[r, b] = table[r] + embedding[b, r mod rows]
 //
-// table [R, C] f32, embedding [B, rows C], out [R, B, C] f32. One block a row of out. Bound by memory; all that a
-// transformer of 28 blocks needs is less than two megabytes.
+// table [R, C] f32, embedding [B, rows C], out [R, B, C] f32. One block per row of out. Bound by memory; a transformer
+// of 28 blocks needs less than two megabytes in all.
 
 #include "cuda/element.h"
 #include "cuda/kernels/kernels.h"

@@ -1,14 +1,14 @@
-// DC-AE's second scale: d = depthwise5x5(x), out[g, e] = sum_c pointwise[g D + e, c] d[g, c] in every group g of D
-// consecutive channels
+// The second scale of DC-AE's attention: d = depthwise5x5(x), out[g, e] = sum_c pointwise[g D + e, c] d[g, c] in every
+// group g of D consecutive channels
 //
 // x and out [B, H, W, C] (columns of wider tensors), depthwise [25, C] f32 (tap by tap), pointwise [C, D] f32, D up to
 // 256. Zero padding 2. d is never written to memory, nor rounded.
 //
-// For D = 32 a block takes 16 by 16 pixels of two groups. Each thread first makes d of two channels in squares of 4 by
-// 4 pixels, the 25 taps and the 16 sums in registers, into shared memory; then 8 by 8 outputs of the product. Bound by
-// the 25 + D multiply-adds of each element, in f32 outside the tensor cores since d is not rounded: about half of the
-// memory's speed. Any other D, or rows that do not start at multiples of eight elements: a general path, one element a
-// thread.
+// For D = 32 a block takes 16 by 16 pixels of two groups. Each thread first computes d of two channels in squares of 4
+// by 4 pixels, with the 25 taps and the 16 sums in registers, and stores it in shared memory; then it computes 8 by 8
+// outputs of the product. Bound by the 25 + D multiply-adds per element, in f32 without tensor cores because d is not
+// rounded: about half the speed of memory. For any other D, or rows that are not aligned to eight elements, there is a
+// general path, one element per thread.
 
 #include "cuda/element.h"
 #include "cuda/kernels/kernels.h"
@@ -16,18 +16,18 @@
 namespace sana::cuda {
 namespace {
 
-constexpr int kTaps = 5;  // along each side
+constexpr int kTaps = 5;  // per side
 constexpr int kReach = kTaps / 2;
 
 // D = 32
 constexpr int kGroup = 32;
-constexpr int kGroups = 2;     // of a block: a warp reads them as two channels a thread
-constexpr int kSide = 16;      // of a block's square of pixels
-constexpr int kSquare = 4;     // side of a thread's: 64 pixels are read for 16
+constexpr int kGroups = 2;     // per block: a warp reads them as two channels per thread
+constexpr int kSide = 16;      // side of a block's square of pixels
+constexpr int kSquare = 4;     // side of a thread's square: 64 pixels are read for 16
 constexpr int kThreads = 256;  // eight warps, two rows of squares at a time
 constexpr int kBlockChannels = kGroup * kGroups;
 constexpr int kPixels = kSide * kSide;
-constexpr int kPixelFloats = kBlockChannels + 4;  // of d: eight neighbouring pixels lie in different banks
+constexpr int kPixelFloats = kBlockChannels + 4;  // of d: eight neighbouring pixels are in different banks
 constexpr int kTile = 8;                          // side of a thread's tile of the product
 constexpr size_t kSharedBytes = (kPixels * kPixelFloats + kBlockChannels * kGroup) * sizeof(float);
 
@@ -35,9 +35,9 @@ constexpr size_t kSharedBytes = (kPixels * kPixelFloats + kBlockChannels * kGrou
 constexpr int kGeneralSide = 8;
 constexpr int kGeneralPixels = kGeneralSide * kGeneralSide;
 
-// Where a block stands: channels first, so that blocks that run together are neighbours in memory.
+// The position of a block. Channels vary fastest, so that blocks that run together are neighbours in memory.
 struct Place {
-  int slice;  // of the channels
+  int slice;  // index of the slice of channels
   int row, column;
   int64_t item;
 
@@ -156,7 +156,7 @@ __global__ void __launch_bounds__(kThreads, sizeof(X) == 2 ? 2 : 1)
   }
 }
 
-// One group of 8 by 8 pixels a block.
+// One group of 8 by 8 pixels per block.
 template <class X, class Out>
 __global__ void __launch_bounds__(kThreads)
     general_kernel(const X* __restrict__ x,              // [B, height, width, C], pixels x_pitch apart
@@ -164,7 +164,7 @@ __global__ void __launch_bounds__(kThreads)
                    const float* __restrict__ pointwise,  // [C, D]
                    Out* __restrict__ out,                // [B, height, width, C], pixels out_pitch apart
                    int height, int width, int channels, int group, int64_t x_pitch, int64_t out_pitch) {
-  SANA_DYNAMIC_SHARED(float, d);  // [pixels, D + 1]: neighbouring pixels lie in different banks
+  SANA_DYNAMIC_SHARED(float, d);  // [pixels, D + 1]: neighbouring pixels are in different banks
   const Place place(channels / group, height, width, kGeneralSide);
   const int first_channel = place.slice * group;
 

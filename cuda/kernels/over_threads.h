@@ -1,4 +1,4 @@
-// Sums and maxima over neighbouring threads of a block, the same bits in every one of them and in every run.
+// Sums and maxima over neighbouring threads of a block, with the same bits in each thread and in each run.
 
 #pragma once
 
@@ -6,8 +6,8 @@
 
 namespace sana::cuda {
 
-// `combine` of the values of groups of `threads` threads: a power of two up to 32, or the whole block of whole warps
-// where kMostThreads allows more. Every thread of the block must call it.
+// Combines the values of each group of `threads` threads: a power of two up to 32, or, if kMostThreads allows more, the
+// whole block, which must be whole warps. Every thread of the block must call it.
 template <int kMostThreads, class T, class Combine>
 __device__ __forceinline__ T combine_over_threads(T value, int threads, Combine combine) {
 #pragma unroll
@@ -17,7 +17,7 @@ __device__ __forceinline__ T combine_over_threads(T value, int threads, Combine 
   if constexpr (kMostThreads > 32) {
     if (threads > 32) {
       __shared__ T of_warps[32];
-      __syncthreads();  // those of an earlier call have been read
+      __syncthreads();  // wait until the values of an earlier call have been read
       if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = value;
       __syncthreads();
       value = of_warps[0];

@@ -1,4 +1,4 @@
-// Two 16-bit elements in one register, as tensor-core instructions take them.
+// Two 16-bit elements in one register, the form in which tensor-core instructions take them.
 
 #pragma once
 
@@ -25,7 +25,7 @@ __device__ __forceinline__ Pair<T> pair_of(uint32_t bits) {
   return pair;
 }
 
-// Rounds two numbers to T, in one instruction, and takes from them what the pair holds: a second call then gives the
+// Rounds two numbers to T, in one instruction, and subtracts the rounded values from them: a second call returns the
 // next bits of both.
 template <class T>
 __device__ __forceinline__ uint32_t take_pair(float& low, float& high) {

@@ -1,5 +1,5 @@
-// The most multiply-adds the device does: independent accumulators in registers, no memory. What a kernel's time is
-// measured against.
+// The peak rate of multiply-adds of the device: independent accumulators in registers, no memory. Kernels' times are
+// compared with it.
 
 #include "cuda/kernels/kernels.h"
 #include "cuda/machine/machine.h"
@@ -8,11 +8,11 @@ namespace sana::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kChains = 8;  // independent: hides the latency of one
+constexpr int kChains = 8;  // independent, to hide the latency
 constexpr int kBlocks = 4;  // per multiprocessor
 constexpr int kRounds = 2048;
 
-// `out` is never written: `never` is zero. It only keeps the sums from being optimised away.
+// `out` is never written, because `never` is zero. It only keeps the sums from being optimised away.
 __global__ void __launch_bounds__(kThreads) f32_kernel(float* out, int rounds, int never) {
   float sums[kChains];
 #pragma unroll
@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kThreads) f32_kernel(float* out, int rounds, i
   if (never) out[threadIdx.x] = total;
 }
 
-// T: of the elements, which are all 1, Sum: of their sums.
+// T: the type of the elements, which are all 1; Sum: the type of their sums.
 template <class T, class Sum>
 __global__ void __launch_bounds__(kThreads) tensor_core_kernel(float* out, uint32_t ones, int rounds, int never) {
   Sum sums[kChains][4] = {};
@@ -55,7 +55,7 @@ static double run_peak_tensor_cores(const Stream& stream, uint32_t ones) {
   const int blocks = stream.multiprocessors * kBlocks;
   launch(stream.handle, tensor_core_kernel<T, Sum>, blocks, kThreads, 0, reinterpret_cast<float*>(stream.workspace),
          ones, kRounds, 0);
-  const int depth = 32 / sizeof(T);  // of one instruction's products, which are 16 x 8
+  const int depth = 32 / sizeof(T);  // of one instruction, whose result is 16 x 8
   return 2.0 * 16 * 8 * depth * kRounds * kChains * (kThreads / 32) * blocks;
 }
 

@@ -1,4 +1,5 @@
-// DC-AE's shortcuts: channels moved to pixels (up) and back (down), with the residual added on the way.
+// DC-AE's shortcuts: pixel shuffle (upsampling) and unshuffle (downsampling) with repeated or averaged channels, and
+// the residual added.
 //
 //   pixelShuffle    out[f i + a, f j + b, o] = x[i, j, (f f o + f a + b) / R] + residual, R = f f O / I
 //                   x [B, H, W, I], residual and out [B, f H, f W, O]
@@ -6,10 +7,10 @@
 //                   u[f f c + f a + b] = x[f i + a, f j + b, c]
 //                   x [B, f H, f W, I], residual and out [B, H, W, O]
 //
-// f is 1 or 2; out may be residual. For R and G of 1, 2 and 4 and channels in eights a thread takes eight output
-// channels of all f f pixels that belong to one small pixel: their source is one run of channels of each, so that both
-// sides move vectors and which element goes where is known when compiling. Anything else takes one element a thread
-// (the general path). Bound by memory: x and residual read once, out written once.
+// f is 1 or 2; out may be residual. For R and G of 1, 2 and 4 and channels in multiples of eight, a thread takes eight
+// channels of all f f large pixels of one small pixel. Each side is runs of channels, so that both sides move vectors,
+// and the permutation is known at compile time. In other cases, a thread takes one element (the general path). Bound by
+// memory: x and residual are read once, out is written once.
 
 #include "cuda/element.h"
 #include "cuda/kernels/kernels.h"
@@ -18,9 +19,9 @@ namespace sana::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kChannels = 8;  // of the output, of a thread
+constexpr int kChannels = 8;  // output channels per thread
 
-// A pixel of the small image and the run of channels that a thread has there.
+// A pixel of the small image and a thread's run of channels there.
 struct Place {
   int64_t pixel, row, column;  // row: item * H + i
   int64_t run;
@@ -28,7 +29,7 @@ struct Place {
   __device__ Place(int64_t index, int64_t runs, int64_t width)
       : pixel(index / runs), row(pixel / width), column(pixel % width), run(index % runs) {}
 
-  // The index of the large image's pixel of part f a + b.
+  // The index of the large image's pixel for part f a + b.
   template <int factor>
   __device__ int64_t large(int part, int64_t width) const {
     return (row * factor + part / factor) * width * factor + column * factor + part % factor;
@@ -101,7 +102,7 @@ __global__ void __launch_bounds__(kThreads)
   if (at >= elements) return;
   const int64_t o = at % channels, column = at / channels % (factor * width), row = at / channels / (factor * width);
   const int64_t part = row % factor * factor + column % factor;
-  const int64_t pixel = row / factor * width + column / factor;  // the items' rows follow each other on both sides
+  const int64_t pixel = row / factor * width + column / factor;  // the items' rows are consecutive on both sides
   const int64_t parts = factor * factor, repeat = parts * channels / in_channels;
   const float value = to_float(x[pixel * in_channels + (parts * o + part) / repeat]);
   out[at] = from_float<Out>(residual ? value + to_float(residual[at]) : value);
@@ -128,7 +129,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // ---- launchers -----------------------------------------------------------------------------------------------------
 
-// Calls body(factor, share) with constants for the vector paths; false where there is none.
+// Calls body(factor, share) with constants for the vector paths; returns false if there is none for these values.
 template <class Body>
 bool with_constants(int64_t factor, int64_t share, Body&& body) {
   const auto with_share = [&](auto constant_factor) {

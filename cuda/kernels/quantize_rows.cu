@@ -1,9 +1,9 @@
-// Rows as i8 or f8 with a scale each (quantize_rows.h).
+// Quantises rows to i8 or f8 with a scale each (quantize_rows.h).
 //
 // x [rows, K] f32, bf16 or f16, any pitch, any K. A row is read once and stays in the registers of its threads
-// (row_tile.h) between the search for its largest element and the rounding. Rows that do not start at multiples of 16
-// bytes, or are longer than a block's registers hold, take the general path: element by element, read twice, the second
-// time from the caches. Bound by memory: one read of x, a write of one byte per element.
+// (row_tile.h) between the search for its largest element and the rounding. Rows that are not aligned to 16 bytes, or
+// do not fit in a block's registers, take the general path: element by element, read twice, the second time from the
+// caches. Bound by memory: one read of x and a write of one byte per element.
 
 #include <cfloat>
 
@@ -17,14 +17,14 @@ namespace {
 
 constexpr int kGeneralThreads = 256;
 
-// |x| as an integer: larger for larger numbers, for infinities than for all numbers, for NaN than for infinities.
+// |x| as an integer that is ordered like |x|, with infinity above all numbers and NaN above infinity.
 __device__ __forceinline__ uint32_t magnitude(float x) {
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);
   return bits & 0x7fffffff;
 }
 
-// How the elements of a row become i8 or f8.
+// Converts the elements of a row to i8 or f8.
 template <class Q>
 struct Quantizer {
   static constexpr float kMost = std::is_same_v<Q, f8> ? 448.0f : 127.0f;
@@ -35,11 +35,11 @@ struct Quantizer {
     float most;
     memcpy(&most, &largest, sizeof most);
     scale = most < INFINITY ? most / kMost : NAN;
-    if (scale < FLT_MIN) scale = 0.0f;  // its inverse would be infinite
+    if (scale < FLT_MIN) scale = 0.0f;  // because its inverse would be infinite
     inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
   }
 
-  // Two elements as bytes, `low` in the lower one.
+  // Converts two elements to bytes, `low` to the lower one.
   __device__ __forceinline__ uint16_t operator()(float low, float high) const {
     if constexpr (std::is_same_v<Q, f8>) {
       return to_f8_pair(low * inverse, high * inverse);
@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
 #pragma unroll
   for (int v = 0; v < V; ++v) {
 #pragma unroll
-    for (int i = 0; i < N; ++i) largest = max(largest, magnitude(values[v][i]));  // what is beyond the row is zero
+    for (int i = 0; i < N; ++i) largest = max(largest, magnitude(values[v][i]));  // elements beyond the row are zero
   }
   const Quantizer<Q> quantize(max_over_threads<Tile::kMostThreadsOfRow>(largest, threads));
   if (!is_row) return;
@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
   }
 }
 
-// A block for each row.
+// One block per row.
 template <class X, class Q>
 __global__ void __launch_bounds__(kGeneralThreads)
     general_kernel(const X* x,  // [rows, columns], rows x_pitch apart

@@ -1,9 +1,9 @@
-// Rows as i8 or f8 with a scale each, which is how matrix products of these take both of their operands:
+// Rows quantised to i8 or f8 with a scale each. Matrix products of i8 and f8 take both operands in this form:
 //
-//   scale_m = max_k |x_mk| / most,  q_mk = x_mk / scale_m, rounded to the nearest that there is, halves to even
+//   scale_m = max_k |x_mk| / most,  q_mk = x_mk / scale_m, rounded to nearest even
 //
-// The most is 127 of i8, 448 of f8. Weights are made so once, when they are packed; x at every product, in the
-// workspace.
+// `most` is 127 for i8 and 448 for f8. Weights are quantised once, when they are packed; x is quantised for every
+// product, in the workspace.
 
 #pragma once
 
@@ -23,9 +23,9 @@ struct QuantizedRows {
   float* scales;      // [rows], NaN for a row with a NaN or an infinity
 };
 
-// A packed linear weight [N, K] of i8 or f8: the rows, up to a multiple of eight of them, and behind these all scales.
+// A packed linear weight [N, K] of i8 or f8: the rows, padded to a multiple of eight rows, followed by all scales.
 constexpr int64_t quantized_rows(int64_t rows) {
-  return divide_up(rows, 8) * 8;  // as many scales as an epilogue finishes columns at a time
+  return divide_up(rows, 8) * 8;  // an epilogue finishes eight columns at a time
 }
 QuantizedRows quantized_weight(const View&);
 

@@ -1,7 +1,7 @@
-// Bilinear resize (half-pixel centres, edges repeated, no antialias), then the centre crop. Only what the crop keeps is
-// computed.
+// Bilinear resize (half-pixel centres, edges repeated, no antialiasing), then a centre crop. Only pixels inside the
+// crop are computed.
 //
-// x [B, h, w, C], out [B, H, W, C]. Weights in f32. One thread an element: it runs once, on the picture.
+// x [B, h, w, C], out [B, H, W, C]. Weights in f32. One thread per element, because it runs only once per picture.
 
 #include "cuda/element.h"
 #include "cuda/kernels/kernels.h"
@@ -11,12 +11,13 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// Where an output coordinate lies between two input ones: at low + fraction, high the next one inside.
+// The position of an output coordinate between two input coordinates: low + fraction; `high` is the next one, clamped
+// to the image.
 struct Between {
   int64_t low, high;
   float fraction;
 
-  // scale: the input's size over the resized one's
+  // scale: the input's size divided by the resized size
   __device__ Between(int64_t at, int64_t size, float scale) {
     const float source = fmaxf(scale * (static_cast<float>(at) + 0.5f) - 0.5f, 0.0f);
     low = min(static_cast<int64_t>(source), size - 1);
@@ -27,7 +28,7 @@ struct Between {
 
 struct Sizes {
   int64_t in_height, in_width, height, width, channels;
-  int64_t top, left;  // of the crop
+  int64_t top, left;  // the crop's corner
   float scale_y, scale_x;
 };
 

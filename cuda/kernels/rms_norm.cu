@@ -4,9 +4,9 @@
 // residual.
 //
 // A row is read once and stays in the registers of its threads (row_tile.h): several rows to a warp for the
-// autoencoder's millions of pixels of 128 channels, two warps to a row of 2304. The residual is read along with x, so
-// that its latency passes during the sum. One thread holds vectors of 16 bytes of x, single elements where rows do not
-// start at multiples of them (the general path). Bound by memory: one read of x and of residual, one write; weight and
+// autoencoder's millions of pixels of 128 channels, two warps to a row of 2304. The residual is read together with x,
+// so that its latency overlaps with the sum. A thread holds vectors of 16 bytes of x, or single elements if rows are
+// not aligned to 16 bytes (the general path). Bound by memory: one read of x and of residual, one write; weight and
 // bias come from the caches.
 
 #include "cuda/element.h"
@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
   for (int v = 0; v < V; ++v) {
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      const float value = values[v][i];  // what is beyond the row is zero
+      const float value = values[v][i];  // elements beyond the row are zero
       squares += value * value;
     }
   }
@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
   }
 }
 
-// One element at a time; the row's second reading finds it in the caches.
+// One element at a time; the second read of the row finds it in the caches.
 template <class Tile, class X, class Out>
 __global__ void __launch_bounds__(Tile::kThreads)
     general_kernel(const X* x,           // [rows, C], rows x_pitch apart

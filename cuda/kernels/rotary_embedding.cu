@@ -1,9 +1,9 @@
 // Rotates pairs (d, d + D/2) of the first `heads` heads by the token's angles and copies the other channels:
 //   out[d] = x[d] cos[d] - x[d + D/2] sin[d],  out[d + D/2] = x[d + D/2] cos[d] + x[d] sin[d]
 //
-// x and out [T, C] (columns of wider tensors, out may be x), cos and sin [T, D/2] f32. A block takes a token, a thread
-// eight pairs or eight copied channels at a time, one where rows do not start at multiples of eight. In place the other
-// channels are not touched. Bound by memory: x read once, out written once.
+// x and out [T, C] (columns of wider tensors, out may be x), cos and sin [T, D/2] f32. A block takes a token; a thread
+// takes eight pairs or eight copied channels at a time, or one if rows do not start at multiples of eight. In place,
+// the other channels are not accessed. Bound by memory: x is read once, out is written once.
 
 #include "cuda/element.h"
 #include "cuda/kernels/kernels.h"

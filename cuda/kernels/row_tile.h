@@ -1,8 +1,9 @@
-// How the rows of a norm are laid over threads, so that each is read from memory once and stays in registers.
+// How the rows of a norm are distributed over threads, so that each row is read from memory once and stays in
+// registers.
 //
-// A row is C / N vectors of N elements. Its threads hold up to V vectors each, in the elements' own type: thread t has
-// vectors t, t + threads, ... Short rows share a warp, and rows of a warp need no barrier; the longest have a block
-// each.
+// A row is C / N vectors of N elements. Each of its threads holds up to V vectors, in the elements' type: thread t
+// holds vectors t, t + threads, ... Short rows share a warp, and rows within a warp need no barrier; the longest rows
+// take a block each.
 
 #pragma once
 
@@ -12,16 +13,16 @@ namespace sana::cuda {
 
 template <int N, int V>
 struct RowTile {
-  static constexpr int kElements = N;  // of a vector
-  static constexpr int kVectors = V;   // of a thread
+  static constexpr int kElements = N;  // per vector
+  static constexpr int kVectors = V;   // per thread
 
   static constexpr int64_t kMostColumns = kMostChannels;
-  // One or two vectors a thread are for rows that a warp holds.
+  // One or two vectors per thread are for rows that fit in a warp.
   static constexpr int kMostThreadsOfRow = V <= 2 ? 32 : (kMostColumns + N * V * 32 - 1) / (N * V * 32) * 32;
   static constexpr int kShortRowThreads = 128;
   static constexpr int kThreads = kMostThreadsOfRow > kShortRowThreads ? kMostThreadsOfRow : kShortRowThreads;
 
-  int threads;  // of a row
+  int threads;  // per row
   int block;
   unsigned grid;
 
@@ -38,13 +39,13 @@ struct RowTile {
   }
 };
 
-// Calls body(RowTile<N, V>) for rows of so many elements in vectors of N.
+// Calls body(RowTile<N, V>) for rows of this many elements in vectors of N.
 //
 //   V    rows of 16-bit elements    why
-//   1    up to 256                  part of a warp or a warp each: a row of 128 channels takes half of one
+//   1    up to 256                  a warp or part of one: a row of 128 channels takes half a warp
 //   2    up to 512
-//   5    all longer                 1152 channels are a warp's and 2240 two warps', in 20 registers of each thread
-//   16   of single elements         16384 of them are a block's
+//   5    all longer                 1152 channels take one warp and 2240 take two, with 20 registers of each thread
+//   16   of single elements         16384 of them take a block
 template <int N, class Body>
 void with_row_tile(int64_t rows, int64_t columns, Body&& body) {
   if (columns <= 32 * N) return body(RowTile<N, 1>(rows, columns));

@@ -3,8 +3,8 @@
 //   x0 = p latents + q v;  latents = (a latents + b x0) + c previous;  previous = x0
 //
 // velocity [B, 2B or 3B, N, C]: cond last, uncond before it, perturbed first; coefficients [7] f32, latents and
-// previous [B, N, C] f32, read and written. Products and sums are rounded one by one, never fused: equal coefficients
-// give the reference's bits. One thread an element. Bound by memory.
+// previous [B, N, C] f32, read and written. Each product and sum is rounded, never fused: with the same coefficients
+// the result has the reference's bits. One thread per element. Bound by memory.
 
 #include "cuda/element.h"
 #include "cuda/kernels/kernels.h"

@@ -1,4 +1,4 @@
-// Choosing a tile and the number of splits by what they should cost.
+// Chooses a tile and the number of splits by their estimated cost.
 
 #include <cstdio>
 #include <cstdlib>
@@ -11,26 +11,27 @@
 namespace sana::cuda {
 namespace {
 
-// What the time of a product is made of, in cycles of a multiprocessor. Only the proportions within a unit matter.
+// The parameters of the time estimate, in cycles of a multiprocessor. Only the proportions within a unit matter.
 struct Costs {
   double products;  // per cycle
   double bytes;     // per cycle from L2
-  double block;     // of a tile: its first copies on their way, its sums finished
+  double block;     // overhead per tile: waiting for its first copies and finishing its sums
   double element_bytes;
 };
 constexpr Costs kCosts[] = {
     {128, 40, 2000, 4},   // kExact: the A100's, roughly
     {1024, 40, 2000, 2},  // kTensor: likewise
     {2048, 40, 2000, 1},  // kByte: likewise
-    {2048, 40, 3000, 2},  // kHopper: the H100's. The next tile's first copies are already there, but its products are
-                          // not begun before the sums of up to 256 x 144 are finished.
+    {2048, 40, 3000, 2},  // kHopper: the H100's. The next tile's first copies have already arrived, but its products
+                          // do not begin before the sums of up to 256 x 144 are finished.
 };
-constexpr double kCombineCycles = 4000;  // of the second kernel
+constexpr double kCombineCycles = 4000;  // the second kernel
 constexpr int kBusyWarps = 8;            // two per scheduler: fewer leave the arithmetic units waiting
 constexpr int kMostSplits = 32;
-constexpr int kLeastSteps = 4;  // of a split: fewer are all beginning and end
+constexpr int kLeastSteps = 4;  // per split: with fewer, overhead dominates
 
-// The time of a product. A multiprocessor computes its blocks one after another, or several as slowly at a time.
+// The estimated time of a product. Assumes that a multiprocessor computes its blocks one after another; computing
+// several at a time takes the same total time.
 double cycles(const Tile& tile, int splits, const Shape& shape, const Stream& stream) {
   const Costs& costs = kCosts[static_cast<int>(shape.unit)];
   const int64_t steps = divide_up(divide_up(shape.inputs, tile.step), splits);
@@ -51,7 +52,7 @@ double cycles(const Tile& tile, int splits, const Shape& shape, const Stream& st
 struct Table {
   const Tile* tiles;
   int count;
-  int general;  // for x that cannot be copied 16 bytes at a time, -1: there is no such
+  int general;  // the tile for x that cannot be copied 16 bytes at a time, or -1
 };
 
 template <size_t n>
@@ -91,7 +92,7 @@ int find(const Table& table, const std::string& name) {
 
 // ---- choosing -------------------------------------------------------------------------------------------------------
 
-// What stream.variant says for a unit: the index of the tile, -1: any; and the splits, 0: any number.
+// The parsed stream.variant for a unit: the index of the tile (-1: any) and the number of splits (0: any).
 struct Variant {
   int tile = -1, splits = 0;
 };
@@ -118,7 +119,7 @@ Variant parse(const Stream& stream, Unit unit) {
   return variant;
 }
 
-// The most splits that the steps and the workspace allow.
+// The largest number of splits that the steps and the workspace allow.
 int most_splits(const Tile& tile, int least_steps, const Shape& shape, const Stream& stream) {
   const int64_t by_steps = divide_up(shape.inputs, tile.step) / least_steps;
   const int64_t split_bytes = shape.phases * shape.rows * padded_sums(shape.sums) * int64_t(sizeof(float));

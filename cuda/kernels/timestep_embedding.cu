@@ -1,8 +1,8 @@
 // out = [cos(t f) | sin(t f)], f_i = exp(-ln(10000) i / (C/2))
 //
-// timestep [B] f32, out [B, C], C even. Every step in f32 and in this order: at t = 1000 the angle carries an error of
-// 1e-4 that the model was trained with, so a better frequency would be a worse result. One thread a pair; a few hundred
-// of them, bound by the launch.
+// timestep [B] f32, out [B, C], C even. Every step is in f32 and in this order: at t = 1000 the angle has an error of
+// 1e-4 that the model was trained with, so a more accurate frequency would give a worse result. One thread per pair;
+// there are a few hundred, so it is bound by the launch.
 
 #include "cuda/element.h"
 #include "cuda/kernels/kernels.h"

@@ -1,7 +1,7 @@
 // out = round_half_even(clamp(x / 2 + 1/2, 0, 1) * 255), NaN gives 0
 //
-// x [B, H, W, 3], out the same, u8. One thread takes eight elements, whatever pixels they belong to; those of the last
-// thread, and all where x or out does not start at a multiple of eight, one by one. Bound by memory.
+// x [B, H, W, 3], out the same, u8. A thread takes eight elements, whatever pixels they belong to. They are converted
+// one by one in the last thread, and in all threads if x or out does not start at a multiple of eight. Bound by memory.
 
 #include "cuda/element.h"
 #include "cuda/kernels/kernels.h"
@@ -10,7 +10,7 @@ namespace sana::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kElements = 8;  // of a thread
+constexpr int kElements = 8;  // per thread
 
 __device__ __forceinline__ uint8_t to_level(float x) {
   const float unit = fminf(fmaxf(x * 0.5f + 0.5f, 0.0f), 1.0f);  // fmaxf drops a NaN; x / 2 is exact, fused or not

@@ -1,6 +1,6 @@
 // out[b, c, r] = x[b, r, c]
 //
-// x [B, R, C], out [B, C, R]. Tiles of 32 by 32 pass through shared memory, so that a warp reads and writes runs of 32
+// x [B, R, C], out [B, C, R]. Tiles of 32 by 32 go through shared memory, so that a warp reads and writes runs of 32
 // elements. Bound by memory.
 
 #include "cuda/element.h"
@@ -10,7 +10,7 @@ namespace sana::cuda {
 namespace {
 
 constexpr int kTile = 32;
-constexpr int kTileRows = 8;  // of threads: each takes four elements
+constexpr int kTileRows = 8;  // rows of threads: each takes four elements
 
 // ---- kernels -------------------------------------------------------------------------------------------------------
 
@@ -18,7 +18,7 @@ template <class X, class Out>
 __global__ void __launch_bounds__(kTile* kTileRows) transpose_kernel(const X* __restrict__ x,  // [B, rows, columns]
                                                                      Out* __restrict__ out,    // [B, columns, rows]
                                                                      int64_t rows, int64_t columns) {
-  __shared__ float tile[kTile][kTile + 1];  // a column of it lies in different banks
+  __shared__ float tile[kTile][kTile + 1];  // a column is in different banks
   const int64_t column_tiles = (columns + kTile - 1) / kTile, row_tiles = (rows + kTile - 1) / kTile;
   const int64_t column = blockIdx.x % column_tiles * kTile, row = blockIdx.x / column_tiles % row_tiles * kTile;
   const int64_t item = blockIdx.x / column_tiles / row_tiles;

@@ -1,6 +1,6 @@
-// What only compute capability 9.0 can do, in code for sm_90a: barriers in shared memory that count bytes too
-// (mbarrier), copies of whole boxes of a tensor by the tensor memory accelerator (TMA), and the matrix product of a
-// warpgroup, four warps, from shared memory (wgmma). PTX as in machine.h; the emulation has a header of the same name.
+// Features of compute capability 9.0, in code for sm_90a: barriers in shared memory that also count bytes (mbarrier),
+// copies of boxes of a tensor by the tensor memory accelerator (TMA), and matrix products of a warpgroup, four warps,
+// from shared memory (wgmma). Written in PTX, like machine.h; the emulation has a header of the same name.
 
 #pragma once
 
@@ -10,8 +10,8 @@
 
 #include "cuda/machine/machine.h"
 
-// Whether this is device code for sm_90a. A kernel's body that uses what follows stands between #if and #endif: for all
-// other architectures it is empty and never launched.
+// Whether this is device code for sm_90a. The body of a kernel that uses this header is inside #if and #endif: for all
+// other architectures the kernel is empty and never launched.
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define SANA_HOPPER_CODE 1
 #else
@@ -23,8 +23,8 @@ namespace sana::cuda {
 inline constexpr int kWarpgroup = 128;  // threads
 
 // ---- barriers -------------------------------------------------------------------------------------------------------
-// A barrier counts arrivals and bytes. Its phase is complete when the arrivals that it was made for have come and as
-// many bytes as were expected; then the next phase begins. Phases have parities 0, 1, 0, ...
+// A barrier counts arrivals and bytes. A phase is complete when the number of arrivals given at initialisation and all
+// expected bytes have arrived; then the next phase begins. Phases have parities 0, 1, 0, ...
 
 using Barrier = uint64_t;  // in shared memory
 
@@ -32,7 +32,8 @@ __device__ __forceinline__ void barrier_init(Barrier* barrier, uint32_t arrivals
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;\n" ::"r"(shared_address(barrier)), "r"(arrivals) : "memory");
 }
 
-// After the thread's barrier_init and before the __syncthreads that all users wait at: copies see the barriers too.
+// Makes the barriers visible to copies. Call it after the thread's barrier_init and before the __syncthreads at which
+// all users wait.
 __device__ __forceinline__ void barrier_init_done() {
   asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
 }
@@ -41,14 +42,14 @@ __device__ __forceinline__ void barrier_arrive(Barrier* barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];\n" ::"r"(shared_address(barrier)) : "memory");
 }
 
-// Arrives, and lets the phase wait for so many bytes more.
+// Arrives, and adds to the bytes that the phase expects.
 __device__ __forceinline__ void barrier_arrive_expecting(Barrier* barrier, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;\n" ::"r"(shared_address(barrier)), "r"(bytes)
                : "memory");
 }
 
-// Waits until the current phase is not one of this parity: until the last such phase is complete. Of a new barrier the
-// phase before the first counts as complete.
+// Waits until the current phase does not have this parity, that is, until the last phase of this parity is complete.
+// For a new barrier, the phase before the first counts as complete.
 __device__ __forceinline__ void barrier_wait(Barrier* barrier, uint32_t parity) {
   uint32_t complete;
   do {
@@ -65,8 +66,8 @@ __device__ __forceinline__ void barrier_wait(Barrier* barrier, uint32_t parity) 
 }
 
 // ---- copies of tensors ----------------------------------------------------------------------------------------------
-// One thread starts a copy; the box's bytes, with zeros for what lies outside of the tensor, are counted by the barrier
-// as they land. `map` is a __grid_constant__ parameter of the kernel, see cuda/tensor_maps.h.
+// One thread starts a copy. The barrier counts the box's bytes, including zeros for elements outside the tensor, as
+// they arrive. `map` is a __grid_constant__ parameter of the kernel, see cuda/tensor_maps.h.
 
 // The box of map.tiles(...) at (i0, i1, i2, i3), fastest dimension first.
 __device__ __forceinline__ void copy_tile(void* shared, const CUtensorMap& map, Barrier* barrier, int i0, int i1,
@@ -78,8 +79,8 @@ __device__ __forceinline__ void copy_tile(void* shared, const CUtensorMap& map, 
       : "memory");
 }
 
-// The column of map.pixels(...) that begins at the pixel (x, y) of an image, each pixel replaced by the one that lies
-// (right, below) it.
+// The column of map.pixels(...) that begins at pixel (x, y) of an image, with each pixel replaced by the one at the
+// offset (right, below) from it.
 __device__ __forceinline__ void copy_pixels(void* shared, const CUtensorMap& map, Barrier* barrier, int channel, int x,
                                             int y, int image, int right, int below) {
   asm volatile(
@@ -91,8 +92,8 @@ __device__ __forceinline__ void copy_pixels(void* shared, const CUtensorMap& map
 }
 
 // ---- registers ------------------------------------------------------------------------------------------------------
-// Of each thread of a warpgroup, all of which call it: fewer than the kernel was launched with, or more, once others
-// have given theirs up. A multiple of eight.
+// Sets the number of registers of each thread of a warpgroup; all of its threads must call it. Fewer than the kernel
+// was launched with, or more, once other warpgroups have released theirs. A multiple of eight.
 
 template <int count>
 __device__ __forceinline__ void give_registers_up() {
@@ -105,33 +106,34 @@ __device__ __forceinline__ void take_registers() {
 
 // ---- matrix products of a warpgroup ---------------------------------------------------------------------------------
 
-// Rows of 64 16-bit elements, 128 bytes, as tile copies leave them: the eight 16-byte chunks of a row swapped about by
-// chunk ^= row % 8, eight rows a group of 1024 bytes, groups one behind the other. `rows` lies in a group's first row.
-// A step of 16 along the rows is kDescriptorStep more.
+// Rows of 64 16-bit elements, 128 bytes, as stored by tile copies: the eight 16-byte chunks of a row are permuted by
+// chunk ^= row % 8; eight rows are a group of 1024 bytes; groups are contiguous. `rows` is in the first row of a group.
+// Add kDescriptorStep to advance 16 elements along the rows.
 __device__ __forceinline__ uint64_t matrix_descriptor(const void* rows) {
   constexpr uint64_t kSwizzle128 = uint64_t(1) << 62, kGroupBytes = uint64_t(1024 / 16) << 32;
-  constexpr uint64_t kUnused = uint64_t(1) << 16;  // the distance along K that only other layouts have
+  constexpr uint64_t kUnused = uint64_t(1) << 16;  // the stride along K, which this layout does not use
   return kSwizzle128 | kGroupBytes | kUnused | (shared_address(rows) & 0x3ffff) >> 4;
 }
 inline constexpr uint64_t kDescriptorStep = 32 / 16;
 
-// Before the first product, and whenever the sums were touched by other code.
+// Required before the first product, and whenever other code has accessed the sums.
 __device__ __forceinline__ void wgmma_fence() {
   asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory");
 }
 
-// Closes a group of products.
+// Ends a group of products.
 __device__ __forceinline__ void wgmma_commit() {
   asm volatile("wgmma.commit_group.sync.aligned;\n" ::: "memory");
 }
 
-// Waits until at most `pending` groups are under way: of the others the sums are there, and shared memory is read.
+// Waits until at most `pending` groups are in flight. The sums of the others are complete, and their shared memory has
+// been read.
 template <int pending>
 __device__ __forceinline__ void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;\n" ::"n"(pending) : "memory");
 }
 
-// Tells the compiler, which knows of no products under way, that the sums may have changed until here.
+// Tells the compiler that the sums may have changed: it does not know of asynchronous products.
 template <int groups>
 __device__ __forceinline__ void wgmma_settled(float (&sums)[groups][4]) {
 #pragma unroll
@@ -140,10 +142,11 @@ __device__ __forceinline__ void wgmma_settled(float (&sums)[groups][4]) {
   }
 }
 
-// Queues sums = left right^T, or += with `add`: left [64, 16], right [8 groups, 16] by their descriptors, of type T:
-// bf16 or f16. Lane l of warp w, with g = l / 4 and t = 2 (l % 4), holds of column group j
+// Queues sums = left right^T, or += with `add`. left [64, 16] and right [8 groups, 16] are given by descriptors; T is
+// bf16 or f16. Lane l of warp w, with g = l / 4 and t = 2 (l % 4), holds for column group j
 //   sums[j]: (16 w + g, 8 j + t) (16 w + g, 8 j + t + 1) (16 w + g + 8, 8 j + t) (16 w + g + 8, 8 j + t + 1)
-// An overload for each number of groups that tiles have, made of the lists of its registers and of their names.
+// There is an overload for each number of groups that tiles have, generated from the lists of its registers and their
+// names.
 
 #define SANA_SUMS_8(j) "+f"(sums[j][0]), "+f"(sums[j][1]), "+f"(sums[j][2]), "+f"(sums[j][3])
 #define SANA_SUMS_16(j) SANA_SUMS_8(j), SANA_SUMS_8(j + 1)
@@ -183,7 +186,7 @@ __device__ __forceinline__ void wgmma_settled(float (&sums)[groups][4]) {
                : SANA_REGISTERS_##columns                                                                      \
                : "l"(left), "l"(right), "r"(static_cast<int>(add)))
 
-// The last three are the names of left, right and add, which follow the columns / 2 sums.
+// The last three arguments are the operand numbers of left, right and add, which follow the columns / 2 sums.
 #define SANA_WGMMA(columns, left_name, right_name, add_name)                                                      \
   template <class T>                                                                                              \
   __device__ __forceinline__ void wgmma(float (&sums)[columns / 8][4], uint64_t left, uint64_t right, bool add) { \

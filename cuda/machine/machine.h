@@ -1,6 +1,5 @@
-// What only the machine can do: launching, dynamic shared memory, asynchronous copies, tensor-core instructions. With
-// machine/hopper.h the only place with PTX in it; the emulation of test/simt replaces both by its own of the same
-// names.
+// Machine-specific operations: launches, dynamic shared memory, asynchronous copies, tensor-core instructions. Only
+// this header and machine/hopper.h contain PTX; the emulation in test/simt replaces both by headers of the same names.
 
 #pragma once
 
@@ -27,7 +26,7 @@ struct f8 {  // e4m3
   extern __shared__ __align__(1024) unsigned char name##_bytes[]; \
   T* const name = reinterpret_cast<T*>(name##_bytes)
 
-// Queues kernel<<<grid, block, shared_bytes>>>(arguments...) on the stream; throws when it cannot be launched.
+// Queues kernel<<<grid, block, shared_bytes>>>(arguments...) on the stream; throws if the launch fails.
 template <class... Parameters, class... Given>
 void launch(cudaStream_t stream, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
             const Given&... given) {
@@ -45,27 +44,27 @@ __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
-// Starts copying 16 bytes to shared memory, past the L1 cache; zeros when `valid` is false (source is then not read).
-// Both addresses are multiples of 16.
+// Starts copying 16 bytes to shared memory, bypassing the L1 cache. If `valid` is false, copies zeros and does not read
+// the source. Both addresses are multiples of 16.
 __device__ __forceinline__ void copy_async(void* shared, const void* global, bool valid) {
   const int bytes = valid ? 16 : 0;
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(shared)), "l"(global), "r"(bytes)
                : "memory");
 }
 
-// Closes a group of this thread's copies.
+// Ends a group of this thread's copies.
 __device__ __forceinline__ void copy_commit() {
   asm volatile("cp.async.commit_group;\n" ::: "memory");
 }
 
-// Waits until at most `pending` of this thread's groups are under way. Other threads see the data after a barrier.
+// Waits until at most `pending` of this thread's groups are in flight. Other threads see the data after a barrier.
 template <int pending>
 __device__ __forceinline__ void copy_wait() {
   asm volatile("cp.async.wait_group %0;\n" ::"n"(pending) : "memory");
 }
 
-// Four 8x8 matrices of 16-bit elements; lane l gives the address of row l % 8 of matrix l / 8 (16 bytes, aligned) and
-// gets elements 2 (l % 4) and + 1 of row l / 4 of each.
+// Loads four 8x8 matrices of 16-bit elements. Lane l passes the address of row l % 8 of matrix l / 8 (16 bytes,
+// aligned) and receives elements 2 (l % 4) and + 1 of row l / 4 of each matrix.
 __device__ __forceinline__ void load_matrices(uint32_t (&fragment)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
                : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
@@ -73,7 +72,7 @@ __device__ __forceinline__ void load_matrices(uint32_t (&fragment)[4], const voi
                : "memory");
 }
 
-// The same, each matrix transposed.
+// The same, with each matrix transposed.
 __device__ __forceinline__ void load_matrices_transposed(uint32_t (&fragment)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];\n"
                : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
@@ -105,8 +104,8 @@ __device__ __forceinline__ void mma<f16>(float (&c)[4], const uint32_t (&a)[4], 
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// The same for i8, exactly: a [16, 32], b [32, 8], c [16, 8] i32. Every register holds the bytes of K that it holds of
-// 16-bit elements: a lane's (g, t..t+1) are four successive i8 here, so load_matrices serves both.
+// The same for i8, exact: a [16, 32], b [32, 8], c [16, 8] i32. A register holds the same bytes of K as with 16-bit
+// elements: a lane's (g, t..t+1) are four successive i8, so load_matrices works for both.
 template <class T>
 __device__ __forceinline__ void mma(int32_t (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
 
@@ -117,8 +116,8 @@ __device__ __forceinline__ void mma<int8_t>(int32_t (&c)[4], const uint32_t (&a)
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// Whether this is device code for an architecture with instructions of e4m3, and whether kernels for elements of type T
-// have a body in it: where they have none they are never launched (SanaDevice::demand).
+// Whether this is device code for an architecture with e4m3 instructions, and whether kernels for elements of type T
+// have a body in it. Kernels without a body are never launched, because the device refuses the dtype.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
 #define SANA_F8_CODE 1
 #else
@@ -127,8 +126,8 @@ __device__ __forceinline__ void mma<int8_t>(int32_t (&c)[4], const uint32_t (&a)
 template <class T>
 inline constexpr bool kHasCode = SANA_F8_CODE || !std::is_same_v<T, f8>;
 
-// Two f32 as f8, `low` in the lower byte: the nearest that there are, halves to even, beyond 448 (infinities too) 448
-// of their sign, NaN 0x7f.
+// Converts two f32 to f8, `low` to the lower byte. Rounds to nearest even; magnitudes above 448, and infinities, become
+// 448 with their sign; NaN becomes 0x7f.
 __device__ __forceinline__ uint16_t to_f8_pair(float low, float high) {
 #if SANA_F8_CODE
   uint16_t pair;
@@ -140,8 +139,8 @@ __device__ __forceinline__ uint16_t to_f8_pair(float low, float high) {
 #endif
 }
 
-// The same as mma<int8_t> for f8, with sums in f32: products are exact, how partial sums are rounded is the tensor
-// cores' own.
+// The same as mma<int8_t> for f8, with sums in f32. Products are exact; the rounding of partial sums depends on the
+// tensor cores.
 template <>
 __device__ __forceinline__ void mma<f8>(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
 #if SANA_F8_CODE
@@ -154,7 +153,7 @@ __device__ __forceinline__ void mma<f8>(float (&c)[4], const uint32_t (&a)[4], u
 #endif
 }
 
-// 2^x and 1 / x to about 2^-22, an instruction each; denormals are zeros.
+// 2^x and 1 / x with a relative error of about 2^-22, one instruction each; denormals are flushed to zero.
 __device__ __forceinline__ float exp2_approximately(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

@@ -10,7 +10,7 @@
 
 namespace sana::platform {
 
-constexpr uint64_t kMostBytesAtOnce = uint64_t(1) << 30;  // below what Linux reads with one call
+constexpr uint64_t kMostBytesAtOnce = uint64_t(1) << 30;  // below the limit of one read call on Linux
 
 // O_NONBLOCK: opening a FIFO that nobody writes to must not wait.
 FileHandle open_file(const std::string& path, uint64_t& bytes, std::string& problem) {

@@ -24,7 +24,7 @@ File open_text(const std::string& path) {
   return File(fopen(path.c_str(), "re"));
 }
 
-// Numbers at the start of a file, "max" and anything else being no limit.
+// Reads one or two numbers at the start of a file. "max" and anything else mean no limit.
 uint64_t read_limit(const std::string& path, uint64_t* second = nullptr) {
   const File file = open_text(path);
   unsigned long long first = 0, other = 0;
@@ -46,7 +46,8 @@ uint64_t read_key(const std::string& path, const char* key) {
   return 0;
 }
 
-// The folder of this process's control group: `controller` names a version 1 hierarchy, "" the unified one.
+// The folder of this process's control group. `controller` is the name of a version 1 hierarchy, or "" for the unified
+// one.
 std::string group_path(const char* controller) {
   const File file = open_text("/proc/self/cgroup");
   char line[4096];
@@ -63,8 +64,8 @@ std::string group_path(const char* controller) {
   return "/";
 }
 
-// Visits the group's folder and every one above it: each may hold a limit. Inside a container the path that the kernel
-// names may not be mounted; then the mount's root is the group.
+// Visits the group's folder and all folders above it, because each may set a limit. In a container the path that the
+// kernel reports may not be mounted; then the root of the mount is the group.
 template <class Visit>
 void for_each_group(const std::string& mount, const char* controller, Visit visit) {
   std::string path = group_path(controller);
@@ -98,7 +99,7 @@ uint64_t processor_quota() {
 uint32_t usable_processors() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  // The call fails on machines with more processors than the set holds; then all of them are ours as far as we know.
+  // The call fails on machines with more processors than the set can hold; then assume that all may be used.
   const int64_t allowed = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : sysconf(_SC_NPROCESSORS_ONLN);
   return static_cast<uint32_t>(std::min<uint64_t>(std::max<int64_t>(1, allowed), processor_quota()));
 }

@@ -7,7 +7,7 @@ namespace sana::platform {
 
 void* open_library(const std::string& file, std::string& problem) {
   if (access(file.c_str(), F_OK) != 0) {
-    problem = "it is not there";
+    problem = "the file does not exist";
     return nullptr;
   }
   void* const library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);

@@ -9,7 +9,7 @@ namespace sana::platform {
 
 #ifdef __SANITIZE_ADDRESS__
 
-// The sanitizer watches the ends of what comes from the heap, not of mapped pages.
+// The sanitizer checks the bounds of heap blocks, not of mapped pages.
 void* map_pages(uint64_t bytes, std::string& problem) {
   void* data = nullptr;
   if (const int status = posix_memalign(&data, 64, bytes)) {

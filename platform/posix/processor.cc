@@ -6,8 +6,7 @@
 
 namespace sana::platform {
 
-// __builtin_cpu_supports also asks the system (xgetbv) whether it saves the wide registers. Clang 16's does not know
-// F16C.
+// __builtin_cpu_supports also checks (xgetbv) that the system saves the wide registers. Clang 16's does not know F16C.
 ProcessorFeatures processor_features() {
   ProcessorFeatures features = {};
 #if defined(__x86_64__)

@@ -1,5 +1,5 @@
-// Stands in for the compiler's header where the AVX-512 kernels are built for machines without AVX-512: SIMDe's
-// portable implementations under the intrinsics' own names, and those that SIMDe 0.7 lacks, in plain loops.
+// Replaces the compiler's header when the AVX-512 kernels are built for machines without AVX-512: SIMDe's portable
+// implementations under the names of the intrinsics, and plain loops for those that SIMDe 0.7 lacks.
 
 #pragma once
 
@@ -15,7 +15,7 @@
 
 using __mmask16 = simde__mmask16;
 
-// SIMDe 0.7's alias has the parameters of the masked one.
+// SIMDe 0.7's alias has the parameters of the masked version.
 #undef _mm512_madd_epi16
 #define _mm512_madd_epi16(a, b) simde_mm512_madd_epi16(a, b)
 
@@ -111,7 +111,7 @@ static inline float _mm512_reduce_add_ps(__m512 x) {
   return sum;
 }
 
-// SIMDe's flushes subnormal numbers.
+// SIMDe's version flushes subnormal numbers.
 #undef _mm512_scalef_ps
 static inline __m512 _mm512_scalef_ps(__m512 x, __m512 power) {
   const auto powers = avx512::Lanes<float, 16>::of(power);

@@ -88,7 +88,7 @@ const backends = () =>
 /** Only the CPU is there, and it works. */
 async function assertOnlyCpu(): Promise<void> {
   assert.deepEqual(backends(), ['cpu']);
-  assert.throws(() => openCuda(), { ...deviceError, message: /no backend 'cuda' here, only: cpu/ });
+  assert.throws(() => openCuda(), { ...deviceError, message: /no backend 'cuda'; available: cpu/ });
   await assertWorks(openCpu(1));
 }
 
@@ -112,7 +112,7 @@ export const cases: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   async 'says that the driver is too old, and the CPU works'() {
-    assert.match(String(problems()[0]), /driver is too old: it offers CUDA 11\.4, CUDA \d+ is needed/);
+    assert.match(String(problems()[0]), /driver is too old: it supports CUDA 11\.4, and CUDA \d+ is required/);
     await assertOnlyCpu();
   },
 
@@ -124,7 +124,7 @@ export const cases: Readonly<Record<string, () => Promise<void>>> = {
   async 'lists a card that is too old with its problem, and refuses it'() {
     const [card] = addon().listDevices();
     assert.equal(card?.backend, 'cuda');
-    assert.match(String(card?.problem), /compute capability 7\.5 is below the 8\.0/);
+    assert.match(String(card?.problem), /compute capability 7\.5 is below the required 8\.0/);
     assert.throws(() => openCuda(), { ...deviceError, message: /compute capability 7\.5/ });
     await assertWorks(openCpu(1));
   },
@@ -190,12 +190,12 @@ export const cases: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   async 'says that a library is not there'() {
-    assert.deepEqual(problems(), ['it is not there']);
+    assert.deepEqual(problems(), ['the file does not exist']);
     await assertOnlyCpu();
   },
 
   async 'says that a library is no backend'() {
-    assert.deepEqual(problems(), ['it is no backend of sana-native']);
+    assert.deepEqual(problems(), ['it is not a sana-native backend']);
     await assertOnlyCpu();
   },
 
@@ -272,8 +272,8 @@ export const cases: Readonly<Record<string, () => Promise<void>>> = {
     await assert.rejects(device.read(chain.buffer, 0, 4), deviceError);
     await assert.rejects(device.ceilings(), deviceError);
     assert.throws(() => device.allocate(64), deviceError);
-    assert.throws(() => openCuda(), { ...deviceError, message: /dispose of all that uses the device/ });
-    assert.match(String(addon().listDevices()[0]?.problem), /illegal memory access.*dispose of all/);
+    assert.throws(() => openCuda(), { ...deviceError, message: /dispose of everything that uses the device/ });
+    assert.match(String(addon().listDevices()[0]?.problem), /illegal memory access.*dispose of everything/);
     await assertWorks(other);
 
     const second = new Chain(other, 2);

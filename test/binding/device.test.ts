@@ -26,7 +26,7 @@ describe('binding/device', () => {
   it('lists the choices for an unknown backend, index or path', () => {
     assert.throws(() => open({ backend: 'tpu', index: 0, threads: 0 }), {
       code: 'ERR_SANA_DEVICE',
-      message: /'tpu' here, only: cpu/,
+      message: /'tpu'; available: cpu/,
     });
     assert.throws(() => open({ backend: 'cpu', index: 1, threads: 0 }), {
       code: 'ERR_SANA_DEVICE',

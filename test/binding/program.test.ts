@@ -234,9 +234,9 @@ describe('binding/program', () => {
       set('weight', { dtype: 'bf16' }),
       /weight must have the dtype|x must have|dtype of weight/,
     ],
-    ['linear', 'an integer x', set('x', { dtype: 'i32' }), /not a dtype it takes/],
+    ['linear', 'an integer x', set('x', { dtype: 'i32' }), /not a dtype that it accepts/],
     ['linear', 'a half-precision x', set('x', { dtype: 'f16' }), /x must have the dtype of weight/],
-    ['linear', 'a bf16 bias', set('bias', { dtype: 'bf16' }), /not a dtype it takes/],
+    ['linear', 'a bf16 bias', set('bias', { dtype: 'bf16' }), /not a dtype that it accepts/],
     [
       'linear',
       "other columns than the weight's",
@@ -343,7 +343,7 @@ describe('binding/program', () => {
       attribute('lengths', [2, 2]),
       /`lengths` must sum to 5 tokens, got 4/,
     ],
-    ['crossAttention', 'an empty length', attribute('lengths', [0, 5]), /1 to 8192 tokens each, got 0/],
+    ['crossAttention', 'an empty length', attribute('lengths', [0, 5]), /entries from 1 to 8192, got 0/],
     ['crossAttention', 'a negative length', attribute('lengths', [-1, 6]), /`lengths` to be an integer from 0/],
     ['crossAttention', 'a fractional length', attribute('lengths', [2.5, 2.5]), /`lengths` to be an integer/],
     ['crossAttention', 'lengths that are no array', attribute('lengths', 5), /`lengths` to be an array/],
@@ -359,7 +359,7 @@ describe('binding/program', () => {
     ['timestepEmbedding', 'an odd width', shape('out', [3, 7]), /even number of columns/],
     ['modulation', 'a partial row', shape('embedding', [2, 44]), /multiple of table's columns/],
     ['activation', 'another shape', shape('out', [7, 3]), /out must have the shape of x/],
-    ['activation', 'half precision', set('x', { dtype: 'f16' }), /the CPU computes in f32 and bf16, not in f16/],
+    ['activation', 'half precision', set('x', { dtype: 'f16' }), /f16 is unsupported on the CPU; use f32 or bf16/],
     ['tanhClamp', 'a limit of 0', attribute('limit', 0), /`limit` must be from 1\.17.*e-38 to 1\.7.*e\+38, got 0/],
     ['tanhClamp', 'another shape', shape('out', [3, 7]), /out must have the shape of x/],
     ['convert', 'a repeat of 0', attribute('repeat', 0), /`repeat` must be from 1/],
@@ -435,7 +435,7 @@ describe('binding/program', () => {
     Object.assign(x, { dtype: 'f16' });
     assert.throws(() => create(program), {
       code: 'ERR_SANA_PROGRAM',
-      message: /^picture > toRgb8 \[[\d, ]+\]: the CPU computes in f32 and bf16, not in f16$/,
+      message: /^picture > toRgb8 \[[\d, ]+\]: f16 is unsupported on the CPU; use f32 or bf16$/,
     });
   });
 

@@ -1,6 +1,7 @@
-// Every case is a program of copies on memory of their own, so that none finds its operands in the cache, profiled call
-// by call after a warm-up. A run's time is the mean over the copies. Beside it stands `replayed`: a copy's share of a
-// run that is queued as a whole, in which a short kernel's launch hides behind the one before.
+// Every case is a program of copies with separate memory, so that no copy finds its operands in the cache. It is
+// profiled call by call after a warm-up. A run's time is the mean over the copies. In addition, `replayed` is a copy's
+// share of the time of a run that is queued as a whole, in which the launch of a short kernel overlaps with the
+// previous kernel.
 
 #include <algorithm>
 #include <chrono>
@@ -19,9 +20,9 @@
 namespace sana::kernels {
 namespace {
 
-constexpr double kCacheBytes = 3 * 60e6;  // three times the largest L2: what copies fill together
+constexpr double kCacheBytes = 3 * 60e6;  // the size of all copies together: three times the largest L2
 constexpr int kMostCopies = 16;
-constexpr int kWarmUp = 3;  // the third is the first that CUDA replays as a graph
+constexpr int kWarmUp = 3;  // the third run is the first that CUDA replays as a graph
 
 // The `p`-quantile by linear interpolation between neighbours.
 double quantile(std::vector<double> values, double p) {
@@ -31,7 +32,7 @@ double quantile(std::vector<double> values, double p) {
   return values[below] + (values[above] - values[below]) * (position - double(below));
 }
 
-// Of the elements that operands name, each touched once; the folded up-convolution stores 16/9 of its weight.
+// The bytes of all operands, each element accessed once. The folded up-convolution stores 16/9 of its weight.
 double bytes_of(const SanaCall& call) {
   double bytes = 0;
   for (const SanaTensor& tensor : call.operands) {
@@ -59,7 +60,7 @@ Times time(Setup& setup, int copies, int runs) {
   return {quantile(means, 0.5), quantile(means, 0), quantile(means, 0.9), quantile(replays, 0.5)};
 }
 
-// Of the output that is furthest off.
+// The difference of the output with the largest error.
 Difference error_of(const Case& one, const SanaCall& call, const Values& values, const Setup& setup,
                     const std::shared_ptr<Device>& cpu) {
   const SanaCall wide = one.in_f32();
@@ -89,7 +90,7 @@ Measurement measure(const Case& one, SanaDType dtype, const Options& options, co
   const int copies = std::clamp(static_cast<int>(std::ceil(kCacheBytes / bytes)), 1, kMostCopies);
   Setup setup(options.device, call, values, copies);
   Measurement measured = {{}, one.flops / 1e12, bytes / 1e9, floor_ms, one.flops <= options.flops, {}};
-  if (measured.compared) {  // before there are many runs: some operators change their inputs
+  if (measured.compared) {  // before further runs, because some operators change their inputs
     setup.run();
     measured.error = error_of(one, call, values, setup, options.reference);
   }

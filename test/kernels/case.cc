@@ -13,7 +13,7 @@
 namespace sana::kernels {
 namespace {
 
-// Dtypes of a line that the run decides.
+// Placeholders for dtypes that depend on the run.
 enum : uint32_t { kRunDType = 100, kOtherDType };
 
 constexpr const char* kFile = "ERR_SANA_FILE";

@@ -11,16 +11,17 @@ namespace sana::kernels {
 namespace {
 
 struct Tolerance {
-  double rel_l2, max_abs;  // max_abs is of the largest expected magnitude, when that is above 1
+  double rel_l2, max_abs;  // max_abs is relative to the largest expected magnitude if that is above 1
 };
 
 constexpr Tolerance kOperator = {2e-6, 1e-5};
-// Angles up to 1000 have the last bit of an f32 frequency.
+// Angles up to 1000 have the error of the last bit of an f32 frequency.
 constexpr Tolerance kTimestepEmbedding = {1e-5, 1e-4};
-// Positions are f32: off by some 1e-7 of the side, hence by as much of the step from one pixel to the next.
+// Positions are f32, with an error of about 1e-7 of the side; the result has the same error relative to the difference
+// between neighbouring pixels.
 constexpr Tolerance kResizeCrop = {5e-6, 2e-5};
-// The kernel multiplies with sums of taps, rounded to bf16: as large an error as the output's rounding. f16 has three
-// more bits.
+// The kernel multiplies by sums of taps that are rounded to bf16, an error as large as the output's rounding. f16 has
+// three more bits.
 constexpr Tolerance kFoldedTaps[] = {kOperator, {2e-3, 2e-2}, {2e-3 / 8, 2e-2 / 8}};
 
 Tolerance tolerance_of(const std::string& op, const SanaCall& call) {
@@ -30,18 +31,19 @@ Tolerance tolerance_of(const std::string& op, const SanaCall& call) {
   return kOperator;
 }
 
-// Operators that only move or round elements, and one whose every operation is told: the same bits everywhere.
+// Operators that only move or round elements, and one whose every operation is specified: they give the same bits
+// everywhere.
 bool is_exact(const std::string& op, const SanaCall& call) {
   if (op == "pixelShuffle") return !call.operands[1].rank;
   if (op == "pixelUnshuffle") {
-    const double factor = call.attributes[0];  // no mean is taken of one element
+    const double factor = call.attributes[0];  // the mean of one element is exact
     return !call.operands[1].rank &&
            factor * factor * double(call.operands[0].shape[3]) == double(call.operands[2].shape[3]);
   }
   return op == "convert" || op == "transpose" || op == "solverStep" || op == "toRgb8" || op == "countNonFinite";
 }
 
-// `actual` moved towards `expected` by half a unit in the last of bf16's 8 or f16's 11 bits.
+// `actual`, moved towards `expected` by half a unit in the last place of bf16 (8 bits) or f16 (11 bits).
 std::vector<float> beyond_rounding(const std::vector<float>& actual, const std::vector<float>& expected,
                                    uint32_t dtype) {
   std::vector<float> moved(actual.size());
@@ -61,7 +63,7 @@ Difference difference(const std::vector<float>& actual, const std::vector<float>
   double max_abs = 0, error = 0, product = 0, actual_norm = 0, norm = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
     const double a = actual[i], e = expected[i];
-    max_abs = std::max(max_abs, std::fabs(a - e));  // leaves NaN out, rel_l2 does not
+    max_abs = std::max(max_abs, std::fabs(a - e));  // ignores NaN; rel_l2 does not
     error += (a - e) * (a - e);
     product += a * e;
     actual_norm += a * a;

@@ -1,5 +1,5 @@
-// How far a result is from the reference, and how far it may be: the measures and figures of test/support/operators.ts
-// and golden.ts.
+// The difference of a result from the reference, and the tolerance: the same measures and values as in
+// test/support/operators.ts and golden.ts.
 
 #pragma once
 
@@ -17,10 +17,10 @@ Difference difference(const std::vector<float>& actual, const std::vector<float>
 
 struct Comparison {
   bool ok;
-  Difference difference;  // what was compared: beyond the rounding of a bf16 or f16 output
+  Difference difference;  // the compared difference: without the rounding of a bf16 or f16 output
 };
 
-// An output of this dtype against the reference in f32.
+// Compares an output of this dtype with the reference in f32.
 Comparison compare(const SanaCall&, uint32_t dtype, const std::vector<float>& actual, std::vector<float> expected);
 
 }  // namespace sana::kernels

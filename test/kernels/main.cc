@@ -1,4 +1,4 @@
-// kernels test|bench [options] CASES...: runs calls of operators (case.h) on a backend's library, without Node.
+// kernels test|bench [options] CASES...: runs operator calls (case.h) on a backend's library, without Node.
 //
 //   compute-sanitizer kernels test test/kernels/awkward.txt
 //   kernels test --flops 1e10 test/kernels/models.txt

@@ -1,4 +1,4 @@
-// What the command line asks for.
+// The options of the command line.
 
 #pragma once
 
@@ -16,16 +16,17 @@ struct Options {
   std::shared_ptr<Device> reference;  // the CPU
   std::vector<SanaDType> dtypes;
   std::vector<Case> cases;
-  double flops = 0;  // cases, or references of benchmarks, of more work are left out
+  double flops = 0;  // cases, or references of benchmarks, with more work are skipped
   int runs = 20;
   std::string variant;
   std::string json;
 };
 
-// Whether every case is as the reference says: a line each, and a last line with the sums.
+// Compares every case with the reference. Prints a line for each, and a last line with the totals. Returns whether all
+// match.
 bool test(const Options&);
 
-// Times every case: a line each, and one for each group. Whether all of them ran.
+// Times every case. Prints a line for each, and one for each group. Returns whether all of them ran.
 bool bench(const Options&);
 
 }  // namespace sana::kernels

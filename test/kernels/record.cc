@@ -26,7 +26,7 @@ std::string number(double value) {
   return std::isfinite(value) ? text : "null";
 }
 
-// The first line that a command prints.
+// The first line of a command's output.
 std::string output_of(const char* command) {
   char line[128] = "";
   FILE* const pipe = popen(command, "r");

@@ -1,4 +1,5 @@
-// Benchmarks as JSON, one object a line, as lib/bench/record.ts writes them: one reader for both.
+// Benchmark results as JSON, one object per line, in the format of lib/bench/record.ts, so that one reader handles
+// both.
 
 #pragma once
 
@@ -10,14 +11,14 @@
 namespace sana::kernels {
 
 struct Times {
-  double median, min, p90, replayed;  // milliseconds; `replayed` in bench.cc
+  double median, min, p90, replayed;  // milliseconds; `replayed`: see bench.cc
 };
 
 struct Measurement {
   Times ms;
   double tflop, gb, floor_ms;
   bool compared;
-  Difference error;  // when compared
+  Difference error;  // if compared
 };
 
 // Appends to a file, if the options name one.
@@ -32,7 +33,7 @@ class Records {
 
  private:
   const Options& options_;
-  std::string origin_;  // what every record begins with: where and when
+  std::string origin_;  // the beginning of every record: where and when
   FILE* file_ = nullptr;
 };
 

@@ -12,7 +12,7 @@
 namespace sana::kernels {
 namespace {
 
-constexpr uint64_t kAlignment = 64;         // of every operand's first row, as programs have it
+constexpr uint64_t kAlignment = 64;         // of every operand's first row, as in programs
 constexpr uint64_t kGuard = 1024;           // bytes of NaN between operands
 constexpr uint32_t kSentinel = 0x7fc17fc1;  // NaN as f32, and as two bf16 or f16
 
@@ -58,7 +58,7 @@ Setup::Setup(std::shared_ptr<Device> device, SanaCall call, const Values& values
   fill();
 }
 
-// Every operand a place of its own, packed ones last: they want zeros around them.
+// Every operand has a separate place. Packed ones are last, because they must be surrounded by zeros.
 void Setup::place(int in_place) {
   const int out = operand_named(call_, "out");
   uint64_t end = kGuard;
@@ -80,7 +80,7 @@ void Setup::place(int in_place) {
   bytes_ = end;
 }
 
-// Packs weights into the first copy, and completes the image with them.
+// Packs weights into the first copy and adds them to the image.
 void Setup::put(const Values& values) {
   const SanaBackend& backend = device_->backend();
   SanaFailure failure;

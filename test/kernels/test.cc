@@ -11,10 +11,10 @@
 namespace sana::kernels {
 namespace {
 
-constexpr int kRuns = 5;  // of one program: CUDA replays it as a graph from the third on
+constexpr int kRuns = 5;  // runs per program: from the third on, CUDA replays a graph
 
 struct Verdict {
-  std::string problem;  // empty: none
+  std::string problem;  // empty if there is none
   Difference worst = {0, 0, 1};
 };
 

@@ -13,7 +13,8 @@
 namespace sana::kernels {
 namespace {
 
-// Operands that are not uniform from -1 to 1: what it takes for outputs near 1, or to reach where a formula bends.
+// Operands that are not uniform from -1 to 1: the scale that gives outputs near 1, or reaches the nonlinear range of a
+// formula.
 constexpr struct Range {
   const char* op;
   const char* operand;
@@ -33,19 +34,19 @@ constexpr struct Range {
     {"countNonFinite", "x", 60000},  // f16 ends at 65504
 };
 
-constexpr int64_t kNonFiniteEvery = 97;  // elements of x, where an operator says what becomes of them
+constexpr int64_t kNonFiniteEvery = 97;  // elements of x, for operators that define the result for them
 
 Range range_of(const OperatorSpec& spec, const char* operand, const SanaTensor& tensor) {
   for (const Range& range : kRanges) {
     if (!std::strcmp(range.op, spec.name) && !std::strcmp(range.operand, operand)) return range;
   }
-  const auto inputs = static_cast<float>(elements(tensor) / tensor.shape[0]);  // of each output of a matrix
+  const auto inputs = static_cast<float>(elements(tensor) / tensor.shape[0]);  // per output of a matrix
   if (tensor.layout != kSanaDense && tensor.layout != kSanaDepthwise) return {"", "", 3 / std::sqrt(inputs)};
   if (!std::strcmp(operand, "pointwise")) return {"", "", 1 / std::sqrt(inputs)};
   return {"", "", 1};
 }
 
-// splitmix64: uniform from -1 to 1, of an index.
+// splitmix64 of an index: uniform from -1 to 1.
 float uniform(uint64_t index) {
   uint64_t z = (index + 1) * 0x9e3779b97f4a7c15;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
@@ -64,9 +65,9 @@ uint16_t f16_bits(float value) {
   uint32_t half;
   if (size > 0x7f800000) {
     half = 0x7e00;
-  } else if (size >= 0x477ff000) {  // from 65520 on
+  } else if (size >= 0x477ff000) {  // at least 65520
     half = 0x7c00;
-  } else if (size < 0x38800000) {  // below 2^-14 steps are 2^-24 wide, as they are beside 1/2 in f32
+  } else if (size < 0x38800000) {  // below 2^-14 the spacing is 2^-24, which is that of f32 at 1/2
     half = std::bit_cast<uint32_t>(std::bit_cast<float>(size) + 0.5f) - std::bit_cast<uint32_t>(0.5f);
   } else {
     half = (size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13;
@@ -81,13 +82,13 @@ float f16_value(uint16_t half) {
   return std::bit_cast<float>(std::bit_cast<uint32_t>(value) | sign);
 }
 
-// The nearest number of e4m3 to one of at most 448, halves to even: four bits from 2^-6 on, below in steps of 2^-9.
+// Rounds a number of at most 448 to nearest even in e4m3: four significant bits from 2^-6 on, steps of 2^-9 below.
 float nearest_f8(float value) {
   const float step = std::ldexp(1.0f, std::max(value == 0 ? -6 : std::ilogb(value), -6) - 3);
   return std::nearbyint(value / step) * step;
 }
 
-// Every row becomes multiples of its largest magnitude / 127, or e4m3 times that / 448.
+// Rounds every row to multiples of its largest magnitude / 127, or to e4m3 times that magnitude / 448.
 void quantize_rows(std::vector<float>& values, int64_t columns, uint32_t dtype) {
   const bool f8 = dtype == kSanaF8;
   for (auto row = values.begin(); row != values.end(); row += columns) {

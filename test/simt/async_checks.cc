@@ -14,8 +14,8 @@ namespace {
 
 constexpr unsigned kMostWarps = 32, kMostBarriers = 64;
 
-// What a thread, or whoever waits for a barrier's phase, knows: how many phases of each barrier are complete, and how
-// many products of its warpgroup each warp has waited for.
+// The knowledge of a thread, or of threads that wait for a barrier's phase: how many phases of each barrier are
+// complete, and how many products of its warpgroup each warp has waited for.
 struct Knowledge {
   std::array<unsigned, kMostBarriers> phases = {};
   std::array<unsigned, kMostWarps> products = {};
@@ -26,19 +26,19 @@ struct Knowledge {
   }
 };
 
-// What a tensor copy has written last, or is about to.
+// The last tensor copy that has written, or is about to write, a piece of shared memory.
 struct Part {
   uintptr_t begin, end;
   bool landed = false;
   int barrier = 0;
-  unsigned phase = 0;                             // of the barrier, that the copy belongs to
-  std::array<unsigned, kMostWarps> readers = {};  // products of each warp, up to the last that reads this
+  unsigned phase = 0;                             // the barrier's phase that the copy belongs to
+  std::array<unsigned, kMostWarps> readers = {};  // per warp, the number of products up to the last that reads this
 };
 
 std::vector<Knowledge> threads;
-std::array<Knowledge, kMostBarriers> gathered, told;  // by those who arrived; by the complete phases
+std::array<Knowledge, kMostBarriers> gathered, told;  // from threads that arrived; through complete phases
 std::vector<Part> parts;
-bool used = false;  // any barrier, by this block
+bool used = false;  // whether this block has used any barrier
 
 Knowledge& own() {
   return threads[context.fiber->linear];

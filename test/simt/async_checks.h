@@ -1,13 +1,13 @@
-// What the checked build knows of copies and products that are under way while threads go on, and that barriers order
-// and not __syncthreads:
+// Checks of the checked build for asynchronous tensor copies and products, which are ordered by barriers and not by
+// __syncthreads. It finds two kinds of bugs:
 //
-//   a part of shared memory that a tensor copy wrote is read by threads that have not waited for the phase which the
-//   copy completed; or a tensor copy begins to write what products may still read, as nothing tells its thread that all
-//   warps have waited for them
+// - A thread reads shared memory that a tensor copy wrote without having waited for the phase that the copy completed.
+// - A tensor copy starts to overwrite memory that products may still read: its thread has not learned through barriers
+//   that all warps have waited for these products.
 //
-// Whoever has waited for a phase knows what those who arrived at it knew: which phases were complete, and which
-// products of each warp. That is looked at and not what happened to come first, so that a bug is found in any order of
-// threads.
+// A thread that has waited for a phase knows what the threads that arrived at it knew: which phases were complete, and
+// which products of each warp. The checks use this knowledge and not the actual order of events, so a bug is found in
+// any order of threads.
 
 #pragma once
 
@@ -23,18 +23,18 @@ namespace async_checks {
 #if defined(SIMT_CHECKED)
 
 void block_begins(unsigned threads);
-void block_synchronised();  // __syncthreads: all know what any knew
+void block_synchronised();  // __syncthreads: every thread now knows what any thread knew
 
 void arrived(const Barrier&);
 void phase_completed(const Barrier&);
 void waited(const Barrier&);
 
 void copy_started(const void* shared, size_t bytes);
-void copy_landed(const void* shared, size_t bytes, const Barrier&);  // before the barrier counts it
+void copy_landed(const void* shared, size_t bytes, const Barrier&);  // called before the barrier counts the bytes
 
-// The calling thread's product number `index` of its warpgroup reads this.
+// The calling thread's product with this index in its warpgroup reads this memory.
 void product_reads(const void* shared, size_t bytes, unsigned index);
-void products_done(unsigned count);  // the calling thread knows of so many
+void products_done(unsigned count);  // the calling thread knows that this many are done
 
 void thread_reads(uintptr_t address, size_t bytes, const void* code);
 

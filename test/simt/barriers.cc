@@ -10,9 +10,9 @@
 namespace simt {
 namespace {
 
-std::deque<Barrier> barriers;                // their addresses stay
+std::deque<Barrier> barriers;                // a deque keeps their addresses stable
 constexpr uint64_t kMark = 0xba441e4u;       // in the upper half of a barrier's eight bytes, its index in the lower
-constexpr uint32_t kMostArrivals = 1 << 20;  // what eight bytes hold
+constexpr uint32_t kMostArrivals = 1 << 20;  // the limit of an mbarrier
 
 void complete_when_due(Barrier& barrier) {
   if (barrier.pending > 0 || barrier.bytes != 0) return;
@@ -64,8 +64,8 @@ void barrier_arrive(uint64_t* address, uint32_t bytes) {
   barrier.bytes += bytes;
   --barrier.pending;
   complete_when_due(barrier);
-  // Whoever waited may come before what this thread does next: with copies that land at once, one that is told too
-  // early that memory is free overwrites it.
+  // Let waiting threads run before this thread continues: with immediate copies, a thread that is told too early that
+  // memory is free then overwrites it, and the bug is seen.
   if (context.order == Order::kReverse && bytes == 0) yield();
 }
 

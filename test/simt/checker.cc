@@ -27,7 +27,7 @@ struct Finding {
   std::string text;
   size_t times;
 };
-constexpr size_t kMostFindings = 4;  // told in words; more are counted
+constexpr size_t kMostFindings = 4;  // reported in full; further ones are only counted
 
 std::vector<Finding> findings;
 size_t untold = 0;
@@ -36,7 +36,8 @@ std::string here() {
   return "thread " + std::to_string(context.fiber->linear) + " of block " + std::to_string(context.block_linear);
 }
 
-// Also from within a thread. The same kind of finding at the same place is told once, in the words of the first.
+// May be called from a thread of a kernel. Findings of the same kind at the same place are reported once, with the text
+// of the first.
 template <class Whom>
 __attribute__((noinline)) void found(const char* what, const void* code, const Whom& whom, bool first = false) {
   for (Finding& finding : findings) {
@@ -64,7 +65,7 @@ std::string tell_all() {
   return text;
 }
 
-// For what would end the launch on a device, or spoil the emulation's own memory.
+// For errors that would end the launch on a device, or corrupt the emulation's memory.
 template <class Whom>
 [[noreturn]] void fatal(const char* what, const void* code, const Whom& whom) {
   found(what, code, whom, true);
@@ -73,10 +74,10 @@ template <class Whom>
 
 // ---- memory ---------------------------------------------------------------------------------------------------------
 
-// Where static shared memory lies: the variables of this library. Those that are never written need no check.
+// The range of static shared memory: the variables of this library. Those that are never written need no check.
 struct Variables {
   uintptr_t begin = 0, end = 0;                      // written
-  uintptr_t constants_begin = 0, constants_end = 0;  // the whole library, and all else that it may read
+  uintptr_t constants_begin = 0, constants_end = 0;  // the whole library, including what it may only read
 };
 
 int find_variables(dl_phdr_info* module, size_t, void* result) {
@@ -94,7 +95,7 @@ int find_variables(dl_phdr_info* module, size_t, void* result) {
         found.begin = std::max(found.begin, begin);
         found.end = end;
       }
-    } else if (part.p_type == PT_GNU_RELRO) {  // written by the loader only; at the start of the variables
+    } else if (part.p_type == PT_GNU_RELRO) {  // written only by the loader; at the start of the variables
       found.begin = std::max(found.begin, end);
     }
   }
@@ -102,10 +103,10 @@ int find_variables(dl_phdr_info* module, size_t, void* result) {
   return own;
 }
 
-// Of all device memory, and the one that was used last.
+// All allocations of device memory, and the one that was accessed last.
 std::map<uintptr_t, std::unique_ptr<Shadow>> device_memory;
 Shadow* recent[2] = {};
-std::mutex memory_mutex;  // a launch and an allocation may happen at once
+std::mutex memory_mutex;  // a launch and an allocation may happen at the same time
 
 Shadow* find_device_memory(uintptr_t address, bool write) {
   if (Shadow* const last = recent[write]; last && last->holds(address)) return last;
@@ -117,7 +118,7 @@ Shadow* find_device_memory(uintptr_t address, bool write) {
   return recent[write] = shadow;
 }
 
-// "12 behind 1024 bytes of device memory", of the closest.
+// The position relative to the closest allocation: "12 behind 1024 bytes of device memory".
 std::string position(uintptr_t address, size_t size) {
   const std::lock_guard lock(memory_mutex);
   const auto next = device_memory.upper_bound(address);
@@ -154,8 +155,8 @@ std::unique_ptr<SharedMemory> shared_memory;
 
 // ---- blocks that ran before others in effect ------------------------------------------------------------------------
 //
-// A block that calls __threadfence and then uses an atomic has published what it wrote before to every block that uses
-// the same atomic later: "the last block adds up what all have written".
+// A block that calls __threadfence and then uses an atomic publishes its earlier writes to every block that uses the
+// same atomic later, as in "the last block adds up the results of all blocks".
 
 struct Publication {
   uint32_t block_epoch;
@@ -192,13 +193,13 @@ bool is_published(uint32_t epoch) {
 // ---- races ----------------------------------------------------------------------------------------------------------
 
 struct Self {
-  uint32_t epoch, block_epoch, first_epoch;  // first_epoch: what happened before cannot race with this
+  uint32_t epoch, block_epoch, first_epoch;  // first_epoch: earlier accesses cannot race with this one
   uint16_t thread, warp_epoch;
 };
 
 enum class Between { kNothing, kSameWarp, kSameBlock, kOtherBlock };
 
-// Whose access at `epoch` may happen at the same time as this one.
+// How the thread of an access at `epoch` relates to this one. kNothing: the accesses cannot be concurrent.
 Between between(const Self& self, uint32_t epoch, unsigned thread, unsigned warp_epoch, bool several_in_warp = false) {
   if (epoch < self.first_epoch) return Between::kNothing;
   if (epoch < self.block_epoch) return is_published(epoch) ? Between::kNothing : Between::kOtherBlock;
@@ -278,7 +279,7 @@ inline void write(Cell& cell, const Self& self, unsigned bytes, Access access, c
       race("a write over what another reads", relation, cell.read_epoch, cell.reader, code);
     }
   }
-  cell.read_bytes &= ~bytes;  // told, or before this
+  cell.read_bytes &= ~bytes;  // reported, or ordered before this
   const bool again = cell.writer == self.thread && cell.write_epoch == self.epoch;
   cell.write_bytes = again ? cell.write_bytes | bytes : bytes;
   cell.write_atomic = atomic;
@@ -333,7 +334,7 @@ inline void look(const void* pointer, size_t bytes, Access access, const void* c
   if (!fiber) return;
   const auto address = reinterpret_cast<uintptr_t>(pointer);
   if (address - reinterpret_cast<uintptr_t>(fiber->stack) < kStackBytes) return;
-  if (address - reinterpret_cast<uintptr_t>(&context) < sizeof context) return;  // threadIdx and the like
+  if (address - reinterpret_cast<uintptr_t>(&context) < sizeof context) return;  // built-in variables such as threadIdx
   ++access_count;
   const SharedMemory& shared = *shared_memory;
   if (shared.dynamic.holds(address)) {
@@ -477,7 +478,7 @@ void __tsan_vptr_update(void*, void*) {}
 
 void __tsan_vptr_read(void*) {}
 
-// Kernels call these in the places of memcpy and memset.
+// Kernels call these instead of memcpy and memset.
 void* simt_memcpy(void* to, const void* from, size_t bytes) {
   if (bytes) {
     simt::checker::look(from, bytes, Access::kRead, __builtin_return_address(0));

@@ -1,17 +1,17 @@
-// The checked build looks at every access of a kernel to memory:
+// The checked build checks every memory access of a kernel:
 //
-//   races       two threads of a block use an address, one of them writes, no barrier between (__syncwarp will do
-//   within
-//               a warp); two blocks do in one launch, unless through atomics, or behind __threadfence and an atomic
-//   copies      an address is used that an asynchronous copy is under way to
-//   bounds      outside device memory, or beyond the shared memory that was asked for; this ends the launch
-//   alignment   an access that is no multiple of its size away from zero; this ends the launch
-//   contents    memory is read that nobody ever wrote, shared memory that nobody wrote in this block
-//   lanes       a shuffle takes the value of a lane that gave none
-//   asynchrony  async_checks.h
+//   races       two threads of a block access an address without a barrier between them (within a warp, __syncwarp is
+//               enough), and one of them writes; or two blocks do so in one launch, except through atomics, or ordered
+//               by __threadfence and an atomic
+//   copies      an address is used while an asynchronous copy to it is in flight
+//   bounds      outside device memory, or beyond the requested shared memory; this ends the launch
+//   alignment   the address is not a multiple of the access's size; this ends the launch
+//   contents    memory is read that was never written, or shared memory that was not written in this block
+//   lanes       a shuffle reads from a lane that does not take part
+//   asynchrony  see async_checks.h
 //
-// Kernels are compiled for a thread sanitizer that is not linked: the calls that the compiler puts before every access
-// come here. In the other builds all of this is empty.
+// Kernels are compiled for the thread sanitizer, whose library is not linked: checker.cc implements the functions that
+// the compiler calls before every access. In the other builds all of these functions are empty.
 
 #pragma once
 
@@ -20,29 +20,28 @@
 
 namespace simt::checker {
 
-// Tensor copies, and products that read what they wrote, are ordered by barriers: async_checks.h judges what comes
-// before and after them.
+// Tensor copies, and products that read their results, are ordered by barriers: async_checks.h checks their order.
 enum class Access { kRead, kWrite, kAtomic, kCopyStarted, kCopyLanded, kTensorStarted, kTensorLanded, kProductRead };
 
 #if defined(SIMT_CHECKED)
 
-// An access that the compiler does not see.
+// Reports an access that the compiler does not instrument.
 void note(const void* address, size_t bytes, Access);
 void fence();
 void missing_lane(unsigned lane);
-// A finding of others: by the calling thread, at `code` or, when null, somewhere in the kernel.
+// Reports a finding of another check: by the calling thread, at `code` or, if null, somewhere in the kernel.
 void tell(const char* what, const void* code, const std::string& whom);
 
 void launch_begins();
 void block_begins();
-std::string launch_ends();  // what was found, or nothing
+std::string launch_ends();  // returns the findings, or ""
 
 // Device memory.
 void allocated(const void* address, size_t bytes);
 void freed(const void* address);
-void filled(const void* address, size_t bytes);  // from outside kernels
+void filled(const void* address, size_t bytes);  // written from outside kernels
 
-size_t accesses();  // looked at so far
+size_t accesses();  // the number of accesses checked so far
 
 #else
 

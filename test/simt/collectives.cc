@@ -33,7 +33,7 @@ void load(unsigned lanes, Slots& slots) {
 template <class T>
 using Sum = std::conditional_t<std::is_same_v<T, int8_t>, int32_t, float>;
 
-// One of the elements that a register holds, the lowest bits first.
+// An element of a register; element 0 is in the lowest bits.
 template <class T>
 Sum<T> element(uint32_t bits, int which) {
   if constexpr (std::is_same_v<T, int8_t>) {
@@ -82,7 +82,8 @@ void load_matrices_transposed(unsigned lanes, Slots& slots) {
 template <class T>
 void mma(unsigned lanes, Slots& slots) {
   typedef Sum<T> Row __attribute__((vector_size(32)));
-  constexpr int kHeld = 4 / sizeof(T), kHalf = 4 * kHeld;  // elements of a register; of K in the registers of a row
+  constexpr int kHeld = 4 / sizeof(T),
+                kHalf = 4 * kHeld;  // elements per register; elements of K in the registers of a row
   need_all(lanes, "mma");
   Sum<T> left[16][2 * kHalf];
   Row right[2 * kHalf], sums[16];

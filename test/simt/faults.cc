@@ -20,7 +20,7 @@ size_t setting(const char* name, size_t otherwise) {
 bool should_fail(const char* what) {
   static std::mutex mutex;
   static std::string asked;
-  static std::map<std::string, size_t> left;  // calls until one fails
+  static std::map<std::string, size_t> left;  // remaining calls until one fails
   const std::lock_guard lock(mutex);
   if (const std::string now = setting("SIMT_FAIL"); now != asked) {
     asked = now;

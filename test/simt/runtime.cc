@@ -1,4 +1,4 @@
-// cudart's functions, as far as cuda/ uses them.
+// The functions of cudart that cuda/ uses.
 
 #include "test/simt/runtime.h"
 
@@ -46,18 +46,18 @@ namespace {
 constexpr int kDevices = 3;
 constexpr simt::Order kOrders[kDevices] = {simt::Order::kForward, simt::Order::kReverse, simt::Order::kRandom};
 constexpr const char* kOrderNames[kDevices] = {"forward", "reverse", "random"};
-constexpr size_t kMemoryBytes = size_t(4) << 30;  // of each device
-constexpr int kSharedBytes = 99 * 1024;           // what the smallest supported devices give a block
-constexpr int kHopperSharedBytes = 227 * 1024;    // and those of compute capability 9.0
+constexpr size_t kMemoryBytes = size_t(4) << 30;  // per device
+constexpr int kSharedBytes = 99 * 1024;           // per block, as on the smallest supported devices
+constexpr int kHopperSharedBytes = 227 * 1024;    // per block, with compute capability 9.0
 constexpr int kMultiprocessors = 4;
 #if defined(__SANITIZE_ADDRESS__)
-constexpr size_t kGuardBytes = 0;  // the sanitizer has its own
+constexpr size_t kGuardBytes = 0;  // the sanitizer adds its own guards
 #else
 constexpr size_t kGuardBytes = 4096;  // on both sides of an allocation
 #endif
 
 struct Device {
-  cudaError_t fault = cudaSuccess;  // sticks until the device is reset
+  cudaError_t fault = cudaSuccess;  // sticky until the device is reset
   std::string fault_text;
   size_t used_bytes = 0;
 };
@@ -83,7 +83,7 @@ cudaError_t fail(cudaError_t error) {
   return error;
 }
 
-// Of the current device: every call on a device with a fault tells of it.
+// Every call on a device with a fault returns the fault; this is the one of the current device.
 cudaError_t fault() {
   return fail(devices[current_device].fault);
 }
@@ -104,7 +104,7 @@ size_t memory_bytes() {
   return setting("SIMT_MEMORY_BYTES", kMemoryBytes);
 }
 
-bool is_stream(CUstream_st* stream) {  // those of a device that was reset are none
+bool is_stream(CUstream_st* stream) {  // streams of a device that was reset are invalid
   return std::find(streams.begin(), streams.end(), stream) != streams.end();
 }
 
@@ -255,7 +255,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   }
 }
 
-// Memory and streams go with the device.
+// A reset destroys the device's memory and streams.
 cudaError_t cudaDeviceReset() {
   const Lock lock(mutex);
   std::erase_if(streams, [](CUstream_st* stream) {
@@ -328,7 +328,7 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   if (should_fail("cudaMalloc") || used > memory_bytes() || bytes > memory_bytes() - used) {
     return fail(cudaErrorMemoryAllocation);
   }
-  void* memory = nullptr;  // of exactly so many bytes, for the address sanitizer
+  void* memory = nullptr;  // of exactly this size, for the address sanitizer
   if (posix_memalign(&memory, std::max<size_t>(256, kGuardBytes), bytes + 2 * kGuardBytes) != 0) {
     return fail(cudaErrorMemoryAllocation);
   }
@@ -391,14 +391,14 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
     std::memcpy(to, source, bytes);
     if (to_device) simt::checker::filled(to, bytes);
   };
-  if (!from_device && !is_pinned(from)) {  // read before the call returns
+  if (!from_device && !is_pinned(from)) {  // pageable memory is read before the call returns
     const auto kept =
         std::make_shared<std::vector<char>>(static_cast<const char*>(from), static_cast<const char*>(from) + bytes);
     return enqueue(stream, [=] { copy(kept->data()); });
   }
   const cudaError_t status = enqueue(stream, [=] { copy(from); });
   if (status != cudaSuccess || to_device || is_pinned(to)) return status;
-  drain(stream);  // written before the call returns
+  drain(stream);  // the memory is written before the call returns
   return fail(devices[stream->device].fault);
 }
 

@@ -1,9 +1,9 @@
-// The CUDA runtime that the emulated library is linked with instead of cudart: devices, memory, streams, events,
+// The CUDA runtime that the emulated library is linked with, in place of cudart: devices, memory, streams, events,
 // graphs.
 //
-// Streams are lazy: what is queued runs when somebody waits for it, so that memory which is reused too early, or a
-// result that is read too early, is seen. Three devices, which differ in the order of their threads: 0 forward, 1
-// reverse, 2 random. A kernel that goes wrong is a sticky fault of its device, until cudaDeviceReset.
+// Streams are lazy: queued work runs when the host waits for it, so that tests find memory that is reused too early and
+// results that are read too early. There are three devices, which differ in the order of their threads: 0 forward, 1
+// reverse, 2 random. An error in a kernel is a sticky fault of its device until cudaDeviceReset.
 
 #pragma once
 

@@ -1,4 +1,4 @@
-// Fibers and their scheduling. Never instrumented.
+// Fibers and their scheduling. This file is never instrumented.
 
 #include "test/simt/scheduler.h"
 
@@ -33,7 +33,7 @@ Context context;
 
 namespace {
 
-// Saves the callee-saved registers on the stack and goes on with another one (x86-64, System V).
+// Saves the callee-saved registers on the stack and switches to another stack (x86-64, System V).
 extern "C" void simt_switch(void** save, void* to);
 asm(R"(
 .text
@@ -73,8 +73,8 @@ struct Scheduler {
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<std::unique_ptr<Warp>> warps;
   unsigned live = 0, at_barrier = 0, barrier_generation = 0;
-  int barrier_line = 0;  // of the first to arrive
-  std::string failure;   // why the launch was abandoned
+  int barrier_line = 0;  // line of the first thread to arrive
+  std::string failure;   // the reason if the launch was abandoned
 };
 Scheduler scheduler;
 
@@ -131,7 +131,7 @@ void complete(Group* group) {
   group->generation++;
 }
 
-// A thread that exits no longer counts at barriers or in its warp: others may have waited for it alone.
+// A thread that exits no longer counts at barriers or in its warp. Others may have been waiting only for it.
 void exit_thread(Fiber* fiber) {
   Warp* const warp = fiber->warp;
   scheduler.live--;
@@ -156,7 +156,7 @@ void fiber_entry() {
 
 void prepare(Fiber* fiber, unsigned i) {
 #if defined(__SANITIZE_ADDRESS__)
-  if (!fiber->exited) __asan_unpoison_memory_region(fiber->stack, kStackBytes);  // of a launch that was abandoned
+  if (!fiber->exited) __asan_unpoison_memory_region(fiber->stack, kStackBytes);  // left over from an abandoned launch
 #endif
   fiber->linear = i;
   fiber->lane = i & 31;
@@ -321,11 +321,12 @@ void run_grid(const Grid& launch, Order order, const std::function<void()>& body
       context.block_index = {unsigned(index % grid.x), unsigned(index / grid.x % grid.y),
                              unsigned(index / (size_t(grid.x) * grid.y))};
       context.block_linear = static_cast<unsigned>(index);
-      std::memset(context.dynamic_shared, 0xff, launch.shared_bytes);  // NaNs: what is read unwritten shows
+      std::memset(context.dynamic_shared, 0xff,
+                  launch.shared_bytes);  // NaNs, so that reading unwritten memory is noticed
       run_block(threads, order, random, sequence);
     }
   } catch (const std::runtime_error& error) {
-    std::string why = error.what();  // and what was found before
+    std::string why = error.what();  // followed by earlier findings
     if (const std::string found = checker::launch_ends(); !found.empty() && found != why) why += "; " + found;
     throw std::runtime_error(name_of(launch.kernel) + ": " + why);
   }

@@ -1,5 +1,5 @@
 // The CUDA execution model on one host thread: every CUDA thread is a fiber with its own stack, blocks run one after
-// another, and a fiber runs until it waits for others, at a barrier or in a warp's collective.
+// another, and a fiber runs until it waits for others at a barrier or in a collective of its warp.
 
 #pragma once
 
@@ -10,23 +10,23 @@
 #include <functional>
 #include <string>
 
-// The emulation's own functions are not part of the kernels: the checked build must not instrument them.
+// Marks functions of the emulation, which the checked build must not instrument because they are not part of kernels.
 #define SIMT_RUNTIME __attribute__((no_sanitize("thread"), noinline))
 
 namespace simt {
 
-// What the lanes of a warp give to and take from a collective.
+// The operands and results of a warp's lanes in a collective.
 using Slots = unsigned char[32][64];
 
-// Turns what `lanes` gave into what they take.
+// Computes the results of `lanes` from their operands.
 using Compute = void (*)(unsigned lanes, Slots&);
 
-// Lanes that meet in collectives. Slots are double-buffered, so that the next collective may begin while the slower
-// lanes still read this one.
+// A group of lanes that take part in the same collectives. Slots are double-buffered, so that the next collective may
+// begin while slower lanes still read the results of this one.
 struct Group {
   unsigned mask = 0, arrived = 0, generation = 0;
   Compute compute = nullptr;
-  unsigned lanes[2] = {};  // that took part
+  unsigned lanes[2] = {};  // the lanes that took part
   alignas(16) Slots slots[2];
 };
 
@@ -56,8 +56,8 @@ struct Fiber {
   bool exited = true;
   enum State { kRunning, kAtBarrier, kInCollective, kAtPhase, kAtProduct };
   State state = kRunning;
-  const unsigned* awaited = nullptr;  // waits until this counter is no longer...
-  unsigned awaited_value = 0;         // ...this value
+  const unsigned* awaited = nullptr;  // the thread waits until this counter is no longer ...
+  unsigned awaited_value = 0;         // ... this value
   AsyncCopy copies[kMostCopies];
   int copy_count = 0, copy_group = 0;
 };
@@ -67,19 +67,19 @@ inline constexpr size_t kStackBytes = 256 * 1024;
 #else
 inline constexpr size_t kStackBytes = 64 * 1024;
 #endif
-inline constexpr size_t kMostSharedBytes = 256 * 1024;  // more than any device gives a block
+inline constexpr size_t kMostSharedBytes = 256 * 1024;  // above the limit of any device
 
 // A kernel's launch.
 struct Grid {
   dim3 grid, block;
   size_t shared_bytes;
-  const void* kernel;  // its code, to name it by
+  const void* kernel;  // its address, for finding its name
 };
 
 enum class Order { kForward, kReverse, kRandom };
 
-// Where the kernel is. One launch at a time. Epochs count the barriers of all blocks that ever ran, so that any two
-// moments with a barrier between them, or of different blocks, differ.
+// The state of the current launch; there is one launch at a time. Epochs count the barriers of all blocks so far, so
+// that two points in time have different epochs if a barrier is between them or they belong to different blocks.
 struct Context {
   Fiber* fiber = nullptr;
   uint3 thread_index{}, block_index{};
@@ -88,7 +88,7 @@ struct Context {
   unsigned block_linear = 0;
   unsigned epoch = 0, block_epoch = 0, launch_epoch = 0;  // now; the first of this block; the first of this launch
   unsigned char* dynamic_shared = nullptr;                // kMostSharedBytes
-  size_t dynamic_shared_bytes = 0;                        // what the launch asked for
+  size_t dynamic_shared_bytes = 0;                        // as requested by the launch
   const void* call = nullptr;                             // the kernel's arguments, in host memory
   size_t call_bytes = 0;
   const std::function<void()>* body = nullptr;
@@ -97,21 +97,21 @@ struct Context {
 };
 extern Context context;
 
-// Runs `body` once for every thread of the grid, blocks and threads in the order given. Throws std::runtime_error
-// telling what was wrong: threads wait for each other for ever, or what the checked build found.
+// Runs `body` once for every thread of the grid, with blocks and threads in the given order. Throws std::runtime_error
+// with a description of the error: a deadlock, or the findings of the checked build.
 void run_grid(const Grid&, Order, const std::function<void()>& body);
 
-// Ends the launch from within a thread of it: run_grid throws `why`.
+// Ends the launch from one of its threads: run_grid throws `why`.
 [[noreturn]] SIMT_RUNTIME void abandon_launch(std::string why);
 
 SIMT_RUNTIME void block_barrier(int line);
 
-// Lets others run while the counter has this value.
+// Lets other threads run while the counter has this value.
 SIMT_RUNTIME void wait_while(const unsigned& counter, unsigned value, Fiber::State);
 SIMT_RUNTIME void yield();
 
-// Every lane of `mask` that has not exited gives `in`; the last one computes for all of them (null: nothing to
-// compute). Returns the group and which of its slots.
+// Every lane of `mask` that has not exited passes `in`; the last lane computes the results for all of them (null:
+// nothing to compute). Returns the group and the index of its slots.
 struct Meeting {
   Group* group;
   unsigned which;
@@ -125,10 +125,10 @@ SIMT_RUNTIME void collective(unsigned mask, const In& in, Out& out, Compute comp
   __builtin_memcpy(static_cast<void*>(&out), meeting.group->slots[meeting.which][context.fiber->lane], sizeof out);
 }
 
-// Called when a lane takes the value of one that gave none.
+// Called if a lane reads the value of a lane that did not take part.
 SIMT_RUNTIME void read_missing_lane(unsigned lane);
 
-// The value that lane `source` gave; all bits set when it gave none.
+// The value that lane `source` passed; all bits are set if it did not take part.
 template <class T>
 SIMT_RUNTIME T exchange(unsigned mask, T value, int source) {
   static_assert(sizeof(T) <= 64);

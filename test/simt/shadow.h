@@ -1,4 +1,4 @@
-// What the checked build remembers of memory: for every two bytes of it the last write and the last reads.
+// The shadow memory of the checked build: the last write and the last reads of every two bytes of memory.
 
 #pragma once
 
@@ -7,8 +7,8 @@
 
 namespace simt::checker {
 
-// Of two bytes. Epochs are those of Context: 0 is never. A cell holds one writer and one reader; where several threads
-// have read since the last barrier it knows only that they were several.
+// The state of two bytes. Epochs are those of Context; 0 means never. A cell has one writer and one reader. If several
+// threads have read since the last barrier, it only records that there were several.
 struct Cell {
   uint32_t write_epoch, read_epoch;
   uint16_t writer : 10, write_bytes : 2, write_atomic : 1, write_in_flight : 1, write_by_tensor_copy : 1;
@@ -17,7 +17,7 @@ struct Cell {
 };
 static_assert(sizeof(Cell) == 16);
 
-// Zeroed pages, taken when first touched.
+// Zeroed pages, allocated when first accessed.
 class Pages {
  public:
   explicit Pages(size_t bytes);
@@ -41,7 +41,7 @@ class Shadow {
   bool holds(uintptr_t address) const { return address - begin < bytes; }
   Cell& cell(uintptr_t address) const { return reinterpret_cast<Cell*>(cells_.data())[(address - begin) / 2]; }
 
-  // Whether somebody has ever written these bytes.
+  // Whether these bytes have ever been written.
   bool is_filled(uintptr_t address, size_t count) const;
   void fill(uintptr_t address, size_t count);
 
@@ -49,7 +49,7 @@ class Shadow {
   const size_t bytes;
 
  private:
-  Pages cells_, filled_;  // a byte that is not zero for every byte that was written
+  Pages cells_, filled_;  // filled_: a nonzero byte for every byte that was written
   bool all_filled_ = false;
 };
 

@@ -1,4 +1,4 @@
-// Asks addr2line, which comes with the compiler that built the library.
+// Runs addr2line, which comes with the compiler that built the library.
 
 #include "test/simt/source.h"
 
@@ -41,7 +41,7 @@ void remove_all(std::string& text, const char* part) {
 std::string name_of(const void* function) {
   std::string name = look_up(function).function;
   remove_all(name, "(anonymous namespace)::");
-  int depth = 0;  // of template arguments: "void a::kernel<(b)1>(float*)" ends before its parameters
+  int depth = 0;  // nesting depth of template arguments; "void a::kernel<(b)1>(float*)" ends before its parameters
   size_t end = name.size(), start = 0;
   for (size_t i = 0; i < name.size() && end == name.size(); ++i) {
     if (name[i] == '<') ++depth;

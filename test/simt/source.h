@@ -1,4 +1,4 @@
-// Where in the sources a piece of code is.
+// The place of an address of code in the sources.
 
 #pragma once
 
@@ -6,10 +6,10 @@
 
 namespace simt {
 
-// "transpose_kernel<float, float>", as far as the library's symbols tell.
+// The function: "transpose_kernel<float, float>", if the library has symbols.
 std::string name_of(const void* function);
 
-// "elementwise.cu:37"; empty where the library was built without line numbers.
+// The line: "elementwise.cu:37"; empty if the library was built without line numbers.
 std::string line_of(const void* code);
 
 }  // namespace simt

@@ -15,16 +15,16 @@ namespace simt {
 namespace {
 
 constexpr int kRank = 4;
-constexpr int kRowBytes = 128;  // of a box: the one width that the 128-byte swizzle is used with here
+constexpr int kRowBytes = 128;  // width of a box: the only one used here with the 128-byte swizzle
 constexpr uint32_t kMark = 0x7e4504a9;
 
-// What the emulated driver puts into the 128 bytes of a map.
+// The contents of the 128 bytes of a map, as the emulated driver writes them.
 struct Map {
   uint32_t mark;
   bool pixels;
   uint8_t steps[kRank];
-  int8_t first[2], last[2];  // of maps of pixels: corners of what the first tap sees
-  uint16_t box[kRank];       // of pixels: {64, number of pixels}
+  int8_t first[2], last[2];  // for maps of pixels: the corners of the range under the first tap
+  uint16_t box[kRank];       // for maps of pixels: {64, number of pixels}
   const char* data;
   uint64_t sizes[kRank];
   uint64_t distances[kRank - 1];
@@ -49,7 +49,7 @@ Map map_of(const CUtensorMap& given, bool pixels) {
 
 // ---- what a copy reads ----------------------------------------------------------------------------------------------
 
-// Calls row(from, bytes) for a row of a box, with the bytes of it that lie in the tensor.
+// Calls row(from, bytes) for each row of a box, with the bytes of the row that are inside the tensor.
 template <class Row>
 void visit_row(const Map& map, const int64_t (&at)[kRank], const Row& row) {
   const auto inside = [&](int d) { return at[d] >= 0 && static_cast<uint64_t>(at[d]) < map.sizes[d]; };

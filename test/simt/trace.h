@@ -1,4 +1,4 @@
-// How kernels are launched, for scripts/kernel-report: the file that SIMT_TRACE names gets a line for every kernel and
+// Records kernel launches for scripts/kernel-report: the file that SIMT_TRACE names gets a line for every kernel and
 // launch shape, "<address in the library> <threads of a block> <bytes of dynamic shared memory>".
 
 #pragma once
@@ -7,6 +7,6 @@
 
 namespace simt {
 
-void trace(const Grid&);  // one thread at a time
+void trace(const Grid&);  // not thread-safe
 
 }  // namespace simt

@@ -21,7 +21,7 @@ namespace simt {
 namespace {
 
 thread_local bool runs_kernels = false;
-struct sigaction before;  // what else there is: node has one
+struct sigaction before;  // the previous handler: node has one
 
 void handle(int signal, siginfo_t* info, void* state) {
   if (runs_kernels && context.fiber) {
@@ -33,13 +33,13 @@ void handle(int signal, siginfo_t* info, void* state) {
   if (before.sa_flags & SA_SIGINFO) {
     before.sa_sigaction(signal, info, state);
   } else {
-    sigaction(signal, &before, nullptr);  // happens again, to whoever that is for
+    sigaction(signal, &before, nullptr);  // the fault happens again and goes to the previous handler
   }
 }
 
 }  // namespace
 
-// The handler leaves by switching stacks, so the signal must not stay blocked.
+// The handler does not return but switches stacks, so the signal must not stay blocked.
 Traps::Traps() {
   runs_kernels = true;
   struct sigaction action = {};

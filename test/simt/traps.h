@@ -1,11 +1,12 @@
-// Faults of the host's processor while a kernel runs, a wild pointer or a misaligned vector, end the launch as they
-// would on a device, and not the process.
+// A fault of the host's processor while a kernel runs, such as a wild pointer or a misaligned vector, ends the launch,
+// as on a device, and not the process.
 
 #pragma once
 
 namespace simt {
 
-// While it lives, such faults of this thread call abandon_launch. The address sanitizer has its own way.
+// During the object's lifetime, such faults of this thread call abandon_launch. Not used with the address sanitizer,
+// which handles them itself.
 class Traps {
  public:
   Traps();

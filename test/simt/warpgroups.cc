@@ -16,18 +16,18 @@ namespace simt {
 namespace {
 
 constexpr unsigned kThreads = 128;
-constexpr int kMostPending = 7;  // that the instruction can name
+constexpr int kMostPending = 7;  // the maximum operand of the instruction
 
 // A thread's part in its warpgroup's products.
 struct Share {
   unsigned queued = 0, groups = 0;
-  unsigned group_ends[kMostPending + 1] = {};  // products queued at the end of the last groups, in a ring
+  unsigned group_ends[kMostPending + 1] = {};  // numbers of products queued at the end of the last groups, a ring
 };
 
 struct Warpgroup {
-  std::deque<QueuedProduct> products;  // not yet computed, and the one that has not all its threads
-  unsigned done = 0;                   // computed
-  unsigned ready = 0;                  // queued by all threads
+  std::deque<QueuedProduct> products;  // not yet computed; the last may still lack some threads
+  unsigned done = 0;                   // number of computed products
+  unsigned ready = 0;                  // number of products queued by all threads
   Share shares[kThreads];
 };
 std::vector<Warpgroup> warpgroups;
@@ -52,7 +52,7 @@ void compute_until(Warpgroup& group, unsigned count) {
 constexpr uint64_t kAddressBits = 0x3fff;
 constexpr size_t kGroupBytes = 1024;
 
-// Where a descriptor begins, as an offset into the dynamic shared memory.
+// The start of a descriptor's data, as an offset in the dynamic shared memory.
 size_t offset_of(uint64_t descriptor, int rows) {
   const size_t offset = (descriptor & kAddressBits) << 4;
   const size_t group_bytes = (descriptor >> 32 & kAddressBits) << 4;
@@ -153,7 +153,7 @@ void compute_product(const QueuedProduct& queued) {
       for (int k = 0; k < 16; ++k) sum += row[k] * *reinterpret_cast<const Row*>(&transposed[k][n]);
       *reinterpret_cast<Row*>(&sums[n]) = sum;
     }
-    // Row m is row m % 16 of warp m / 16: of the lanes that hold it, each has two columns of every group.
+    // Row m is row m % 16 of warp m / 16. Each lane that holds part of it has two columns of every group.
     for (int t = 0; t < 4; ++t) {
       float* const to = queued.sums[m / 16 * 32 + m % 8 * 4 + t] + m % 16 / 8 * 2;
       for (int j = 0; j < product.groups; ++j) {

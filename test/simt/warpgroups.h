@@ -1,5 +1,6 @@
-// Matrix products of warpgroups (wgmma): queued by all 128 threads, each for its own sums, and computed when somebody
-// waits for them; in random order of threads some as soon as the last thread has queued its share.
+// Matrix products of warpgroups (wgmma). All 128 threads queue a product, each for its own sums. It is computed when a
+// thread waits for it; in the random order of threads, some are computed as soon as the last thread has queued its
+// part.
 
 #pragma once
 
@@ -11,12 +12,12 @@ namespace simt {
 
 struct QueuedProduct;
 
-// What all threads of a warpgroup give alike.
+// The arguments that all threads of a warpgroup must pass alike.
 struct Product {
   uint64_t left, right;  // descriptors
   bool add;
-  int groups;                             // of eight columns
-  void (*compute)(const QueuedProduct&);  // into the sums of its threads
+  int groups;                             // groups of eight columns
+  void (*compute)(const QueuedProduct&);  // adds to the sums of its threads
 
   bool operator==(const Product&) const = default;
 };
@@ -27,7 +28,7 @@ struct QueuedProduct {
   unsigned arrived;
 };
 
-void forget_products(unsigned threads);  // when a block begins
+void forget_products(unsigned threads);  // called when a block begins
 
 SIMT_RUNTIME void queue_product(const Product&, float* sums);
 SIMT_RUNTIME void commit_products();
@@ -37,7 +38,7 @@ SIMT_RUNTIME void wait_for_products(int pending);
 template <class T>
 void compute_product(const QueuedProduct&);
 
-// 64 rows of 128 bytes and more, as matrix_descriptor of cuda/machine/hopper.h makes it.
+// A descriptor of at least 64 rows of 128 bytes, as created by matrix_descriptor of cuda/machine/hopper.h.
 SIMT_RUNTIME uint64_t describe_matrix(const void* rows);
 
 }  // namespace simt

@@ -120,7 +120,7 @@ const void* sana_backend(void) { ${body} }\n`,
 
   it('is done once for a library that is safe to open, and not at all if it is disabled', () => {
     build('return NULL;');
-    const problem = 'it is no backend of sana-native';
+    const problem = 'it is not a sana-native backend';
     assert.deepEqual(load(), { problem, opened: 2 });
     assert.deepEqual(load(), { problem, opened: 1 });
     assert.deepEqual(load({ SANA_NATIVE_PROBE: 'always' }), { problem, opened: 2 });

@@ -1,4 +1,4 @@
-// What the self-test runs: kernels with planted bugs beside their correct twins, and warps' instructions.
+// The cases of the self-test: kernels with planted bugs and their correct versions, and instructions of warps.
 
 #pragma once
 
@@ -9,7 +9,7 @@
 
 namespace simt::selftest {
 
-// Device memory of T.
+// An array of T in device memory.
 template <class T>
 class Memory {
  public:
@@ -37,11 +37,11 @@ class Memory {
 
 struct Planted {
   const char* name;
-  // With the bug or without; whether the result is right. Throws what the runtime reports.
+  // Runs with or without the bug and returns whether the result is correct. Throws the runtime's errors.
   bool (*run)(bool bug, cudaStream_t);
-  bool by_result;       // wrong, or reported, in at least one order of threads, in every build
-  const char* checked;  // what the checked build says, or null: nothing
-  bool sanitized;       // the sanitizers end the process
+  bool by_result;       // the result is wrong, or an error is reported, in at least one order of threads in every build
+  const char* checked;  // the finding of the checked build, or null if none
+  bool sanitized;       // whether the sanitizers end the process
 };
 extern const std::vector<Planted> kPlanted, kHopperPlanted;
 
@@ -51,7 +51,7 @@ struct Instruction {
 };
 extern const std::vector<Instruction> kInstructions, kHopperInstructions;
 
-// About this many accesses to memory by one kernel; for measuring.
+// Runs a kernel with about this many memory accesses, for measuring.
 void run_many_accesses(size_t accesses, cudaStream_t);
 
 }  // namespace simt::selftest

@@ -1,5 +1,6 @@
-// Shows that the emulation computes what a device does, that correct kernels are clean in every order of threads, and
-// that what a build claims to find it finds. Every run is a process of its own: a sanitizer ends it.
+// Shows that the emulation computes the same results as a device, that correct kernels have no findings in any order of
+// threads, and that each build finds the bugs that it claims to find. Every run is a separate process, because a
+// sanitizer ends it.
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,7 +27,7 @@ constexpr bool kSanitized = true;
 #else
 constexpr bool kSanitized = false;
 #endif
-constexpr int kOrders = 3;  // one device each
+constexpr int kOrders = 3;  // orders of threads, one device each
 
 struct Outcome {
   enum { kRight, kWrong, kReported, kEnded } kind;

@@ -1,4 +1,4 @@
-// Kernels with one bug each, which `bug` switches on, and the table of what finds it.
+// Kernels with one bug each, which `bug` enables, and a table of the checks that find it.
 
 #include "test/simt/selftest/cases.h"
 
@@ -206,7 +206,7 @@ bool run_misaligned(bool bug, cudaStream_t stream) {
   return all_equal(out.read(stream), 1.0f);
 }
 
-// Two vectors at a time, of which the compiler tells the checked build only the length.
+// Two vectors at a time: the compiler passes only the length to the checked build.
 struct alignas(16) Pair {
   float elements[8];
 };
@@ -250,12 +250,12 @@ __global__ void write_by_block(float* out, bool bug) {
 }
 bool run_write_by_block(bool bug, cudaStream_t stream) {
   const Memory<float> out(2 * kThreads);
-  launch(stream, write_by_block, 2, kThreads, 0, out.data(), false);  // so that all of it is written
+  launch(stream, write_by_block, 2, kThreads, 0, out.data(), false);  // so that all of out has been written
   launch(stream, write_by_block, 2, kThreads, 0, out.data(), bug);
   return all_equal(out.read(stream), 1.0f);
 }
 
-// Every block writes its part; the last one to come adds them up.
+// Every block writes its part; the last block to arrive adds them up.
 constexpr int kBlocks = 5;
 __global__ void last_block_sums(float* parts, int* counter, float* out, bool bug) {
   __shared__ bool last;
@@ -279,7 +279,7 @@ bool run_last_block_sums(bool bug, cudaStream_t stream) {
   return all_equal(out.read(stream), kBlocks * (kBlocks + 1) / 2);
 }
 
-// In place, which two blocks must not do to each other.
+// In place: two blocks overwrite each other's input.
 __global__ void reverse_in_place(float* x, bool bug) {
   const unsigned i = blockIdx.x * kThreads + threadIdx.x;
   x[i] = x[bug ? 2 * kThreads - 1 - i : i];
@@ -372,7 +372,7 @@ void run_many_accesses(size_t accesses, cudaStream_t stream) {
 }
 
 const std::vector<Planted> kPlanted = {
-    // name, run, seen by results in some order of threads, what the checked build says, ended by the sanitizers
+    // name, run, wrong result in some order of threads, finding of the checked build, ended by the sanitizers
     {"no barrier in a reduction", run_reduction, true, "no __syncthreads between", false},
     {"no barrier at the end of a double-buffered loop", run_double_buffer, true, "a write over what another", false},
     {"no barrier after a tile is loaded", run_transpose_tile, true, "no __syncthreads between", false},

@@ -1,4 +1,4 @@
-// A pipeline of tensor copies and products, with one bug at a time, and the table of what finds it.
+// A pipeline of tensor copies and products, with one bug at a time, and a table of the checks that find it.
 
 #include "cuda/machine/hopper.h"
 #include "cuda/tensor_maps.h"
@@ -27,22 +27,23 @@ using sana::cuda::wgmma_wait;
 
 enum class Bug {
   kNone,
-  kNoWait,         // for the copies of a stage
-  kWrongPhase,     // waits for the phase before
-  kFewBytes,       // expects the bytes of one of two copies
-  kManyBytes,      // expects more than come
-  kFreedEarly,     // says that a stage is empty before the products have read it
-  kNoProductWait,  // uses sums that are not there
+  kNoWait,         // does not wait for the copies of a stage
+  kWrongPhase,     // waits for the previous phase
+  kFewBytes,       // expects the bytes of only one of two copies
+  kManyBytes,      // expects more bytes than arrive
+  kFreedEarly,     // signals that a stage is empty before the products have read it
+  kNoProductWait,  // uses sums that are not complete
   kOneArrivalMore,
-  kNoInitDone,  // copies may not see the barriers
-  kNoEndWait,   // the block ends while copies are under way
+  kNoInitDone,  // the barriers may not be visible to copies
+  kNoEndWait,   // the block ends while copies are in flight
 };
 
 constexpr int kSteps = 5, kStages = 2, kElements = 64;
 constexpr int kHalfBytes = 64 * kElements * 2, kStageBytes = 2 * kHalfBytes;
 constexpr int kBarriersAt = kStages * kStageBytes;
 
-// out [64, 64] = left [64, K] right [64, K]^T, K = 5 * 64: a warpgroup multiplies what the thread behind it copies.
+// out [64, 64] = left [64, K] right [64, K]^T, K = 5 * 64: a warpgroup multiplies the data that the thread after it
+// copies.
 __global__ void pipeline(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right,
                          float* out, Bug bug) {
   SANA_DYNAMIC_SHARED(char, memory);
@@ -125,7 +126,7 @@ bool run_with(bool with, cudaStream_t stream) {
 }  // namespace
 
 const std::vector<Planted> kHopperPlanted = {
-    // name, run, seen by results in some order of threads, what the checked build says, ended by the sanitizers
+    // name, run, wrong result in some order of threads, finding of the checked build, ended by the sanitizers
     {"no wait for a tensor copy", run_with<Bug::kNoWait>, true, "a read of", false},
     {"a wait for the wrong phase", run_with<Bug::kWrongPhase>, true, "a read of", false},
     {"a barrier that expects too few bytes", run_with<Bug::kFewBytes>, true, "a read of a tensor copy", false},

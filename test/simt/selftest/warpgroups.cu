@@ -1,4 +1,4 @@
-// The instructions of cuda/machine/hopper.h against what the manual says of them, by plain loops.
+// Compares the instructions of cuda/machine/hopper.h with plain loops that follow the manual.
 
 #include <cstring>
 
@@ -32,7 +32,7 @@ constexpr int kRowElements = 64, kRowBytes = 128;
 
 // ---- copies of tensors ----------------------------------------------------------------------------------------------
 
-// Where the manual's 128-byte swizzle puts element `column` of a row, counted in elements from the copy's first.
+// The position of element `column` of a row under the manual's 128-byte swizzle, in elements from the copy's first.
 __device__ int swizzled_at(int row, int column) {
   return row * kRowElements + (column / 8 ^ row % 8) * 8 + column % 8;
 }
@@ -43,7 +43,7 @@ struct Box {
   int at[4], right, below;
 };
 
-// out [rows, 64] = what a copy brings.
+// out [rows, 64] = the data of a copy.
 __global__ void copy_kernel(const __grid_constant__ CUtensorMap map, uint16_t* out, Box box) {
   SANA_DYNAMIC_SHARED(char, memory);
   auto* const rows = reinterpret_cast<uint16_t*>(memory);
@@ -73,7 +73,7 @@ std::vector<uint16_t> numbers(size_t count) {
   return values;
 }
 
-// Element (i, j, k, l) of a tensor of kSizes that holds `numbers`; zero outside.
+// Element (i, j, k, l) of a tensor of kSizes with the values `numbers`; zero outside.
 uint16_t number_at(int i, int j, int k, int l) {
   const int at[4] = {i, j, k, l};
   for (int d = 0; d < 4; ++d) {
@@ -114,7 +114,7 @@ bool run_tiles(cudaStream_t stream) {
   return true;
 }
 
-// All pixels and more of a convolution's output, for every tap.
+// All pixels of a convolution's output, and more, for every tap.
 bool run_pixels(int taps, int stride, cudaStream_t stream) {
   const Memory<uint16_t> x(numbers(72 * 5 * 4 * 2), stream);
   const TensorMaps maps;
@@ -151,7 +151,7 @@ bool run_pixels_1x1_with_stride(cudaStream_t stream) {
 
 // ---- barriers -------------------------------------------------------------------------------------------------------
 
-// Two threads take turns for five phases: out [10] in order.
+// Two threads alternate for five phases: out [10] is in order.
 __global__ void turns_kernel(int* out) {
   __shared__ Barrier turns[2];
   __shared__ int count;
@@ -165,7 +165,7 @@ __global__ void turns_kernel(int* out) {
   __syncthreads();
   if (threadIdx.x % 32 != 0) return;
   for (int turn = 0; turn < 5; ++turn) {
-    barrier_wait(&turns[i], i == 0 ? turn % 2 ^ 1 : turn % 2);  // the first goes on at once
+    barrier_wait(&turns[i], i == 0 ? turn % 2 ^ 1 : turn % 2);  // the first thread continues immediately
     out[turn * 2 + i] = atomicAdd(&count, 1);
     barrier_arrive(&turns[1 - i]);
   }
@@ -182,7 +182,8 @@ bool run_turns(cudaStream_t stream) {
 
 // ---- products -------------------------------------------------------------------------------------------------------
 
-// out [64, columns] = left [64, 64] right [columns, 64]^T, both in shared memory, twice: the second product adds.
+// out [64, columns] = left [64, 64] right [columns, 64]^T, both in shared memory. Runs twice: the second product adds
+// to the sums.
 template <class T, int columns>
 __global__ void wgmma_kernel(const T* left, const T* right, float* out) {
   SANA_DYNAMIC_SHARED(T, memory);
@@ -190,7 +191,7 @@ __global__ void wgmma_kernel(const T* left, const T* right, float* out) {
     memory[swizzled_at(i / kRowElements, i % kRowElements)] =
         i < 64 * kRowElements ? left[i] : right[i - 64 * kRowElements];
   }
-  barrier_init_done();  // the fence that makes what threads wrote visible to products
+  barrier_init_done();  // the fence that makes the threads' writes visible to products
   __syncthreads();
   float sums[columns / 8][4];
   wgmma_fence();
@@ -205,7 +206,7 @@ __global__ void wgmma_kernel(const T* left, const T* right, float* out) {
     for (int i = 0; i < 4; ++i) out[(row + i / 2 * 8) * columns + j * 8 + column + i % 2] = sums[j][i];
   }
 }
-// Small whole numbers and quarters, so that every sum is exact.
+// Small multiples of 1/4, so that every sum is exact.
 template <class T, int columns>
 bool run_wgmma(cudaStream_t stream) {
   std::vector<T> left, right;

@@ -1,4 +1,4 @@
-// The instructions of a warp against what the manual says of them, worked out by hand or by plain loops.
+// Compares the instructions of a warp with the manual, with results worked out by hand or by plain loops.
 
 #include <cuda_fp8.h>
 
@@ -58,7 +58,7 @@ bool run_up(cudaStream_t stream) {
   return is(run_on_warps(up_kernel, 32, stream), [](int i) { return i % 16 >= 3 ? i - 3 : i; });
 }
 
-// Both halves of a warp at once, at different places.
+// Both halves of a warp at the same time, at different places in the code.
 __global__ void halves_kernel(int* out) {
   const int i = static_cast<int>(threadIdx.x);
   out[i] = i % 32 < 16 ? __shfl_xor_sync(0x0000ffffu, i, 1) : __shfl_down_sync(0xffff0000u, i, 2, 16);
@@ -100,7 +100,7 @@ bool run_early_exit(cudaStream_t stream) {
   return is(run_on_warps(early_exit_kernel, 64, stream), [](int i) { return i < 40 ? 7 : -1; });
 }
 
-// The upper lanes exit after the lower ones began to wait for the whole warp, or before.
+// The upper lanes exit before or after the lower ones begin to wait for the whole warp.
 __global__ void exit_from_warp_kernel(int* out) {
   const int i = static_cast<int>(threadIdx.x);
   if (i >= 16) return;
@@ -130,7 +130,7 @@ bool run_copy(cudaStream_t stream) {
 
 // ---- matrices -------------------------------------------------------------------------------------------------------
 
-// Matrix m is rows 8 m.. of x [32, 8]; out[lane][m] is the pair that the lane gets of it.
+// Matrix m is rows 8 m.. of x [32, 8]; out[lane][m] is the lane's pair of elements of it.
 __global__ void matrices_kernel(const uint16_t* x, uint32_t* out, bool transposed) {
   __shared__ __align__(16) uint16_t rows[32][8];
   for (int i = 0; i < 8; ++i) rows[threadIdx.x][i] = x[threadIdx.x * 8 + i];
@@ -168,11 +168,12 @@ bool run_matrices_transposed(cudaStream_t stream) {
   return run_matrices(true, stream);
 }
 
-// c [16, 8] += a [16, K] b [K, 8], each lane's elements where cuda/machine/machine.h says: K is 16, of i8 and f8 32.
+// c [16, 8] += a [16, K] b [K, 8], with each lane's elements as described in cuda/machine/machine.h: K is 16, or 32 for
+// i8 and f8.
 template <class T>
 using Sum = std::conditional_t<std::is_same_v<T, int8_t>, int32_t, float>;
 template <class T>
-constexpr int kHeld = 4 / sizeof(T);  // elements of a register
+constexpr int kHeld = 4 / sizeof(T);  // elements per register
 template <class T>
 constexpr int kInputs = 8 * kHeld<T>;
 
@@ -214,7 +215,7 @@ Sum<T> number(T x) {
   }
 }
 
-// Small whole numbers and quarters, so that every sum is exact.
+// Small multiples of 1/4, so that every sum is exact.
 template <class T>
 bool run_mma(cudaStream_t stream) {
   constexpr int K = kInputs<T>;
@@ -237,7 +238,7 @@ bool run_mma(cudaStream_t stream) {
   return true;
 }
 
-// Against CUDA's own conversion: every bf16 there is, what lies halfway between two f8, and what is next to both.
+// Compares with CUDA's conversion: every bf16, every midpoint between two f8, and the neighbours of both.
 __global__ void to_f8_kernel(const float* x, uint16_t* out) {
   out[threadIdx.x] = sana::cuda::to_f8_pair(x[2 * threadIdx.x], x[2 * threadIdx.x + 1]);
 }

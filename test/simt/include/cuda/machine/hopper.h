@@ -1,4 +1,4 @@
-// The emulation's machine/hopper.h: the names of cuda/machine/hopper.h.
+// The emulation's machine/hopper.h, which defines the names of cuda/machine/hopper.h.
 
 #pragma once
 

@@ -1,5 +1,5 @@
-// The emulation's machine.h: the names of cuda/machine/machine.h, and of CUDA's own language, for the host's compiler.
-// Kernels are compiled as they are, with this header found before cuda/machine/machine.h.
+// The emulation's machine.h, which defines the names of cuda/machine/machine.h and those of the CUDA language for the
+// host's compiler. Kernels are compiled unchanged, with this header found before cuda/machine/machine.h.
 
 #pragma once
 
@@ -42,7 +42,7 @@
 #define blockDim (simt::context.block_size)
 #define gridDim (simt::context.grid_size)
 
-// Told apart by their lines, as threads of a block must not wait at two of them.
+// Identified by their lines, because threads of a block must not wait at different ones.
 inline void __syncthreads(int line = __builtin_LINE()) {
   simt::block_barrier(line);
 }
@@ -119,7 +119,7 @@ inline int __float2int_rn(float x) {
 }
 inline float __fmul_rn(float a, float b) {
   float product = a * b;
-  asm("" : "+x"(product));  // the host's compiler must not fuse it into an addition either
+  asm("" : "+x"(product));  // keeps the host's compiler from fusing it with an addition
   return product;
 }
 template <class T>
@@ -179,7 +179,7 @@ SIMT_RUNTIME inline void copy_async(void* shared, const void* global, bool valid
   if ((reinterpret_cast<uintptr_t>(shared) | (valid ? reinterpret_cast<uintptr_t>(global) : 0)) & 15) {
     simt::abandon_launch("copy_async: an address is no multiple of 16");
   }
-  simt::checker::note(shared, 16, simt::checker::Access::kCopyStarted);  // nobody may touch it until the wait
+  simt::checker::note(shared, 16, simt::checker::Access::kCopyStarted);  // must not be accessed until the wait
   fiber->copies[fiber->copy_count++] = {shared, valid ? global : nullptr, fiber->copy_group};
 }
 
@@ -187,7 +187,7 @@ SIMT_RUNTIME inline void copy_commit() {
   simt::context.fiber->copy_group++;
 }
 
-// The data lands only here, so that a missing wait is seen.
+// The data is copied only here, so that a missing wait is noticed.
 template <int pending>
 SIMT_RUNTIME void copy_wait() {
   simt::Fiber* const fiber = simt::context.fiber;
