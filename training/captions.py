@@ -1,4 +1,4 @@
-"""Pictures by their captions: which picture to show next, what is said of it, and the words as tokens."""
+"""Pictures and captions: which picture to show next, its caption, and the caption's tokens."""
 
 import json
 import os
@@ -27,7 +27,7 @@ class Captions:
         return f"{self.pictures.concepts[concept]['slug']}.{self.pictures.styles[style]}.{self.pictures.colours[colour]}"
 
     def draw(self, random):
-        """A picture (concept, style, colour) that training may see, and a caption of it."""
+        """A picture (concept, style, colour) that training may use, and a caption of it."""
         concept = random.randrange(len(self.pictures.concepts))
         silent_colour, silent_style = random.random() < SILENT, random.random() < SILENT
         colour = self.white if silent_colour else random.choice(self.trained_colours[concept])
@@ -37,7 +37,7 @@ class Captions:
         return (concept, style, colour), random.choices(texts, chances)[0]
 
     def plain(self, concept, style, colour):
-        """The same wording for every picture, to measure with."""
+        """The same wording for every picture, for measurements."""
         name = self.pictures.concepts[concept]["name"]
         article = "an" if name[0] in "aeiou" else "a"
         return f"{article} {name}, {self.pictures.styles[style]} style, on a {self.pictures.colours[colour]} background"

@@ -1,5 +1,5 @@
 /**
- * Draws a sheet of prompts and what the package draws of them, the picture of the README.
+ * Draws a sheet of prompts and the package's pictures of them: the picture in the README.
  *
  *   npm run contact-sheet -- [model] [file]     default: sana-tiny, ../docs/sana-tiny.png
  */
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import sharp, { type OverlayOptions } from 'sharp';
 import { SanaPipeline } from '../lib/index.ts';
 
-/** Pairs of things, styles and colours that training has seen, and some it has not; and prompts that leave things out. */
+/** Combinations of things, styles and colours from training, some that are new, and prompts that leave parts out. */
 const PROMPTS = [
   'a smiling cat with heart eyes on a teal background',
   'a fox, flat style, on a white background',

@@ -1,9 +1,9 @@
 /**
- * Measures what the model draws when this package draws it: see evaluation/judge.ts for what counts as right.
+ * Measures the pictures that this package draws with the model: see evaluation/judge.ts for what counts as right.
  *
  *   npm run evaluate -- --data DATA --run RUN [--model FOLDER] [--pictures 200] [--dtype float32] [--output FILE]
  *
- * With PYTHON naming a Python that has torch, the torch model draws the same prompts from the same noise as well.
+ * If PYTHON names a Python with torch, the torch model also draws the same prompts from the same noise.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -69,7 +69,7 @@ if (options.output !== undefined) {
 }
 await bank.close();
 
-/** PSNR of pictures through the autoencoder, of concepts that it never trained on; and at any size and place. */
+/** PSNR of pictures through the autoencoder, for concepts that it was never trained on, and at any size and place. */
 async function reconstruct(): Promise<Record<string, number>> {
   const random = seeded(7);
   const centred: number[] = [];

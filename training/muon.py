@@ -1,4 +1,4 @@
-"""Muon: momentum whose matrices are made orthogonal before they are applied, so that every direction moves alike.
+"""Muon: momentum matrices are orthogonalized before they are applied, so that all directions move by the same amount.
 
 The orthogonal factor comes from Newton-Schulz steps X <- a X + b (X X^T) X + c (X X^T)^2 X with Jordan's coefficients,
 as in torch.optim.Muon. Two things differ, for the sake of processors without bf16: all is f32, and the steps run on the
@@ -10,7 +10,7 @@ import torch
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 STEPS = 5
-MUCH_LONGER = 2  # times: from here on the Gram matrix is less work
+MUCH_LONGER = 2  # times: above this ratio, the Gram matrix is less work
 
 
 class Muon(torch.optim.Optimizer):

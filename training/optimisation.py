@@ -30,7 +30,7 @@ class Optimisation:
             and not any(part in name for part in by_adam)
         ]
         chosen = {id(p) for p in matrices}
-        # Muon takes matrices: views of the convolutions' kernels, in the same memory.
+        # Muon needs matrices: views of the convolution kernels, in the same memory.
         self.matrices = [(p, torch.nn.Parameter(p.detach().view(p.shape[0], -1))) for p in matrices]
         self.optimisers = [
             torch.optim.AdamW(

@@ -1,4 +1,4 @@
-"""Pictures composed from the bank: an icon of some size at some place on a colour."""
+"""Pictures composed from the bank: an icon at any size and place on a colour."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-SCALE = 0.86  # of an icon on its background, where the text says nothing of its size
+SCALE = 0.86  # of an icon on its background, if the text does not mention its size
 
 
 class Pictures:
@@ -23,13 +23,13 @@ class Pictures:
         self.device = device
         shape = (len(self.concepts) * len(self.styles), self.size, self.size, 4)
         self.pixels = np.memmap(os.path.join(folder, "pictures.rgba"), np.uint8, "r", shape=shape)
-        if device != "cpu":  # it fits, and is then read at the speed of the device
+        if device != "cpu":  # it fits, and is then read at the device's speed
             self.pixels = torch.from_numpy(np.asarray(self.pixels)).to(device)
 
     def concepts_where(self, held_out):
         return np.array([i for i, concept in enumerate(self.concepts) if concept["heldOut"] == held_out])
 
-    def icons(self, numbers):  # [B] -> [B, 4, size, size]: colour times opacity, so that nothing at all is 0
+    def icons(self, numbers):  # [B] -> [B, 4, size, size]: colour times opacity, so that full transparency is 0
         if self.device == "cpu":
             pixels = torch.from_numpy(self.pixels[numbers])
         else:

@@ -1,5 +1,5 @@
 /**
- * Prepares everything that training reads: the picture bank, what is in it, and the captions.
+ * Prepares everything that training reads: the picture bank, its index, and the captions.
  *
  *   npm run prepare-data -- [folder]     the folder defaults to .cache/training of the working directory
  */

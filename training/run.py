@@ -1,4 +1,4 @@
-"""What every stage needs around its loop: a folder, a clock, a log, and a state that it goes on from."""
+"""What every stage needs around its loop: a folder, a clock, a log, and a state to resume from."""
 
 import json
 import os
@@ -31,7 +31,7 @@ class Run:
         return os.path.join(self.folder, name)
 
     def state(self):
-        """What `save` kept, or None. Call it before the loop: it sets the clock."""
+        """The state that `save` stored, or None. Call it before the loop: it sets the clock."""
         saved = None
         if os.path.exists(self.path("state.pt")):
             saved = torch.load(self.path("state.pt"), map_location=self.device, weights_only=False)
@@ -42,7 +42,7 @@ class Run:
         return saved
 
     def save(self, **state):
-        """In one step, so that an interrupted call leaves the state before."""
+        """Atomic, so that an interrupted call leaves the previous state."""
         partial = self.path("state.pt.partial")
         torch.save({**state, "seconds": self.seconds()}, partial)
         os.replace(partial, self.path("state.pt"))
@@ -51,12 +51,12 @@ class Run:
         return self.spent + time.monotonic() - self.begun - self.paused
 
     def fraction(self):
-        # A clock does not stop for what is done aside.
+        # The wall clock does not stop for work outside training.
         granted = self.granted - (0 if self.until is None else self.paused)
         return self.seconds() / max(granted, 1e-9)
 
     def aside(self):
-        """Time within this context is no time of training."""
+        """Time within this context does not count as training time."""
         return _Aside(self)
 
     def log(self, **fields):

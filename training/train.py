@@ -1,4 +1,4 @@
-"""Trains the tiny SANA, one stage a command; what a stage needs is made by the ones before.
+"""Trains the tiny SANA, one stage per command; each stage needs the results of earlier ones.
 
     python train.py autoencoder --data DATA --run RUN --minutes 60
 
@@ -10,10 +10,10 @@ import importlib
 import os
 import sys
 
-# Allocations are kept instead of given back and faulted in again: some per cent of a CPU's time.
+# Freed memory is kept instead of returned and faulted in again, which saves a few per cent of CPU time.
 MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "1000000000"}
 
-# torch_sana: the networks that training has in common with the benchmark's torch peer.
+# torch_sana: the networks that training shares with the benchmark's torch peer.
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "scripts"))
 
 STAGES = ["tokenizer", "autoencoder", "score", "latents", "dit", "export", "draw"]

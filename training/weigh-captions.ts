@@ -1,10 +1,10 @@
 /**
- * Gives every caption its chance of being read, from the scores that the `score` stage wrote.
+ * Assigns every caption its probability of being read, from the scores that the `score` stage wrote.
  *
  *   npm run weigh-captions -- [folder] [threshold] [temperature]
  *
  * Reads the captions and scores of each kind and writes `weighted<kind>.json`, `{ key: [[text, chance], ...] }`. Without
- * scores the prompt alone is read.
+ * scores, only the prompt is read.
  */
 
 import { writeFile } from 'node:fs/promises';

@@ -1,5 +1,5 @@
 /**
- * Writes a few icons, small, for the test that the built-in model draws what was asked.
+ * Writes a few small icons, for the test that the built-in model draws what was requested.
  *
  *   npx tsx write-test-icons.ts [data folder]     the folder that prepare-data wrote
  */
@@ -29,7 +29,7 @@ for (const slug of CHOSEN) {
   const concept = concepts.findIndex((candidate) => candidate.slug === slug);
   for (const [style, name] of styles.entries()) {
     const icon = await bank.icon(concept, style);
-    // Where a picture on black and one on white differ, the background shows through.
+    // The background shows through where a picture on black and one on white differ.
     const placement = { scale: SCALE, centre: [0.5, 0.5] } as const;
     const [black, white] = [compose(icon, size, [0, 0, 0], placement), compose(icon, size, [255, 255, 255], placement)];
     const plane = size * size;

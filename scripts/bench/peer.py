@@ -54,7 +54,7 @@ PROMPT_TOKENS = 40  # of the 300 positions; the empty negative prompt has one
 
 
 class Networks:
-    """Keeps the network used last, so that alternating blocks of one stage load it once."""
+    """Keeps the last network, so that alternating blocks of one stage load it once."""
 
     def __init__(self):
         self.key = None
@@ -189,7 +189,7 @@ CASES = {
     for case in (text_encode, denoise_step, decode, linear, conv2d, depthwise, linear_attention, cross_attention)
 }
 
-NETWORKS = (text_encode, denoise_step, decode)  # compiled when they are made
+NETWORKS = (text_encode, denoise_step, decode)  # compiled when they are created
 
 
 def reference(command):

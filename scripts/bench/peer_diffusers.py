@@ -1,4 +1,4 @@
-"""The networks of a checkpoint as diffusers and transformers have them, called as those of `torch_sana` are.
+"""The networks of a checkpoint from diffusers and transformers, with the same calls as those of `torch_sana`.
 
 Needs `pip install diffusers transformers`. Shapes as there.
 """
@@ -53,7 +53,7 @@ class TextEncoder(nn.Module):
 
 
 def load(kind, checkpoint, dtype, variant):
-    # The default of transformers 5 for Gemma-2 is an attention without the soft cap that the model was trained with.
+    # By default, transformers 5 uses an attention for Gemma-2 without the soft cap that the model was trained with.
     given = {"dtype": dtype, "attn_implementation": "eager"} if kind is TextEncoder else {"torch_dtype": dtype}
     network = kind.library.from_pretrained(checkpoint, subfolder=kind.folder, variant=variant, **given)
     return kind(network).eval().requires_grad_(False)

@@ -80,7 +80,7 @@ class MultiscaleAttention(nn.Module):
 
 
 def quadratic_attention(q, k, v):
-    """The same function on few pixels, with its own roundings."""
+    """The same function for few pixels, with different rounding."""
     scores = torch.matmul(F.relu(k).transpose(-1, -2), F.relu(q)).float()  # [B, H, keys, queries]
     scores = scores / (scores.sum(dim=2, keepdim=True) + ATTENTION_EPSILON)
     return torch.matmul(v, scores.to(v.dtype))
@@ -125,7 +125,7 @@ class Upsample(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A first stage without layers works at half resolution: the convolution next to the picture then doubles it."""
+    """A first stage without layers works at half resolution; the last convolution then doubles it."""
 
     folder, prefix = "vae", "decoder."
     Blocks = {"ResBlock": ResBlock, "EfficientViTBlock": EfficientViTBlock}

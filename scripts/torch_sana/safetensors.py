@@ -1,4 +1,4 @@
-"""Safetensors files with torch alone."""
+"""Safetensors files, with only torch as a dependency."""
 
 import json
 import mmap

@@ -18,7 +18,7 @@ from torch_sana.layers import HEAD_DIM, GLUMBConv, RMSNorm, linear_attention
 
 
 def query_key_norms(width, normed):
-    """Over all heads together, as SANA-1.5 and Sprint have them."""
+    """Over all heads together, as in SANA-1.5 and Sprint."""
     return (RMSNorm(width), RMSNorm(width)) if normed else (nn.Identity(), nn.Identity())
 
 
@@ -113,7 +113,7 @@ class TimeEmbed(nn.Module):
 
 
 class GuidedTimeEmbed(nn.Module):
-    """Of Sprint: the guidance scale is embedded as the time is."""
+    """For Sprint: the guidance scale is embedded like the time."""
 
     def __init__(self, width):
         super().__init__()

@@ -1,4 +1,4 @@
-/** The backgrounds that have a name, as sRGB bytes: far enough apart that no two are taken for one another. */
+/** The backgrounds that have a name, as sRGB bytes: different enough that no two can be confused. */
 export const COLOURS = {
   white: [255, 255, 255],
   black: [24, 24, 27],

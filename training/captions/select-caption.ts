@@ -1,13 +1,13 @@
 /**
  * Which of a picture's captions training reads, by how well each fits the picture (its CLIP score, a cosine times 100).
  *
- * Two rules, which differ more than their likeness suggests. Scores of 25, 28 and 30 at a temperature of 0.1:
+ * Two rules, which look similar and differ a lot. Scores of 25, 28 and 30 at a temperature of 0.1:
  *
- * - `softmax`, the paper's: `P_i = exp(s_i / t) / sum_j exp(s_j / t)`. The best is taken: 2e-22, 2e-9, 1.
+ * - `softmax`, the paper's: `P_i = exp(s_i / t) / sum_j exp(s_j / t)`. The best is selected: 2e-22, 2e-9, 1.
  * - `power`, what the released models were trained with: captions below a threshold are left out, and of the rest
  *   `P_i = s_i^(1/t) / sum_j s_j^(1/t)`. All have a chance: 0.10, 0.30, 0.60.
  *
- * With either, a temperature towards 0 takes the best caption and a high one any.
+ * With either, a temperature towards 0 selects the best caption and a high one any caption.
  */
 
 import { readFile } from 'node:fs/promises';
@@ -22,9 +22,9 @@ export interface Candidate {
 export interface SelectionOptions {
   /** Defaults to `power`. */
   readonly mode?: 'power' | 'softmax';
-  /** Of `power`: the least score that takes part; defaults to 25. */
+  /** For `power`: the lowest score that is considered; defaults to 25. */
   readonly threshold?: number;
-  /** Above 0; `power` takes 0.01 for less. Defaults to 0.1. */
+  /** Above 0; `power` uses at least 0.01. Defaults to 0.1. */
   readonly temperature?: number;
 }
 

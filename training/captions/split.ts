@@ -1,9 +1,9 @@
 /**
- * What training never sees, so that what the model has learnt can be told from what it remembers.
+ * What training never sees, so that generalization can be distinguished from memorization.
  *
- * - Some concepts are kept from the autoencoder: it must reconstruct icons it does not know.
- * - Some pairs of a concept and a colour are kept from the transformer, in all styles: it must put together what it
- *   knows apart. White is always trained: it is the background of a prompt that names none.
+ * - Some concepts are held out from the autoencoder: it must reconstruct icons that it has never seen.
+ * - Some pairs of a concept and a colour are held out from the transformer, in all styles: it must combine what it has
+ *   seen separately. White is always trained: it is the background of a prompt that names none.
  */
 
 import { COLOURS, type Colour } from './colours.ts';

@@ -1,4 +1,4 @@
-/** The captions of all pictures, one file per kind, and a text of all of them to make a tokenizer from. */
+/** The captions of all pictures, one file per kind, and a text with all of them to train a tokenizer on. */
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { type Captions, fits, KINDS, keyOf, writeCaptions } from './write-captio
 
 const SEED = 22;
 
-/** `captions<kind>.json` in the official layout, `{ key: { type: text } }`, and `corpus.txt`, a caption a line. */
+/** `captions<kind>.json` in the official layout, `{ key: { type: text } }`, and `corpus.txt`, one caption per line. */
 export async function writeCaptionFiles(folder: string, concepts: readonly Concept[]): Promise<void> {
   const random = seeded(SEED);
   const colours = Object.keys(COLOURS) as Colour[];
@@ -27,7 +27,7 @@ export async function writeCaptionFiles(folder: string, concepts: readonly Conce
     }
     await writeFile(join(folder, `captions${kind}.json`), JSON.stringify(captions));
   }
-  // Every keyword as well, though hardly a caption may have drawn it.
+  // Every keyword as well, even those that hardly any caption has.
   corpus.push(...concepts.flatMap(({ keywords }) => keywords));
   await writeFile(join(folder, 'corpus.txt'), `${corpus.join('\n')}\n`);
 }

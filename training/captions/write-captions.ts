@@ -1,10 +1,10 @@
 /**
- * What a picture is said to show: several wordings, from the concept's name and keywords and from what the renderer
- * knows, its style and the colour behind it.
+ * The captions of a picture: several wordings, from the concept's name and keywords and from what the renderer knows,
+ * its style and its background colour.
  *
- * They stand for the several describers of the paper, and like theirs are of different worth: a keyword alone may name
- * half the concepts. Scores tell (`select-caption.ts`). A caption without a colour is for white alone and one without a
- * style for fluent alone, so that a prompt that leaves them out has one meaning.
+ * They take the place of the paper's several captioning models, and their quality also varies: a keyword alone may
+ * match half the concepts. Scores decide (`select-caption.ts`). A caption without a colour is only for white and one
+ * without a style only for fluent, so that a prompt that leaves them out has one meaning.
  */
 
 import type { Style } from '../concepts/icon-set.ts';
@@ -12,7 +12,7 @@ import type { Concept } from '../concepts/select-concepts.ts';
 import type { Colour } from './colours.ts';
 import { type Random, sample } from './random.ts';
 
-/** What a caption tells besides the concept; each kind has files of its own. */
+/** What a caption mentions in addition to the concept; each kind has its own files. */
 export const KINDS = ['', '_no_colour', '_no_style', '_bare'] as const;
 export type Kind = (typeof KINDS)[number];
 
@@ -22,7 +22,7 @@ export interface Picture {
   readonly colour: Colour;
 }
 
-/** `{ type: text }`, as a captions file holds it for one picture. */
+/** `{ type: text }`, the entry of one picture in a captions file. */
 export type Captions = Readonly<Record<string, string>>;
 
 /** The name of a picture in captions files. */
@@ -30,7 +30,7 @@ export function keyOf({ concept, style, colour }: Picture): string {
   return `${concept.slug}.${style}.${colour}`;
 }
 
-/** Whether captions of this kind say what the picture is. */
+/** Whether captions of this kind describe the picture. */
 export function fits(kind: Kind, { style, colour }: Picture): boolean {
   const silentOnColour = kind === '_no_colour' || kind === '_bare';
   const silentOnStyle = kind === '_no_style' || kind === '_bare';

@@ -1,11 +1,11 @@
-/** The icon sets that pictures are drawn from, as their packages hold them, and the styles they stand for. */
+/** The icon sets that pictures are drawn from, from their packages, and the styles that they represent. */
 
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 
 const require = createRequire(import.meta.url);
 
-/** What a prompt calls the look of each set, in the order of the picture bank. */
+/** The name of each set's style in prompts, in the order of the picture bank. */
 export const STYLES = ['fluent', 'flat', 'noto'] as const;
 export type Style = (typeof STYLES)[number];
 
@@ -15,7 +15,7 @@ const PACKAGES: Readonly<Record<Style, string>> = {
   noto: '@iconify-json/noto',
 };
 
-/** An icon: the inside of an SVG, and its own box where it differs from the set's. */
+/** An icon: the inside of an SVG, and its own view box if it differs from the set's. */
 export interface Icon {
   readonly body: string;
   readonly left?: number;

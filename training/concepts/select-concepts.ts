@@ -1,12 +1,12 @@
 /**
- * Which things the tiny model learns to draw: those that every icon set has, and that a person would think of typing.
+ * Which things the tiny model learns to draw: those that every icon set has, and that people would type.
  *
  * Emojibase names and groups the emoji; an icon's name is the slug of its emoji's label, so the label joins the sets.
  */
 
 import type { IconSet } from './icon-set.ts';
 
-/** An entry of emojibase's `data.json`, as far as it matters here. */
+/** An entry of emojibase's `data.json`, with the fields that are used here. */
 export interface EmojiEntry {
   readonly label: string;
   readonly group?: number;
@@ -22,9 +22,9 @@ export interface Concept {
   readonly keywords: readonly string[]; // other words for it, most of them single
 }
 
-/** Emojibase's names of the subgroups that are taken, and of how many words a label may have there. */
+/** Emojibase's names of the selected subgroups, and the maximum number of words of a label in each. */
 const LONGEST_LABEL: Readonly<Record<string, number>> = {
-  // Faces and hearts have descriptions for names, and are what people type most.
+  // The names of faces and hearts are descriptions, and people type them most.
   ...each(9, 'face-smiling face-affection face-tongue face-hand face-neutral-skeptical face-sleepy face-unwell'),
   ...each(9, 'face-hat face-glasses face-concerned face-negative face-costume cat-face monkey-face heart'),
   ...each(2, 'emotion body-parts hands hand-fingers-open hand-fingers-partial hand-fingers-closed person-fantasy'),
@@ -37,14 +37,14 @@ const LONGEST_LABEL: Readonly<Record<string, number>> = {
   ...each(1, 'sound book-paper money mail office other-object'),
 };
 
-/** Doubles, directions, what an icon cannot show, and what hardly anybody would ask for. */
+/** Duplicates, directions, what an icon cannot show, and what hardly anybody would type. */
 const LEFT_OUT = [
-  // Faces, hearts and hands that are hard to tell from another one that is kept.
+  // Faces, hearts and hands that are hard to distinguish from another one that is kept.
   /^kissing face$|^kissing face with smiling|dotted line|without mouth|open eyes and|diagonal|hushed|anguished|persevering/,
   /confounded|downcast|tired face|frowning face with open|slightly frowning|saluting|exhaling|lying face|spiral eyes/,
   /heart (decoration|exclamation)|revolving|growing heart|grey heart|dashing|^hole|pinching|vulcan|raising hands|open hands/,
   /mechanical|biting|technologist|judge|mechanic|^ox$|buffalo|two hump|cockroach|microbe|fluttering|empty nest|hyacinth/,
-  // Things of one drawing alone, or known by their drawing only.
+  // Things that exist only as a particular drawing, or are recognized only by it.
   /ginger|pea pod|brown mushroom|flatbread|cut of meat|canned|rice cracker|sweet potato|takeout|without handle|pouring/,
   /beverage box|^mate$|national park|^houses|wedding|hot springs|at dusk|over mountains|bridge at night|carousel|^station/,
   /rickshaw|motor boat|ferry|^bank$|new moon face|timer clock|wind face|^fog$|streamer|wind chime|red envelope|softball/,

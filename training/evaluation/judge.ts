@@ -1,8 +1,8 @@
-/** Judges a drawn picture: which background, which icon, how near to the true picture. */
+/** Judges a drawn picture: which background, which icon, and how close to the true picture. */
 
 import type { Bank } from '../pictures/bank.ts';
 
-/** What a prompt asks for, by numbers of the bank. */
+/** What a prompt describes, as indices into the bank. */
 export interface Asked {
   readonly concept: number;
   readonly style: number;
@@ -21,8 +21,8 @@ const BORDER = 8; // pixels
 /**
  * @param picture [3, size, size] in [-1, 1]
  * @param latent [32, 8, 8] of the picture
- * @param training latents of every icon on the background asked for, [concepts * styles][2048]: because it is the same
- *   in all of them, the background has no say in which is nearest
+ * @param training latents of every icon on the requested background, [concepts * styles][2048]: it is the same in all
+ *   of them, so the background does not affect which is nearest
  */
 export function judge(
   bank: Bank,

@@ -1,4 +1,4 @@
-/** The prompts of the evaluation, and what each asks for. Fixed by a seed. */
+/** The prompts of the evaluation, and what each describes. Determined by a seed. */
 
 import { type Random, seeded } from '../captions/random.ts';
 import { withArticle } from '../captions/write-captions.ts';

@@ -53,7 +53,7 @@ class TextEncoder(gemma2.TextEncoder):
         angles = torch.arange(length, device=ids.device)[:, None] * frequencies
         angles = torch.cat([angles, angles], -1)
         cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-        # Texts are shorter than the sliding window: every layer sees all that came before.
+        # Texts are shorter than the sliding window: every layer attends to all earlier tokens.
         causal = torch.ones(length, length, dtype=torch.bool, device=ids.device).tril()
         hidden = ~(causal & mask.bool()[:, None, None])
         added = torch.zeros(hidden.shape, device=ids.device).masked_fill(hidden, -1e9)

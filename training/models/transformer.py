@@ -92,7 +92,7 @@ class Transformer(reference.Transformer):
 
     @torch.no_grad()
     def add_nothing_from(self, layer):
-        """Makes the blocks from `layer` on pass on what they get, as added blocks do in SANA-1.5 before they learn."""
+        """Makes the blocks from `layer` on the identity, like the added blocks of SANA-1.5 at the start of training."""
         for block in self.transformer_blocks[layer:]:
             for projection in (block.attn1.to_out[0], block.attn2.to_out[0]):
                 nn.init.zeros_(projection.weight)

@@ -1,4 +1,4 @@
-"""A small contrastive model: pictures and captions as directions, alike where they belong together."""
+"""A small contrastive model: pictures and captions as unit vectors, which are similar if they match."""
 
 import torch
 import torch.nn.functional as F

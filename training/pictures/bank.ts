@@ -1,9 +1,9 @@
-/** Reads the picture bank that `prepare-data` wrote, and composes pictures from it as training does. */
+/** Reads the picture bank that `prepare-data` wrote, and composes pictures from it like training. */
 
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** What is in the bank, as `index.json` has it. */
+/** The contents of the bank, from `index.json`. */
 export interface BankIndex {
   readonly size: number; // pixels of an icon's side
   readonly styles: readonly string[];
@@ -16,7 +16,7 @@ export interface BankIndex {
   }[];
 }
 
-/** Of an icon on its background, where the text says nothing of its size. */
+/** The scale of an icon on its background, if the text does not mention its size. */
 export const SCALE = 0.86;
 
 export class Bank {
@@ -61,7 +61,7 @@ export interface Placement {
 
 const CENTRED: Placement = { scale: SCALE, centre: [0.5, 0.5] };
 
-/** Bilinear, with nothing around the icon, as training composes pictures. [3, size, size] in [-1, 1] */
+/** Bilinear, transparent around the icon, like training composes pictures. [3, size, size] in [-1, 1] */
 export function compose(
   icon: Uint8Array, // [size, size, 4], premultiplied
   size: number,
@@ -70,7 +70,7 @@ export function compose(
 ): Float32Array {
   const out = new Float32Array(3 * size * size);
   const plane = size * size;
-  // From a pixel of the picture to one of the icon, both counted at their centres.
+  // From a pixel of the picture to one of the icon, both measured at their centres.
   const source = (pixel: number, centre: number) => (pixel + 0.5 - centre * size) / scale + size / 2 - 0.5;
   for (let y = 0; y < size; y++) {
     const rows = neighbours(source(y, centreY), size);

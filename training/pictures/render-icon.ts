@@ -1,4 +1,4 @@
-/** Draws an icon as pixels whose colours are already weighted by their opacity, ready to be laid over a background. */
+/** Renders an icon with premultiplied alpha, to be composited over a background. */
 
 import sharp from 'sharp';
 import type { IconSet } from '../concepts/icon-set.ts';

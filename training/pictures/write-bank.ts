@@ -1,4 +1,4 @@
-/** The picture bank: every icon of every style in one file of pixels, which training maps and composes from. */
+/** The picture bank: every icon of every style in one file of pixels, from which training composes pictures. */
 
 import { open } from 'node:fs/promises';
 import { type IconSet, STYLES, type Style } from '../concepts/icon-set.ts';

@@ -30,10 +30,10 @@ from run import Run, seconds_until
 
 BATCH = 64
 SHIFT = 3.0
-HIGH_UNTIL = 0.6  # of the time: the shift falls to SHIFT, from twice as much
+HIGH_UNTIL = 0.6  # of the time, in which the shift falls from twice SHIFT to SHIFT
 EMPTY = 0.1
 EVALUATED = 256
-# No matrices in spirit: what is looked up, added, or next to the input and output.
+# Not treated as matrices: lookup tables, added vectors, and the layers next to the input and output.
 BY_ADAM = ("embed_tokens", "scale_shift", "time_embed", "patch_embed", "proj_out")
 
 
@@ -127,14 +127,14 @@ def train(options):
 
 
 def take(transformer, weights, layers):
-    """Weights of a transformer of as many blocks or fewer."""
+    """The weights of a transformer with at most as many blocks."""
     missing = transformer.load_state_dict(weights, strict=False).missing_keys
     assert all(int(name.split(".")[1]) >= layers for name in missing)
     transformer.add_nothing_from(layers)
 
 
 def rate_factor(fraction):
-    """Constant, and from two fifths of the time on down to a hundredth."""
+    """Constant for two fifths of the time, then falling to a hundredth."""
     return min(1.0, max(0.0, 1 - fraction) / 0.6 + 0.01)
 
 
@@ -150,7 +150,7 @@ def loss_of(model, latents, ids, mask, noise, sigma, dtype):
 
 
 def example(captions, unseen, of, device):
-    """Fixed pictures, captions and noise: of pairs of a concept and a colour that training never sees, or sees."""
+    """Fixed pictures, captions and noise, for pairs of concept and colour that training sees, or never sees."""
     draw, generator = random.Random(3), torch.Generator().manual_seed(5)
     chosen = []
     for _ in range(EVALUATED):

@@ -1,4 +1,4 @@
-"""Draws prompts from given noise with the weights of a checkpoint, in f32: what `evaluate.ts` compares the package with.
+"""Draws prompts from given noise with the weights of a checkpoint, in f32, as a reference for `evaluate.ts`.
 
 Reads `prompts.json` and `noise.safetensors` in the folder of `--out`, and writes `drawn.safetensors` there: the latents
 [N, 32, 8, 8] that Euler steps end at, and the pictures [N, 3, 256, 256] in [-1, 1].

@@ -1,4 +1,4 @@
-"""A checkpoint folder in diffusers' layout, in bf16, of the stages that are trained so far.
+"""A checkpoint folder in diffusers' layout, in bf16, from the stages that have been trained so far.
 
 Weights are the averaged ones. Latents leave the autoencoder about as large as they should be for the transformer; what
 is missing is the scaling factor, which the `latents` stage measured.
@@ -64,8 +64,8 @@ def write_json(folder, name, content):
         file.write(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
-# Text and picture belong together almost without choice here: little guidance is needed, and few steps. No instruction
-# precedes a prompt: the model has never read one.
+# Here a text determines the picture almost completely, so little guidance and few steps are needed. There is no
+# instruction before the prompt, because the model was never trained with one.
 GENERATION = {"num_inference_steps": 10, "guidance_scale": 1.7, "complex_human_instruction": None}
 
 SCHEDULER = {

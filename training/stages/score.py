@@ -1,4 +1,4 @@
-"""How well each caption fits its picture, as a CLIP score: 100 times a cosine.
+"""How well each caption matches its picture, as a CLIP score: 100 times a cosine.
 
 No released CLIP is at hand, so a small one learns from the very captions that it then judges. It can: a caption that
 fits many pictures cannot be near to all of them, so the vague ones end up further off.
@@ -73,7 +73,7 @@ def place(pictures, key):
 
 
 def thumbnails(pictures, at_once=48):
-    """Every icon small, with its opacity: any background is then a sum away. [icons, 4, 64, 64]"""
+    """Every icon, small and with its opacity, so that a background can be added. [icons, 4, 64, 64]"""
     count = len(pictures.concepts) * len(pictures.styles)
     shrink = lambda x: F.avg_pool2d(x, pictures.size // SMALL)
     parts = [shrink(pictures.icons(list(range(i, min(i + at_once, count))))) for i in range(0, count, at_once)]

@@ -16,8 +16,7 @@ def train(options):
     os.makedirs(folder, exist_ok=True)
     tokenizer = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    # Learnt within words. When it is used nothing is split, as with Gemma: no merge crosses a word's beginning then
-    # either.
+    # Learnt within words. In use, nothing is split, as with Gemma; even so, no merge crosses the beginning of a word.
     tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
     trainer = trainers.BpeTrainer(
         vocab_size=CONFIG["vocab_size"], special_tokens=SPECIAL + BYTES, min_frequency=2, show_progress=False
@@ -30,7 +29,7 @@ def train(options):
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
 
     definition = json.loads(tokenizer.to_str())
-    # The trainer knows bytes only as special tokens; they are ordinary ones, else text that spells one would be one.
+    # The trainer supports bytes only as special tokens. They must be ordinary ones, or text that spells one would match.
     definition["added_tokens"] = [token for token in definition["added_tokens"] if token["content"] in SPECIAL]
     write(folder, "tokenizer.json", definition)
     content = lambda token: {"content": token, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
