@@ -118,7 +118,7 @@ Shadow* find_device_memory(uintptr_t address, bool write) {
   return recent[write] = shadow;
 }
 
-// The position relative to the closest allocation: "12 behind 1024 bytes of device memory".
+// The position relative to the closest allocation: "12 bytes after the end of 1024 bytes of device memory".
 std::string position(uintptr_t address, size_t size) {
   const std::lock_guard lock(memory_mutex);
   const auto next = device_memory.upper_bound(address);
@@ -127,17 +127,17 @@ std::string position(uintptr_t address, size_t size) {
   if (next != device_memory.begin()) {
     const Shadow& before = *std::prev(next)->second;
     if (before.holds(address)) {
-      return std::to_string(size - (before.begin + before.bytes - address)) + " of them behind " +
+      return std::to_string(size - (before.begin + before.bytes - address)) + " of them after the end of " +
              std::to_string(before.bytes) + " bytes of device memory";
     }
     distance = address - (before.begin + before.bytes);
     bytes = before.bytes;
-    side = "behind";
+    side = "bytes after the end of";
   }
   if (next != device_memory.end() && next->first - address < distance) {
     distance = next->first - address;
     bytes = next->second->bytes;
-    side = "before";
+    side = "bytes before";
   }
   if (distance > (size_t(1) << 30)) return "far from any device memory";
   return std::to_string(distance) + " " + side + " " + std::to_string(bytes) + " bytes of device memory";
