@@ -321,8 +321,7 @@ void run_grid(const Grid& launch, Order order, const std::function<void()>& body
       context.block_index = {unsigned(index % grid.x), unsigned(index / grid.x % grid.y),
                              unsigned(index / (size_t(grid.x) * grid.y))};
       context.block_linear = static_cast<unsigned>(index);
-      std::memset(context.dynamic_shared, 0xff,
-                  launch.shared_bytes);  // NaNs, so that reading unwritten memory is noticed
+      std::memset(context.dynamic_shared, 0xff, launch.shared_bytes);  // NaNs, to find reads of unwritten memory
       run_block(threads, order, random, sequence);
     }
   } catch (const std::runtime_error& error) {
