@@ -1,9 +1,9 @@
-// Builds the CUDA backend with every nvcc named (default: CUDACXX, else /usr/local/cuda/bin/nvcc) and puts the libraries
-// beside the addon, build/Release/libsana_cuda<major>.so:
+// Builds the CUDA backend with every nvcc named (default: CUDACXX, otherwise /usr/local/cuda/bin/nvcc) and puts the
+// libraries next to the addon, build/Release/libsana_cuda<major>.so:
 //
 //   npm run build:cuda -- [--architectures "80-real;90a-real" | native] [--into FOLDER] [nvcc ...]
 //
-// Without --architectures: every one that the toolkit can build for, some minutes on a few cores.
+// Without --architectures: all that the toolkit supports, which takes some minutes on a few cores.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -25,7 +25,7 @@ const run = (command, args) => {
 
 for (const nvcc of compilers) {
   if (!existsSync(nvcc)) {
-    console.error(`There is no nvcc at ${nvcc}: install a CUDA toolkit (12.4 or later), or name its nvcc.`);
+    console.error(`There is no nvcc at ${nvcc}: install a CUDA toolkit (12.4 or later), or pass the path of its nvcc.`);
     process.exit(1);
   }
   const major = /release (\d+)/.exec(execFileSync(nvcc, ['--version'], { encoding: 'utf8' }))?.[1];

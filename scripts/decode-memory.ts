@@ -1,11 +1,11 @@
 /**
- * Prints what decoding takes beside the weights, and in which bands, as planned for the released autoencoder: the table
- * of docs/large-pictures.md.
+ * Prints the memory that decoding takes in addition to the weights, and the bands, as planned for the released
+ * autoencoder: the table of docs/large-pictures.md.
  *
  *     npx tsx scripts/decode-memory.ts [--device cuda]
  *
- * With a checkpoint it decodes random latents, all at once and in every height of bands there is, and compares: the
- * bytes of the pictures, and the memory with what was planned.
+ * With a checkpoint, it decodes random latents as a whole and with every possible band height, and compares the bytes
+ * of the pictures, and the memory with the plan.
  *
  *     npx tsx scripts/decode-memory.ts --run FOLDER [--variant bf16] [--size 512] [--dtype bf16] [--device cpu]
  */
@@ -19,7 +19,7 @@ import { Engine } from '../lib/models/engine.ts';
 import { TorchGenerator } from '../lib/pipeline/noise.ts';
 import { releasedAutoencoder, withoutWeights } from './random-checkpoint/released.ts';
 
-/** Every plan there is for a picture, from the one that is taken where memory is plenty to what needs least. */
+/** Every possible plan for a picture, from the one that is used if memory is plentiful to the smallest one. */
 function plans(autoencoder: Autoencoder, size: number) {
   const found: { rows: number; bytes: number; flops: number }[] = [];
   for (let freeBytes = Number.POSITIVE_INFINITY; ; ) {

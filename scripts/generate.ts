@@ -1,5 +1,5 @@
 /**
- * Writes the files that are generated from tables of the source. Tests hold each to its table.
+ * Writes the files that are generated from tables in the source. Tests check each file against its table.
  *
  *     npm run generate
  */
@@ -12,7 +12,7 @@ import { optionsPage } from './generate/options-page.ts';
 import { typesFile } from './generate/request-types.ts';
 import { generated } from './generate/tables.ts';
 
-/** Each file, made of what it holds now where its text is kept and only its tables are written anew. */
+/** Each file; those whose text is kept, with only the tables rewritten, are made from their current content. */
 const FILES: Readonly<Record<string, (before: () => string) => string>> = {
   ...generated,
   'lib/request/types.ts': typesFile,

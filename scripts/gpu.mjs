@@ -1,14 +1,14 @@
-// `npm run test:gpu`: everything that the emulation proves, on a real GPU. Needs the addon (`npm run build`), the CUDA
-// library (`npm run build:cuda -- --architectures native`) and a driver; without a GPU it says why and does nothing.
+// `npm run test:gpu`: everything that the emulation tests, on a real GPU. Needs the addon (`npm run build`), the CUDA
+// library (`npm run build:cuda -- --architectures native`) and a driver; without a GPU it prints why and does nothing.
 //
 //   1. the operators', models' and pipelines' tests on cuda:0
 //   2. test/kernels: awkward shapes against the CPU backend
-//   3. compute-sanitizer's four tools on the smallest of them, where it is installed
+//   3. compute-sanitizer's four tools on the smallest of them, if it is installed
 //
 //   npm run test:gpu -- [--only tests | kernels | sanitizer | sm_90a]
 //
-// sm_90a, which has to be named: test/kernels by the path that only compute capability 9.0 has, with a library that was
-// built for 90a-real.
+// sm_90a, which runs only if named: test/kernels with the path that only compute capability 9.0 has, and a library that
+// was built for 90a-real.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * Prints how far int8 and bfloat16 (and fp8, where the device has it) are from float32: the transformer's hidden state
- * after every block on the way from noise to a picture, and the pictures. The tables of docs/numerics.md.
+ * Prints how far int8 and bfloat16 (and fp8, if the device supports it) are from float32: the transformer's hidden
+ * state after every block at several noise levels, and the pictures. The tables of docs/numerics.md.
  *
  *     npx tsx scripts/int8-error.ts [--model FOLDER] [--variant bf16] [--device cpu] ['a fox' 'an owl' ...]
  */
@@ -19,9 +19,9 @@ import { SanaTransformer } from '../lib/networks/sana-transformer.ts';
 import { TorchGenerator } from '../lib/pipeline/noise.ts';
 
 const SEED = 7;
-const SIGMAS = [1, 0.7, 0.4, 0.1]; // shares of noise in what the transformer sees
+const SIGMAS = [1, 0.7, 0.4, 0.1]; // shares of noise in the transformer's input
 
-/** What the transformer is given. */
+/** The inputs of the transformer. */
 interface Input {
   readonly embeds: TensorLike; // [1, T, captionChannels]
   readonly latents: Float32Array; // [N, inChannels]
@@ -120,14 +120,14 @@ async function printBlocks(): Promise<void> {
   }
 }
 
-/** Pictures of the prompts with noise over them, as float32 draws them. */
+/** Pictures of the prompts, as float32 draws them, with noise added. */
 async function inputsOf(): Promise<Input[]> {
   await using pipe = await SanaPipeline.fromPretrained(values.model, { device, dtype: 'float32', ...variant });
   const inputs: Input[] = [];
   for (const prompt of prompts) {
     const { embeds } = await pipe.textEncoder.encode({ prompt });
     const { latents } = await pipe.generate({ prompt, seed: SEED, outputType: 'latent' });
-    if (latents === undefined) throw new Error('latents were asked for');
+    if (latents === undefined) throw new Error('latents were requested');
     const [, channels = 0, height = 0, width = 0] = latents.shape;
     const noise = new Float32Array(await new TorchGenerator(BigInt(SEED)).draw(latents.data.length));
     for (const sigma of SIGMAS) {
@@ -138,7 +138,7 @@ async function inputsOf(): Promise<Input[]> {
   return inputs;
 }
 
-/** The hidden states behind patch embedding and blocks, and the velocity, of each input. */
+/** The hidden states after patch embedding and blocks, and the velocity, for each input. */
 async function hiddenStates(
   { native }: DeviceLease,
   { transformer }: Checkpoint,

@@ -1,14 +1,14 @@
 /**
- * What can be known of the CUDA kernels without running them on a GPU: `npm run kernels:report`
+ * Reports what can be determined about the CUDA kernels without a GPU: `npm run kernels:report`
  *
  * Compiles every kernel for every architecture and prints registers, shared memory, spills and occupancy; runs the
- * operators' tests on the emulation to learn how each kernel is launched and which are never launched; and predicts the
- * time of the models' operators from the roofline of four cards. Ends with status 1 when a kernel spills or keeps an
+ * operators' tests on the emulation to find how each kernel is launched and which are never launched; and predicts the
+ * time of the models' operators from the roofline of four cards. Exits with status 1 if a kernel spills or keeps an
  * array in local memory.
  *
- *   --architectures 80,90a   others than all of them
+ *   --architectures 80,90a   only these instead of all of them
  *   --cuobjdump FILE         also counts tensor-core, ldmatrix and asynchronous copy instructions in the machine code
- *   --markdown FILE          writes the report there too
+ *   --markdown FILE          also writes the report there
  */
 
 import { execFile, execFileSync } from 'node:child_process';
@@ -33,12 +33,12 @@ const options = new Command('kernels:report')
   .opts<{ architectures: string; nvcc: string; cuobjdump?: string; markdown?: string }>();
 
 if (!existsSync(options.nvcc)) {
-  console.log(`skipped: there is no nvcc at ${options.nvcc} (name one with --nvcc)`);
+  console.log(`skipped: there is no nvcc at ${options.nvcc} (pass one with --nvcc)`);
   process.exit(0);
 }
 const wanted = options.architectures.split(',');
 for (const name of wanted) {
-  if (!(name in architectures)) throw new Error(`--architectures: ${name} is none of ${Object.keys(architectures)}`);
+  if (!(name in architectures)) throw new Error(`--architectures: ${name} is not one of ${Object.keys(architectures)}`);
 }
 const sources = ['cuda', 'cuda/kernels'].flatMap((folder) =>
   readdirSync(folder)
@@ -106,7 +106,7 @@ for (const [kernel, of] of [...byKernel].sort(([a], [b]) => a.localeCompare(b)))
 }
 print();
 print(
-  'A cell: registers, warps that fit a multiprocessor of those it can hold; `spill` where registers or local arrays went to memory.',
+  'A cell: registers, and how many of the maximum warps fit on a multiprocessor; `spill` if registers or local arrays are in memory.',
 );
 
 function cell(usage: KernelUsage | undefined, launch: Launch | undefined, machine: Architecture | undefined): string {

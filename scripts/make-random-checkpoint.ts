@@ -1,6 +1,6 @@
 /**
  * Writes a checkpoint with random weights in the layout, names, shapes and sizes of a released SANA repository, for
- * benchmarks and tests where the real weights are not at hand. The same seed gives the same bytes.
+ * benchmarks and tests without the real weights. The same seed gives the same bytes.
  *
  *   npm run make-checkpoint -- --model 0.6b --size 512 --variant bf16 -o checkpoints/sana-0.6b
  *   npm run make-checkpoint -- --model 1.5-4.8b -o checkpoints/sana-1.5
@@ -33,32 +33,30 @@ const program = new Command('make-random-checkpoint')
   .requiredOption('-o, --output <folder>', 'where to write it')
   .addOption(new Option('--model <name>', 'released model to imitate').choices(releasedModels).default('0.6b'))
   .addOption(
-    new Option('--size <pixels>', 'native image size (default: the least that the model was released for)').choices([
-      '512',
-      '1024',
-      '2048',
-      '4096',
-    ]),
+    new Option(
+      '--size <pixels>',
+      'native image size (default: the smallest one that the model was released for)',
+    ).choices(['512', '1024', '2048', '4096']),
   )
   .option('--controlnet', 'with a ControlNet: of 0.6b or 1.6b, at 1024')
   .addOption(
     new Option(
       '--variant <name>',
-      'stored precision: none is f32 (default: bf16; 1.5 and Sprint were released without variants, in bf16)',
+      "stored precision; 'none' is f32 (default: bf16; 1.5 and Sprint were released without variants, in bf16)",
     ).choices(['none', 'fp16', 'bf16']),
   )
   .option('--seed <number>', 'seed of the weights', wholeNumber(0), 0)
   .option('--shard-bytes <bytes>', 'largest file of tensors', wholeNumber(1), defaultShardBytes)
-  .option('--hollow', 'zeros that take no disk: to plan with (sana-native explain), not to draw with')
+  .option('--hollow', 'zeros that take no disk space: for planning (sana-native explain), not for drawing')
   .option('--force', 'replace an existing checkpoint')
-  .option('--tiny', 'a small model instead, of these dimensions:')
+  .option('--tiny', 'a small model instead, with these dimensions:')
   .addOption(
-    new Option('--kind <name>', 'what it has beside its dimensions')
+    new Option('--kind <name>', 'kind of the small model')
       .choices(['sana', 'sana-2k', 'sana-4k', 'sana-1.5', 'sprint'])
       .default('sana'),
   )
   .option('--layers <n>', 'transformer blocks', wholeNumber(1), 3)
-  .option('--control-layers <n>', 'blocks of a ControlNet, fewer than the transformer has; 0: none', wholeNumber(0), 0)
+  .option('--control-layers <n>', 'blocks of a ControlNet, fewer than the transformer; 0: none', wholeNumber(0), 0)
   .option('--heads <n>', 'self-attention heads of 32 channels', wholeNumber(1), 2)
   .option('--cross-heads <n>', 'cross-attention heads; they divide the width', wholeNumber(1), 4)
   .option('--text-layers <n>', 'Gemma layers', wholeNumber(1), 3)
@@ -68,7 +66,7 @@ const program = new Command('make-random-checkpoint')
   .option('--text-head-dim <n>', 'channels of a Gemma head; even', wholeNumber(2), 32)
   .option('--vae-width <n>', 'autoencoder channels at full resolution; a multiple of 8', wholeNumber(8), 8)
   .option('--vae-layers <n>', 'autoencoder blocks in each stage', wholeNumber(1), 1)
-  .option('--tokenizer <folder>', 'take the tokenizer from this folder, not the Gemma vocabulary')
+  .option('--tokenizer <folder>', 'use the tokenizer of this folder instead of the Gemma vocabulary')
   .parse();
 
 const options = program.opts();
@@ -114,7 +112,7 @@ function released(vocabSize: number): CheckpointConfigs {
   return releasedConfigs(model, Number(options.size ?? least) as ReleasedSize, vocabSize, { controlnet });
 }
 
-/** What the files are named and hold. */
+/** The names and contents of the files. */
 function stored(): { variant: Variant; dtype: StoredDType } {
   const model = options.model as ReleasedModel;
   const plain = !options.tiny && !hasVariants(model);
@@ -166,7 +164,7 @@ function wholeNumber(least: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < least) {
-      throw new InvalidArgumentError(`Expected a whole number from ${least}.`);
+      throw new InvalidArgumentError(`Expected an integer of at least ${least}.`);
     }
     return value;
   };

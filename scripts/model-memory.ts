@@ -1,13 +1,12 @@
 /**
- * Prints what every released repository holds, takes and defaults to, as planned: the tables of docs/models.md. Nothing
- * is downloaded, allocated or run.
+ * Prints the parameters, memory and defaults of every released repository, as planned: the tables of docs/models.md.
+ * Nothing is downloaded, allocated or run.
  *
  *     npx tsx scripts/model-memory.ts [--dtype f32|i8]
  *     npx tsx scripts/model-memory.ts --write        # lib/models/released-memory.ts, which `sana-native info` reads
  *
- * The memory is that of one picture of the default prompt with the default request, as `explain` predicts it, but for
- * the device's own scratch memory. `bands` is with the least memory that decoding can do with, and not with what
- * happens to be free.
+ * The memory is that of one picture of the default prompt with the default request, as `explain` predicts it, without
+ * the device's own workspace. `bands` is with the least memory that decoding needs, independent of what is free.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -46,7 +45,7 @@ const kSamplers: Readonly<Record<SchedulerConfig['className'], ModelTraits['sche
   SCMScheduler: ['scm'],
 };
 
-/** What is printed, for the repositories that `wanted` picks, with the tokens of another tokenizer if need be. */
+/** The printed text, for the repositories that `wanted` selects; tests pass another tokenizer. */
 export async function modelTables(
   dtype: DType,
   wanted: (release: Release) => boolean = () => true,
@@ -78,7 +77,7 @@ export async function modelTables(
   }
 }
 
-/** lib/models/released-memory.ts: the least that each model needs at the size it was trained at. */
+/** lib/models/released-memory.ts: the least memory that each model needs at the size that it was trained on. */
 export async function memoryModule(): Promise<string> {
   const engine = new Engine(openDevice('cpu'));
   const tokenizer = await Tokenizer.load(dirname(gemmaTokenizerFile()));
@@ -122,7 +121,7 @@ ROWS];
 class Planner {
   readonly #engine: Engine;
   readonly #tokenizer: Tokenizer;
-  /** Rows that several repositories have in common: they hold the same model. */
+  /** Rows that several repositories share because they have the same model. */
   readonly #rows = new Map<string, Promise<number[]>>();
 
   constructor(engine: Engine, tokenizer: Tokenizer) {
@@ -130,7 +129,7 @@ class Planner {
     this.#tokenizer = tokenizer;
   }
 
-  /** Parameters, bytes of the transformer's weights as they are held, and the defaults of a request. */
+  /** Parameters, bytes of the transformer's weights in memory, and the defaults of a request. */
   release(release: Release): string[] {
     const { repository, model, size, controlnet = false } = release;
     const parts = components(releasedConfigs(model, size, 2, { controlnet }));
@@ -155,7 +154,7 @@ class Planner {
     ];
   }
 
-  /** The peak of drawing one picture, in the four ways there are. */
+  /** The peak of drawing one picture, in each of the four ways. */
   async memoryRow(release: Release, size: number, dtype: DType): Promise<string[]> {
     const key = `${release.model} ${release.size} ${size}`;
     const known = this.#rows.get(key) ?? this.peaks(release, size, dtype);
@@ -191,7 +190,7 @@ class Planner {
     );
   }
 
-  /** The weights that are the same everywhere. */
+  /** The weights that are the same in every repository. */
   shared(): string {
     const { textEncoder, autoencoder } = parsedConfigs('0.6b', 1024);
     const held = (dtype: 'bf16' | 'f32') => {
@@ -236,7 +235,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 
 if (process.argv[1] === import.meta.filename) {
   const { dtype, write } = new Command('model-memory')
-    .addOption(new Option('--dtype <type>', 'of the memory table').choices(['bf16', 'f32', 'i8']).default('bf16'))
+    .addOption(new Option('--dtype <type>', 'dtype of the memory table').choices(['bf16', 'f32', 'i8']).default('bf16'))
     .option('--write', 'write lib/models/released-memory.ts instead')
     .parse()
     .opts<{ dtype: DType; write?: boolean }>();

@@ -1,6 +1,6 @@
 /**
  * Hashes of pictures on every code path of the CPU: the same seed gives the same bytes, and a change of the code that
- * changes one of these hashes is a decision that CHANGELOG.md tells of.
+ * changes one of these hashes is a decision to be recorded in CHANGELOG.md.
  *
  *     npx tsx scripts/picture-hashes.ts > before.txt               # this checkout, after `npm run build`
  *     npx tsx scripts/picture-hashes.ts --package ../other > after.txt
@@ -44,7 +44,7 @@ function mask(width: number, height: number): SanaNative.RawImage {
 
 interface Case {
   readonly name: string;
-  /** Folders of the fixtures, each laid over the one before. None: the built-in model. */
+  /** Folders of the fixtures, each overlaid on the one before. None: the built-in model. */
   readonly model: readonly string[];
   readonly lora?: string;
   readonly load?: SanaNative.LoadOptions;
@@ -93,7 +93,7 @@ const cases: readonly Case[] = [
   { name: 'image', model: ['sana-base'], request: { ...tiny, image: picture(50, 70), strength: 0.5 } },
 ];
 
-/** The folders laid over each other, as one checkpoint in a temporary folder. */
+/** The folders overlaid on each other, as one checkpoint in a temporary folder. */
 function laidOver(folders: readonly string[]): string {
   const path = mkdtempSync(join(tmpdir(), 'sana-hashes-'));
   for (const folder of folders) {

@@ -1,12 +1,12 @@
 /**
  * Makes the binaries of a release for this platform, `prebuilds/<platform>-<arch>/`: the addon, and a CUDA library for
- * every nvcc that is named, by each CUDA version's own toolkit. Checks what they ask of the system and their sizes.
+ * every nvcc that is named, one per CUDA version. Checks their requirements of the system and their sizes.
  *
  *     npm run prebuilds -- [--nvcc /usr/local/cuda/bin/nvcc]... [--architectures "80-real;90a-real"]
  *
- * prebuildify knows node-gyp only, but calls whatever it is told to with node-gyp's arguments, and takes the addon and
- * the libraries that it finds in build/Release: that is prebuild/compile.ts, in a folder of its own, so that a local
- * build stays as it is.
+ * prebuildify supports only node-gyp, but it can call another program with node-gyp's arguments and then takes the
+ * addon and the libraries in build/Release. That program is prebuild/compile.ts, in a separate folder, so that a local
+ * build is not changed.
  */
 
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';

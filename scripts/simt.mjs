@@ -2,14 +2,14 @@
 // of operators, networks and pictures on it:
 //
 //   fast       everything but the largest operators; leaves a trace of the launches for `npm run kernels:report`
-//   checked    operators; every memory access of every kernel is looked at, so examples of much work are left out
-//   sanitized  operators, likewise
+//   checked    operators; every memory access of every kernel is checked, so examples with much work are left out
+//   sanitized  operators, with the same left out
 //
 //   node scripts/simt.mjs [--build fast|checked|sanitized]... [tests and options of mocha]
 //
-// Each build runs the matrix products twice, the second time by the instructions of sm_90a.
+// Each build runs the matrix products twice, the second time with the instructions of sm_90a.
 //
-// The emulation is one thread: parts of the tests are processes of their own, as many at a time as there are processors.
+// The emulation is one thread: parts of the tests are separate processes, as many at a time as there are processors.
 //
 // Tests named as arguments, or chosen with -g, replace the usual ones in every build.
 import { execFileSync } from 'node:child_process';
@@ -29,7 +29,7 @@ if (!headers.some((folder) => existsSync(join(folder, 'cuda_runtime_api.h')))) {
 }
 
 const operatorTests = (...names) => names.map((name) => `test/operators/${name}.test.ts`);
-// These look at the addon alone, which is the same in every build.
+// These test only the addon, which is the same in every build.
 const ofTheCpu = ['instruction-sets', 'packing', 'tolerances'];
 const operators = readdirSync('test/operators').map((name) => name.replace('.test.ts', ''));
 const ofProducts = ['linear', 'convolutions'];
@@ -38,22 +38,22 @@ const pictures = ['golden', 'cuda', 'int8', 'other-checkpoints', 'sprint'].map(
   (name) => `test/pipeline/${name}.test.ts`,
 );
 
-/** The parts that a build's tests fall into, each a process: the longest begin first. */
+/** The parts of a build's tests, each a process: the longest start first. */
 const parts = {
   linear: { tests: operatorTests('linear') },
   convolutions: { tests: operatorTests('convolutions') },
   'other operators': { tests: operatorTests(...others) },
   networks: { tests: ['test/networks/*.test.ts'] },
   pictures: { tests: [...pictures, 'test/binding/cuda.test.ts'] },
-  // Only what these instructions multiply: the rest would be the same again. A tile of two products per warpgroup and a
-  // width that is no multiple of 32 is forced, so that small shapes take it too.
+  // Only what these instructions compute: the rest would be the same again. A tile of two products per warpgroup and a
+  // width that is not a multiple of 32 is forced, so that small shapes also use it.
   sm_90a: {
     tests: [...operatorTests(...ofProducts), '-g', '^(linear|conv2d|upsampleConv2d) in (bf16|f16) '],
     env: { SIMT_CAPABILITY: '90', SANA_NATIVE_CUDA_PATH: 'sm_90a-wgmma:256x144' },
   },
 };
 
-// The runtimes must be there before the process starts: node itself is built without them.
+// The runtimes must be preloaded, because node itself is built without them.
 const runtime = (name) => execFileSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).trim();
 const flops = process.env.SANA_TEST_FLOPS;
 const builds = {
@@ -73,7 +73,7 @@ const builds = {
     env: {
       SANA_TEST_FLOPS: flops ?? '5e5',
       LD_PRELOAD: [runtime('libasan.so'), runtime('libubsan.so')].join(' '),
-      // V8 keeps what it allocated when a process ends, which the leak checker reports by the megabyte.
+      // V8 does not free its memory when a process ends, and the leak checker would report megabytes of it.
       ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1',
       UBSAN_OPTIONS: 'print_stacktrace=1',
     },

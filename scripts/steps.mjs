@@ -1,11 +1,11 @@
-// The steps of a check: runs them, one or several at a time, and tells at the end where the time went.
+// The steps of a check: runs them, one or several at a time, and prints at the end where the time went.
 //
-// Where SANA_TEST_STEPS names a file, every step adds a line to it: `.ci/run` makes one table of all commands.
+// If SANA_TEST_STEPS names a file, every step adds a line to it: `.ci/run` makes one table of all commands.
 import { spawn } from 'node:child_process';
 import { appendFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 
-/** How many processes run side by side. */
+/** How many processes run in parallel. */
 export const processors = availableParallelism();
 
 export class Steps {
@@ -13,8 +13,8 @@ export class Steps {
   #start = performance.now();
 
   /**
-   * Runs a program to its end; resolves to whether it succeeded. A `quiet` one is heard when it has ended, so that
-   * programs which run side by side do not talk at once.
+   * Runs a program to its end; resolves to whether it succeeded. The output of a `quiet` one is printed when it has
+   * ended, so that the outputs of parallel programs are not mixed.
    */
   async run(name, command, args, { env = {}, quiet = false } = {}) {
     console.log(`\n== ${name}${quiet ? ': started' : ''}`);
@@ -46,7 +46,7 @@ export class Steps {
     await Promise.all(Array.from({ length: processors }, worker));
   }
 
-  /** Prints the table; ends the process, with status 1 where a step failed. */
+  /** Prints the table and ends the process, with status 1 if a step failed. */
   end() {
     const width = Math.max(...this.#rows.map(([name]) => name.length));
     const total = ['total', '', (performance.now() - this.#start) / 1000];

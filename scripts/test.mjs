@@ -1,18 +1,18 @@
-// `npm test`: builds, lints and runs all tests that need no GPU, and tells where the time went.
+// `npm test`: builds, lints and runs all tests that need no GPU, and prints where the time went.
 //
 //   node scripts/test.mjs [--only lint|cpu|package]... [tests and options of mocha]
 //
 //   lint     biome, clang-format, types
-//   cpu      the build, and every test but those of the package
-//   package  the build, and the package as a release would be: packed, installed, run
+//   cpu      the build, and every test except those of the package
+//   package  the build, and the package as in a release: packed, installed, run
 //
-// Files of tests run side by side, as many as there are processors; those that measure time or memory run alone, after
-// the others. Tests that are named, or chosen with -g, run in one process.
+// Test files run in parallel, as many as there are processors; those that measure time or memory run alone, after the
+// others. Tests that are named, or chosen with -g, run in one process.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { processors, Steps } from './steps.mjs';
 
-// The longest files begin first: the last to end has no other beside it.
+// The longest files start first, because the last one to end may run alone.
 const longest = ['package/install', 'operators/linear', 'cli/failures', 'docs', 'package/contents', 'networks/bands'];
 const alone = ['pipeline/event-loop', 'pipeline/lifecycle', 'binding/run', 'binding/lifecycle'];
 
@@ -46,7 +46,7 @@ const all = readdirSync('test', { recursive: true, encoding: 'utf8' })
   .map((name) => name.slice(0, -'.test.ts'.length))
   .sort();
 const unknown = [...longest, ...alone].filter((name) => !all.includes(name));
-if (unknown.length > 0) throw new Error(`there is no file of tests ${unknown.join(', ')}`);
+if (unknown.length > 0) throw new Error(`there is no test file ${unknown.join(', ')}`);
 const files = all.filter((name) => wanted(inPackage(name) ? 'package' : 'cpu'));
 const place = (name) => (longest.includes(name) ? longest.indexOf(name) : longest.length);
 const together = files.filter((name) => !alone.includes(name)).sort((a, b) => place(a) - place(b));

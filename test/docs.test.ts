@@ -68,7 +68,7 @@ describe('the examples of the documentation', () => {
     assert.deepEqual([width, height], [1024, 1024]);
   });
 
-  it('docs/lora.md: loads adapters, draws, takes one out', () => {
+  it('docs/lora.md: loads adapters, draws, removes one', () => {
     const [, example = assert.fail()] =
       /```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, 'docs/lora.md'), 'utf8')) ?? [];
     const paths = {
@@ -248,7 +248,7 @@ describe('the pages of the documentation', () => {
   });
 
   for (const name of runnable) {
-    it(`${name}: every example runs, or says why not`, () => {
+    it(`${name}: every example runs, or has a reason not to`, () => {
       const examples = examplesOf(pageOf(name));
       assert.equal(examples.length, pageOf(name).match(/^```\w/gm)?.length);
       for (const example of examples) project.run(example);
@@ -287,7 +287,7 @@ describe('the pages of the documentation', () => {
     );
   });
 
-  it('options.md has every option, and no other, as its rows say', () => {
+  it('options.md has every option, and no other, as in its row', () => {
     const page = pageOf('options.md');
     assert.equal(page, optionsPage(page), 'Run npm run generate.');
     const sections = new Map(page.split(/^## /m).map((section) => [section.split('\n', 1)[0] ?? '', section]));
@@ -330,7 +330,7 @@ describe('the pages of the documentation', () => {
     }
   });
 
-  it('every link of every page leads somewhere', () => {
+  it('every link of every page has a target', () => {
     const broken = pages().flatMap((page) => {
       const text = readFileSync(page, 'utf8');
       return linksOf(text).flatMap((link) => {

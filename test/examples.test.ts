@@ -166,7 +166,7 @@ describe('the programs of examples/', function () {
     });
   }
 
-  it('are all listed in examples/README.md, and say how they are run', () => {
+  it('are all listed in examples/README.md, and document how to run them', () => {
     const listed = linksOf(readFileSync(join(folder, 'README.md'), 'utf8')).filter((link) => !link.includes('/'));
     assert.deepEqual(listed.sort(), [...programs].sort());
     for (const name of programs) {

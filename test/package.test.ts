@@ -7,7 +7,7 @@ import { temporaryFolder } from './support/files.ts';
 describe('package', () => {
   const folder = temporaryFolder();
 
-  it('a package in an archive of Electron is where it was unpacked', () => {
+  it('finds the unpacked package of an Electron archive', () => {
     const inside = join('node_modules', 'sana-native');
     const archived = join(folder.path, 'app.asar', inside);
     assert.equal(unpacked(archived), archived); // not unpacked

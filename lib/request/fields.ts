@@ -118,7 +118,8 @@ export function checkName(name: string, value: unknown, expected = 'a text'): st
 /** A list without holes, of `min` to `max` elements. */
 export function checkList(name: string, value: unknown, min: number, max: number): readonly unknown[] {
   if (!Array.isArray(value) || value.length < min || value.length > max) {
-    throw argumentError(name, `a list of ${min} to ${max}`, value);
+    const count = min < max ? `${min} to ${max} elements` : min === 1 ? 'one element' : `${min} elements`;
+    throw argumentError(name, `a list of ${count}`, value);
   }
   return Array.from(value);
 }

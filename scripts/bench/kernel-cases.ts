@@ -1,6 +1,7 @@
 /**
- * Writes test/kernels/models.txt: every operator that the released models run, as cases of `kernels` (test/kernels/case.h),
- * with its FLOPs and how often it occurs. The models are recorded, not loaded: no weights are allocated.
+ * Writes test/kernels/models.txt: every operator that the released models run, as cases of `kernels`
+ * (test/kernels/case.h), with its FLOPs and number of occurrences. The models are recorded, not loaded: no weights are
+ * allocated.
  *
  *   npx tsx scripts/bench/kernel-cases.ts
  */
@@ -70,7 +71,7 @@ function stepPlan(engine: Engine, model: ReleasedModel, size: ReleasedSize, dtyp
   return new Denoiser(engine, transformer, shape).stepPlan;
 }
 
-/** One picture from latents to bytes. */
+/** One picture, from latents to bytes. */
 function decodePlan(engine: Engine, size: ReleasedSize): Plan {
   const config = parseAutoencoderConfig(...released('vae', '0.6b', size));
   const side = size / 32;
@@ -90,12 +91,12 @@ function released(folder: string, model: ReleasedModel, size: ReleasedSize): [Js
   return [parseJsonObject(text, file), file];
 }
 
-/** Recording asks a component for its configuration, and for nothing else. */
+/** Recording needs only the configuration of a component. */
 function recordedOnly<C>(config: C): Component<C> {
   return { config } as Component<C>;
 }
 
-/** The calls of a plan that `wanted` picks, equal ones as one line. */
+/** The calls of a plan that `wanted` selects, with equal ones on one line. */
 function group(name: string, plan: Plan, wanted: (call: Call) => boolean = () => true): string {
   const counts = new Map<string, number>();
   const work = costs(plan);
@@ -127,7 +128,7 @@ function typeOf(operand: OperandSpec, tensor: Tensor): string {
   return [...words, ...(tensor.layout === 'dense' ? [] : [tensor.layout])].map((word) => `:${word}`).join('');
 }
 
-/** Shape and pitch. Of where a view begins, only the alignment matters. */
+/** Shape and pitch. Of a view's offset, only the alignment matters. */
 function placeOf(tensor: Tensor): string {
   const first = (tensor.offset % alignment) / bytesPerElement(tensor.dtype);
   const view = isContiguous(tensor) && first === 0 ? '' : `@${tensor.pitch}${first === 0 ? '' : `+${first}`}`;

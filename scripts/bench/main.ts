@@ -1,14 +1,14 @@
 /**
- * `npm run bench`: times the stages of a generation beside torch, alternating A B A B in one run, in f32 and bf16, or
- * ours in int8 beside torch in bf16.
+ * `npm run bench`: times the stages of a generation against torch, alternating A B A B in one run, in f32 and bf16, or
+ * ours in int8 against torch in bf16.
  *
  *   npm run bench -- --model FOLDER [--device cuda:0] [--size 512] [--dtype f32 bf16 i8] [--blocks 3]
  *                    [--peer diffusers] [--compile] [--output docs/measurements/x.jsonl]
  *
  * The peer is scripts/bench/peer.py: the reference's operations in bare torch, or diffusers itself, with the same
  * checkpoint's weights, eager or compiled.
- * SANA_BENCH_PYTHON names a Python with torch; without one our side is timed alone, and the output says so. What does
- * not fit in memory beside our side is skipped, with the reason.
+ * SANA_BENCH_PYTHON names a Python with torch; without one, only our side is timed, and the output says so. What does
+ * not fit in memory together with our side is skipped, with the reason.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -44,16 +44,16 @@ interface Options {
 
 /** Bytes that torch needs for a stage of the 0.6B or 1.6B model beside our side, by dtype; the encoder keeps its table. */
 const textEncoderBytes = { f32: 10.5e9, bf16: 5.3e9 };
-/** Steps of each of our generations: all but the first two are timed, so torch times as many. */
+/** Steps of each of our generations: all except the first two are timed, and torch times the same number. */
 const steps = 5;
 const timedSteps = steps - 2;
 
 const options = new Command('bench')
   .requiredOption('--model <folder>', 'checkpoint folder of a 0.6B or 1.6B model, real or made by make-checkpoint')
-  .option('--variant <name>', "the files to load, e.g. 'bf16'")
+  .option('--variant <name>', "which weight files to load, e.g. 'bf16'")
   .option('--size <pixels>', 'width and height', Number, 512)
   .addOption(
-    new Option('--dtype <types...>', 'what ours computes in; the peer in bf16 where ours does in i8')
+    new Option('--dtype <types...>', 'dtypes of our side; the peer uses bf16 if ours is i8')
       .choices(dtypes)
       .default(['f32', 'bf16']),
   )
@@ -66,7 +66,7 @@ const options = new Command('bench')
       .default('torch'),
   )
   .option('--compile', 'the peer compiles its networks (torch.compile, max-autotune)', false)
-  .option('--output <file>', 'append the results, one JSON object a line')
+  .option('--output <file>', 'append the results, one JSON object per line')
   .parse()
   .opts<Options>();
 
@@ -169,7 +169,7 @@ async function compare(dtype: Dtype): Promise<BenchmarkRecord[]> {
   }
 }
 
-/** How far our transformer and decoder are from torch in f32 on the same weights and inputs. */
+/** The errors of our transformer and decoder against torch in f32, with the same weights and inputs. */
 async function stageErrors(
   pipe: SanaPipeline,
   peer: TorchPeer,

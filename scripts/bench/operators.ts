@@ -1,6 +1,7 @@
 /**
- * `npm run bench:operators`: matrix products and convolutions beside torch's, alternating A B A B in one run, in f32 and
- * bf16, and products of i8 alone, for the shapes of the 0.6B model at 512 pixels with guidance and of the autoencoder.
+ * `npm run bench:operators`: matrix products and convolutions against torch's, alternating A B A B in one run, in f32
+ * and bf16, and i8 products by themselves, for the shapes of the 0.6B model at 512 pixels with guidance and of the
+ * autoencoder.
  * Convolutions are compared with the better of torch's two layouts.
  *
  *   SANA_BENCH_PYTHON=python3 npm run bench:operators -- [--threads 2] [--blocks 3] [--output FILE]
@@ -45,7 +46,7 @@ const shapes: Shape[] = [
 const { threads, blocks, output } = new Command('bench:operators')
   .option('--threads <count>', 'threads of both sides', Number, 2)
   .option('--blocks <count>', 'A B blocks', Number, 3)
-  .option('--output <file>', 'append the results, one JSON object a line')
+  .option('--output <file>', 'append the results, one JSON object per line')
   .parse()
   .opts<{ threads: number; blocks: number; output?: string }>();
 const runs = 5; // of each side in a block

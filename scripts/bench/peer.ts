@@ -1,6 +1,6 @@
 /**
  * The torch peer (peer.py) as a child process: benchmarks alternate with it in one run. It needs a Python with torch,
- * `SANA_BENCH_PYTHON` or `python3`; without one there is no peer, and benchmarks say so and time our side alone.
+ * `SANA_BENCH_PYTHON` or `python3`; without one there is no peer, and benchmarks say so and time only our side.
  */
 
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
@@ -8,13 +8,13 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { SanaError } from '../../lib/base/errors.ts';
 
-/** Whose networks: the reference's operations in bare torch, or diffusers' own, which need a checkpoint. */
+/** Which networks: the reference's operations in bare torch, or diffusers' own, which need a checkpoint. */
 export type PeerLibrary = 'torch' | 'diffusers';
 
-/** Where the peer finds a network, and how it runs it. */
+/** Where the peer finds a network, and how to run it. */
 export interface PeerSetup {
   readonly library?: PeerLibrary; // default 'torch'
-  /** Of the files that diffusers loads, e.g. 'bf16'. */
+  /** The variant of the files that diffusers loads, e.g. 'bf16'. */
   readonly variant?: string;
   /** `cuda:0`; default `cpu`. */
   readonly device?: string;
@@ -74,7 +74,7 @@ export type PeerOperator =
 
 export type PeerCase = PeerTiming & (PeerStage | PeerOperator);
 
-/** Computes a stage of a checkpoint on given inputs and writes its result as the tensor `output`, in f32. */
+/** Computes a stage of a checkpoint for given inputs and writes its result as the tensor `output`, in f32. */
 export interface PeerReference extends PeerSetup {
   readonly stage: PeerStage['case'];
   readonly checkpoint: string;
@@ -101,7 +101,7 @@ export class TorchPeer {
     this.torchVersion = torchVersion;
   }
 
-  /** Starts the peer; `undefined`, after saying why on stderr, when there is no Python with torch. */
+  /** Starts the peer; `undefined`, with the reason on stderr, if there is no Python with torch. */
   static async start(python = process.env.SANA_BENCH_PYTHON ?? 'python3'): Promise<TorchPeer | undefined> {
     const script = fileURLToPath(new URL('peer.py', import.meta.url));
     const child = spawn(python, [script], { stdio: 'pipe' });
@@ -134,17 +134,17 @@ export class TorchPeer {
     return (await this.#ask<{ ms: number[] }>(command)).ms;
   }
 
-  /** Computes a stage and writes the result; for the error beside a time. */
+  /** Computes a stage and writes the result, to report an error with a time. */
   async reference(command: PeerReference): Promise<void> {
     await this.#ask({ case: 'reference', ...command });
   }
 
-  /** The version of diffusers; fails where it is not installed. */
+  /** The version of diffusers; fails if it is not installed. */
   async diffusersVersion(): Promise<string> {
     return (await this.#ask<{ version: string }>({ case: 'diffusers', threads: 1 })).version;
   }
 
-  /** Ends the process, once its queue is empty. */
+  /** Ends the process once its queue is empty. */
   async dispose(): Promise<void> {
     await this.#last.catch(() => {});
     if (this.#child.exitCode !== null) return;

@@ -1,4 +1,4 @@
-/** The tables of docs/options.md, between marks in a page that is written by hand for the rest. */
+/** The tables of docs/options.md, between marks; the rest of the page is written by hand. */
 
 import { ENCODE } from '../../lib/request/encode-table.ts';
 import { byGroup, capitalized, type Field, type Table } from '../../lib/request/field.ts';
@@ -13,7 +13,7 @@ const TABLES: Readonly<Record<string, () => string[]>> = {
   saving: encodeTable,
 };
 
-/** The page with its tables written anew. */
+/** The page with its tables rewritten. */
 export function optionsPage(page: string): string {
   return Object.entries(TABLES).reduce((text, [name, table]) => {
     const [start, end] = [`<!-- table: ${name} -->`, '<!-- end -->'];

@@ -1,4 +1,4 @@
-/** The C++ side of the tables of dtypes, layouts and operators: what core/generated/ holds. */
+/** The C++ side of the tables of dtypes, layouts and operators: the contents of core/generated/. */
 
 import { type DType, dtypes } from '../../lib/base/dtypes.ts';
 import { type Layout, layouts, layoutTraits } from '../../lib/device/layouts.ts';
@@ -49,7 +49,7 @@ function types(): string {
 
 const macro = (rows: readonly string[]) => `\\\n${rows.map((row) => `  ${row}`).join(' \\\n')}`;
 
-/** Masks that have a name, the others put together. */
+/** Masks that have a name, and combinations of bits for the others. */
 function mask(able: readonly DType[]): string {
   const activation = Object.entries(dtypes).flatMap(([name, { kind }]) => (kind === 'activation' ? [name] : []));
   const all = activation.every((name) => able.includes(name as DType));

@@ -1,5 +1,5 @@
 /**
- * How kernels are launched, as the emulation saw it: it appends a line to the file that SIMT_TRACE names for every kernel
+ * How the emulation launched kernels: it appends a line to the file named by SIMT_TRACE for every kernel
  * and launch shape, `<address in the library> <threads of a block> <bytes of dynamic shared memory>`.
  */
 
@@ -9,11 +9,11 @@ import { demangle } from './resources.ts';
 
 export interface Launch {
   readonly threads: number;
-  /** The most dynamic shared memory it was launched with. */
+  /** The largest dynamic shared memory that it was launched with. */
   readonly sharedBytes: number;
 }
 
-/** The launches of every kernel by name; undefined where the emulation is not built or left no trace. */
+/** The launches of every kernel by name; undefined if the emulation is not built or left no trace. */
 export function launchesOf(library: string, trace = `${library}.trace`): Map<string, Launch> | undefined {
   if (!existsSync(library) || !existsSync(trace)) return undefined;
   const listing = execFileSync('nm', [library], { encoding: 'utf8', maxBuffer: 1 << 28 });

@@ -1,4 +1,4 @@
-/** What fits a multiprocessor: compute capabilities' limits from the CUDA C++ Programming Guide, "Compute Capabilities". */
+/** Occupancy of a multiprocessor, from the limits in the CUDA C++ Programming Guide, "Compute Capabilities". */
 
 export interface Architecture {
   readonly warps: number;
@@ -8,8 +8,8 @@ export interface Architecture {
 
 const KB = 1024;
 const registersPerMultiprocessor = 65536;
-const registersPerWarpStep = 256; // a warp gets registers in steps of these
-const reservedSharedBytes = KB; // of each block, for the system
+const registersPerWarpStep = 256; // registers are allocated to a warp in units of this
+const reservedSharedBytes = KB; // per block, for the system
 
 export const architectures: Readonly<Record<string, Architecture>> = {
   80: { warps: 64, blocks: 32, sharedBytes: 164 * KB },
@@ -20,7 +20,7 @@ export const architectures: Readonly<Record<string, Architecture>> = {
   120: { warps: 48, blocks: 24, sharedBytes: 100 * KB },
 };
 
-/** Warps of a kernel that a multiprocessor holds at a time. */
+/** Warps of a kernel that are resident on a multiprocessor at a time. */
 export function occupancy(machine: Architecture, registers: number, threads: number, sharedBytes: number): number {
   const warps = Math.ceil(threads / 32);
   const registersPerWarp = Math.ceil((registers * 32) / registersPerWarpStep) * registersPerWarpStep;

@@ -1,8 +1,8 @@
 /**
- * The least time that the models' operators take on cards that are not here: FLOPs over what the tensor cores do in
- * bf16 with f32 sums, or bytes over the memory's bandwidth, whichever is longer. The figures of the cards are those that
- * their makers give, H100's lowered to what its best matrix products reach. The last line of a step is with weights of
- * i8 in the products of the blocks, whose x is quantised by a kernel of its own.
+ * The least time of the models' operators on several cards, without running them: FLOPs over the rate of the tensor
+ * cores in bf16 with f32 sums, or bytes over the memory bandwidth, whichever is longer. The cards' figures are their
+ * vendors', H100's lowered to what its best matrix products reach. The last line of a step has i8 weights in the
+ * products of the blocks, whose x is quantized by a separate kernel.
  */
 
 import { type OperatorName, operatorSpec } from '../../lib/graph/operators.ts';
@@ -22,16 +22,16 @@ interface Case {
   readonly count: number;
   readonly flops: number;
   readonly bytes: number;
-  /** Its weight is of i8. */
+  /** Whether its weight is i8. */
   readonly i8: boolean;
-  /** Bytes of the product and of quantising x, where a weight of i8 can take the place of this one. */
+  /** Bytes of the product and of quantizing x, if this weight can be replaced by an i8 one. */
   readonly product?: number;
   readonly quantizing?: number;
 }
 
 const elementBytes: Readonly<Record<string, number>> = { f32: 4, bf16: 2, f16: 2, i32: 4, u8: 1, i8: 1 };
 
-/** Bytes of an operand such as `out:f32[2,256,32]` when activations are bf16. */
+/** Bytes of an operand such as `out:f32[2,256,32]` if activations are bf16. */
 function bytesOf(op: OperatorName, operand: string): number {
   const [, name = '', types = '', shape = ''] = /^(\w+)((?::\w+)*)\[([\d,]+)\]/.exec(operand) ?? [];
   const { dtypes = [] } = operatorSpec(op).operands.find((spec) => spec.name === name) ?? {};
@@ -40,7 +40,7 @@ function bytesOf(op: OperatorName, operand: string): number {
   return shape.split(',').reduce((product, size) => product * Number(size), elementBytes[dtype] ?? 0);
 }
 
-/** Lines of test/kernels/models.txt that carry `flops=`, `count=` and `group=`. */
+/** Lines of test/kernels/models.txt that have `flops=`, `count=` and `group=`. */
 function parse(text: string): Case[] {
   const cases: Case[] = [];
   for (const line of text.split('\n')) {

@@ -1,4 +1,4 @@
-/** What ptxas says of kernels (`-v`), and what their names mean. */
+/** The resources of kernels as printed by ptxas (`-v`), and their demangled names. */
 
 import { execFileSync } from 'node:child_process';
 
@@ -20,7 +20,7 @@ export function parseResourceUsage(text: string, source: string, architecture: s
     const number = (pattern: RegExp): number => Number(pattern.exec(part)?.[1] ?? 0);
     const symbol = /^'([^']+)'/.exec(part)?.[1];
     if (symbol === undefined || !/Used \d+ registers/.test(part)) {
-      throw new Error(`${source}: ptxas said something unexpected: ${part.slice(0, 200)}`);
+      throw new Error(`${source}: unexpected output of ptxas: ${part.slice(0, 200)}`);
     }
     usages.push({
       symbol,

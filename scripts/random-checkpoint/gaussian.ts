@@ -1,5 +1,5 @@
 /**
- * Normally distributed weights at hundreds of millions a second, the same for the same seed everywhere.
+ * Normally distributed weights, hundreds of millions per second, the same for the same seed everywhere.
  *
  *   value = mean + std * q(u)      u: 16 random bits, q: quantile function of the normal distribution at 65536 points
  *
@@ -10,7 +10,7 @@
 
 export type StoredDType = 'F32' | 'F16' | 'BF16';
 
-/** Values as they are stored: f32, or the bits of f16 and bf16. */
+/** Stored values: f32, or the bits of f16 and bf16. */
 export type StoredArray = Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
 
 const kQuantiles = 65536;
@@ -45,7 +45,7 @@ export class GaussianTables {
   }
 }
 
-/** The stream of one tensor's values: the same whatever the pieces it is drawn in. */
+/** The stream of one tensor's values: the same however it is split into pieces. */
 export class GaussianStream {
   readonly #table: StoredArray;
   #x: number;

@@ -1,4 +1,4 @@
-/** Configurations of released models without their weights: for what is only planned. */
+/** Configurations of released models without their weights, for planning. */
 
 import { type JsonObject, parseJsonObject } from '../../lib/base/json.ts';
 import type { Component } from '../../lib/checkpoint/checkpoint.ts';
@@ -16,7 +16,7 @@ import { configFiles, type ReleasedModel, type ReleasedSize, releasedConfigs } f
 
 const kVocabSize = 256000;
 
-/** What a checkpoint folder's JSON files say. */
+/** The contents of a checkpoint folder's JSON files. */
 export interface ReleasedConfigs {
   readonly transformer: TransformerConfig;
   readonly scheduler: SchedulerConfig;
@@ -41,7 +41,7 @@ export function releasedAutoencoder(): AutoencoderConfig {
   return parsedConfigs('0.6b', 1024).autoencoder;
 }
 
-/** A component of which only the configuration is asked for. */
+/** A component of which only the configuration is used. */
 export function withoutWeights<C>(config: C): Component<C> {
   return { config, files: [] as const } as unknown as Component<C>;
 }

@@ -1,11 +1,11 @@
-/** The released repositories in the diffusers layout: which model each holds, and what its files are stored as. */
+/** The released repositories in the diffusers layout: the model in each, and the dtypes of its files. */
 
 import type { ReleasedModel, ReleasedSize } from './configs.ts';
 import type { StoredDType } from './gaussian.ts';
 import type { Variant } from './writer.ts';
 
 export interface Release {
-  /** Of Efficient-Large-Model, unless it names another owner. */
+  /** Owned by Efficient-Large-Model, unless it names another owner. */
   readonly repository: string;
   readonly model: ReleasedModel;
   readonly size: ReleasedSize;
@@ -48,12 +48,12 @@ export const releases: readonly Release[] = [
   },
 ];
 
-/** What a model's files without a suffix hold: SANA-1.0's f32, later ones', which have no variants, bf16. */
+/** The dtype of a model's files without suffix: f32 for SANA-1.0, bf16 for later models, which have no variants. */
 export function unsuffixedDType(model: ReleasedModel): StoredDType {
   return releases.find((release) => release.model === model)?.dtypes.none ?? 'F32';
 }
 
-/** Whether there are files of a variant at all. */
+/** Whether files of a variant exist. */
 export function hasVariants(model: ReleasedModel): boolean {
   return releases.some(({ model: other, dtypes }) => other === model && Object.keys(dtypes).some((v) => v !== 'none'));
 }

@@ -3,7 +3,7 @@
  *
  * A scale is chosen so that activations keep about unit size through the whole depth: a matrix multiplies the size of
  * its input by `gain` (standard deviation gain / sqrt(fan in)), and what a block adds to its residual is a fraction of
- * one. Text, time step and image all change the result. Trained weights are not like this; their sizes and costs are.
+ * one. Text, time step and image all change the result. Only sizes and costs are those of trained weights.
  */
 
 import type { ControlNetConfig, TextEncoderConfig, TransformerConfig, VaeConfig } from './configs.ts';
@@ -84,7 +84,7 @@ export function transformerTensors(config: TransformerConfig): TensorSpec[] {
   ];
 }
 
-/** A ControlNet: embeddings and blocks of the transformer's kind, and what adds their outputs to the transformer's. */
+/** A ControlNet: embeddings and blocks like the transformer's, and the layers that add their outputs to it. */
 export function controlnetTensors(config: ControlNetConfig): TensorSpec[] {
   const D = widthOf(config);
   return [
@@ -95,7 +95,7 @@ export function controlnetTensors(config: ControlNetConfig): TensorSpec[] {
   ];
 }
 
-/** The caption norm's weight is small (the paper starts it at 0.01); the text keys and values make up for it. */
+/** The caption norm's weight is small (the paper starts it at 0.01); the text keys and values compensate for it. */
 const kCaptionScale = 0.1;
 
 function widthOf(config: ControlNetConfig): number {
@@ -115,7 +115,7 @@ function embeddingTensors(config: ControlNetConfig, guided: boolean): TensorSpec
   ];
   return [
     ...biased('patch_embed.proj', [D, config.in_channels, p, p]),
-    // The two of a guided model are added up: to the size of the one.
+    // A guided model adds two of them: scaled so that the sum has the size of one.
     ...(guided
       ? [...embedder('timestep_embedder', 0.9), ...embedder('guidance_embedder', 0.9)]
       : embedder('emb.timestep_embedder', 1.3)),
@@ -208,10 +208,10 @@ export function encoderTensors(config: VaeConfig): TensorSpec[] {
   ];
 }
 
-/** Gain of the last convolution: of the decoded values 1 to 2 % fall outside [-1, 1] with seed 0, fewer with most. */
+/** Gain of the last convolution: with seed 0, 1 to 2 % of decoded values are outside [-1, 1], fewer with most seeds. */
 const kImageGain = 0.45;
 
-/** What a block's branches add to the residual, through the norm at their end. */
+/** What a block's branches add to the residual, set by the norm at their end. */
 const kBranchScale = 1;
 
 function vaeBlock(name: string, type: 'ResBlock' | 'EfficientViTBlock', C: number): TensorSpec[] {

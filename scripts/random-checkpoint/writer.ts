@@ -1,4 +1,4 @@
-/** Safetensors files with random contents, written in big blocks: memory does not grow with the model. */
+/** Safetensors files with random contents, written in large blocks: memory does not grow with the model. */
 
 import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,10 +8,10 @@ import { elementCount, type TensorSpec } from './tensors.ts';
 
 export type Variant = 'none' | 'fp16' | 'bf16';
 
-/** What the files of a variant hold unless told otherwise. */
+/** The default dtype of a variant's files. */
 export const variantDTypes: Readonly<Record<Variant, StoredDType>> = { none: 'F32', fp16: 'F16', bf16: 'BF16' };
 
-/** One component's weights: where they go and how they are named and cut. */
+/** One component's weights: where they are written, and how they are named and split. */
 export interface ComponentFiles {
   readonly folder: string; // must exist
   readonly stem: string; // 'model' or 'diffusion_pytorch_model'
@@ -22,7 +22,7 @@ export interface ComponentFiles {
 
 export interface DrawOptions {
   readonly seed: number;
-  /** Zeros, as holes that take no disk, for what only reads headers. */
+  /** Zeros, as holes that take no disk space, for uses that only read headers. */
   readonly hollow?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onBytes?: ((bytes: number) => void) | undefined; // bytes just written
@@ -30,7 +30,7 @@ export interface DrawOptions {
 
 const kBlockElements = 4 << 20;
 
-/** Writes `tensors` as one file, or as shards with their index when they do not fit in one. */
+/** Writes `tensors` as one file, or as shards with an index if they do not fit in one. */
 export async function writeComponent(
   tensors: readonly TensorSpec[],
   files: ComponentFiles,
@@ -49,7 +49,7 @@ export async function writeComponent(
   await writeFile(join(folder, name), `${JSON.stringify(index, null, 2)}\n`);
 }
 
-/** Which file each tensor goes to. */
+/** The file of each tensor. */
 export function shardsOf(
   tensors: readonly TensorSpec[],
   files: Pick<ComponentFiles, 'stem' | 'variant' | 'dtype' | 'shardBytes'>,
@@ -66,7 +66,7 @@ function suffixOf({ variant }: Pick<ComponentFiles, 'variant'>): string {
   return variant === 'none' ? '' : `.${variant}`;
 }
 
-/** Tensors in their order, cut where the next one would pass the limit; sorted by name within a shard. */
+/** Tensors in order, split where the next one would exceed the limit; sorted by name within a shard. */
 function cut(tensors: readonly TensorSpec[], dtype: StoredDType, shardBytes: number): TensorSpec[][] {
   const shards: TensorSpec[][] = [];
   let room = 0;
@@ -102,7 +102,7 @@ async function writeSafetensors(
       return;
     }
     const tables = new GaussianTables(dtype);
-    // Two blocks: one is being filled while the other is on its way to the disk.
+    // Two blocks: one is filled while the other is written to disk.
     let [block, spare] = [allocate(dtype, kBlockElements), allocate(dtype, kBlockElements)];
     let used = 0;
     let inFlight: Promise<unknown> = Promise.resolve();

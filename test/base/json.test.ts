@@ -32,7 +32,7 @@ describe('json', () => {
     }
   });
 
-  it('takes NaN and the infinities as values, and leaves them alone in strings', () => {
+  it('accepts NaN and the infinities as values, and leaves them alone in strings', () => {
     assert.deepEqual(parse('[NaN, Infinity, -Infinity, "NaN", "-Infinity"]'), [
       NaN,
       Infinity,
@@ -76,12 +76,12 @@ describe('json', () => {
     ['a comment', '/* */ {}', 'expected a value'],
   ];
   for (const [what, text, part] of refused) {
-    it(`refuses ${what}, naming the file`, () => {
+    it(`rejects ${what}, naming the file`, () => {
       assert.throws(() => parse(text), sanaError('ERR_SANA_MODEL', 'config.json', part));
     });
   }
 
-  it('refuses text of another kind than an object where one is expected', () => {
+  it('rejects other JSON values where an object is expected', () => {
     assert.throws(
       () => parseJsonObject('[]', 'f.json'),
       sanaError('ERR_SANA_MODEL', 'f.json', 'expected an object', 'array'),

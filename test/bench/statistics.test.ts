@@ -17,7 +17,7 @@ describe('bench statistics', () => {
     assert.equal(quantile([10, 9, 100], 0.5), 10); // as numbers, not as text
   });
 
-  it('refuses quantiles of nothing, of NaN and outside 0 to 1', () => {
+  it('rejects quantiles of empty lists, of NaN and outside 0 to 1', () => {
     assert.throws(() => quantile([], 0.5), { code: 'ERR_SANA_ARGUMENT' });
     assert.throws(() => quantile([1, Number.NaN], 0.5), { code: 'ERR_SANA_ARGUMENT' });
     assert.throws(() => quantile([1], 1.5), { code: 'ERR_SANA_ARGUMENT' });
@@ -41,7 +41,7 @@ describe('bench statistics', () => {
     assert.equal(pairRatios([100, 100, 1], [1, 1, 100]).ratio, 100);
   });
 
-  it('refuses to pair series of different lengths or with a time of zero', () => {
+  it('rejects pairs of series of different lengths or with a time of zero', () => {
     assert.throws(() => pairRatios([1, 2], [1]), { code: 'ERR_SANA_ARGUMENT' });
     assert.throws(() => pairRatios([1], [0]), { code: 'ERR_SANA_ARGUMENT' });
     assert.throws(() => pairRatios([], []), { code: 'ERR_SANA_ARGUMENT' });

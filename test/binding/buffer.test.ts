@@ -28,7 +28,7 @@ describe('binding/buffer', () => {
     assert.deepEqual([...new Uint8Array(await device.read(buffer, 0, 3))], [9, 9, 0]);
   });
 
-  it('refuses ranges outside it and data of the wrong kind', async () => {
+  it('rejects ranges outside it and data of the wrong type', async () => {
     const buffer = device.allocate(64);
     const argument = { code: 'ERR_SANA_ARGUMENT' };
     for (const [offset, bytes] of [
@@ -52,7 +52,7 @@ describe('binding/buffer', () => {
     }
   });
 
-  it('refuses a buffer of another device', async () => {
+  it('rejects a buffer of another device', async () => {
     const other = openCpu(1);
     const buffer = other.allocate(64);
     await assert.rejects(device.read(buffer, 0, 4), { code: 'ERR_SANA_ARGUMENT', message: /of this device/ });
@@ -62,7 +62,7 @@ describe('binding/buffer', () => {
     other.dispose();
   });
 
-  it('says how much was required when there is not enough', () => {
+  it('reports the required memory if there is not enough', () => {
     const before = device.memory();
     assert.throws(() => device.allocate(1e15), {
       code: 'ERR_SANA_MEMORY',

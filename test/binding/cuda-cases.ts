@@ -54,7 +54,7 @@ class Chain {
     return this.#device.write(this.buffer, 0, bytesOf(this.input));
   }
 
-  /** What the buffer's second half holds, after clearing it and a run. */
+  /** The buffer's second half, after clearing it and a run. */
   async result(arena: NativeBuffer): Promise<Float32Array> {
     const bytes = this.input.byteLength;
     await this.#device.write(this.buffer, bytes, new Uint8Array(bytes));
@@ -62,7 +62,7 @@ class Chain {
     return float32(await this.#device.read(this.buffer, bytes, bytes));
   }
 
-  /** What it should hold. */
+  /** Its expected content. */
   expected(calls: number): Float32Array {
     let values = this.input;
     for (let i = 0; i < calls; i++) values = values.map((x) => x * Math.fround(i % 2 === 0 ? 3 : 1 / 3));

@@ -23,7 +23,7 @@ describe('binding/device', () => {
     device.dispose();
   });
 
-  it('names the choices when there is no such backend, index or path', () => {
+  it('lists the choices for an unknown backend, index or path', () => {
     assert.throws(() => open({ backend: 'tpu', index: 0, threads: 0 }), {
       code: 'ERR_SANA_DEVICE',
       message: /'tpu'; available: cpu/,
@@ -35,7 +35,7 @@ describe('binding/device', () => {
     assert.throws(() => openCpu(1, 'avx9'), { code: 'ERR_SANA_DEVICE', message: /'avx9' is not one of .*portable/ });
   });
 
-  it('refuses options of the wrong kind', () => {
+  it('rejects options of the wrong type', () => {
     const wrong = [
       undefined,
       null,
@@ -49,7 +49,7 @@ describe('binding/device', () => {
     for (const options of wrong) assert.throws(() => open(options as never), { code: 'ERR_SANA_ARGUMENT' });
   });
 
-  it('takes every code path this machine supports, by option or environment', () => {
+  it('uses every code path that this machine supports, by option or environment variable', () => {
     const supported: string[] = [];
     for (const path of ['portable', 'avx2', 'avx512', 'avx512-bf16']) {
       try {
@@ -80,7 +80,7 @@ describe('binding/device', () => {
     }
   });
 
-  it('says that it has been disposed, whatever is asked of it', async () => {
+  it('reports in every method that it has been disposed of', async () => {
     const device = openCpu(1);
     const buffer = device.allocate(64);
     device.dispose();
@@ -96,7 +96,7 @@ describe('binding/device', () => {
     await assert.rejects(device.write(buffer, 0, new Uint8Array(4)), disposed);
   });
 
-  it('counts the bytes of packed tensors and refuses those that are none', () => {
+  it('counts the bytes of packed tensors, and rejects shapes that cannot be packed', () => {
     const device = openCpu(1);
     assert.equal(device.tensorBytes('bf16', 'dense', [3, 5]), 30);
     assert.equal(device.tensorBytes('u8', 'dense', [7]), 7);

@@ -28,7 +28,7 @@ describe('binding/file', () => {
     return path;
   }
 
-  it('reads ranges and says what it is', async () => {
+  it('reads ranges, and reports its path and size', async () => {
     const path = join(folder, 'plain');
     writeFileSync(path, 'hello world');
     const file = addon().openFile(path);
@@ -43,7 +43,7 @@ describe('binding/file', () => {
     await assert.rejects(file.read(0, 1), { code: 'ERR_SANA_DISPOSED' });
   });
 
-  it('refuses what is not there, a folder, a FIFO, a device, a dangling link and a path with NUL', () => {
+  it('rejects missing files, folders, FIFOs, devices, dangling links and paths with NUL', () => {
     const refused = (path: string, says: RegExp) =>
       assert.throws(() => addon().openFile(path), { code: 'ERR_SANA_FILE', message: says });
     refused(join(folder, 'missing'), /missing cannot be opened: No such file/);
@@ -59,7 +59,7 @@ describe('binding/file', () => {
     }
   });
 
-  it('refuses ranges outside the file', async () => {
+  it('rejects ranges outside the file', async () => {
     const file = addon().openFile(numbers('ranges', [1, 2]));
     await assert.rejects(file.read(4, 5), {
       code: 'ERR_SANA_FILE',
@@ -79,7 +79,7 @@ describe('binding/file', () => {
     file.close();
   });
 
-  it('says where a file shrank after it was opened', async () => {
+  it('reports where a file has shrunk since it was opened', async () => {
     const path = numbers('shrunk', new Array(1000).fill(1));
     const file = addon().openFile(path);
     truncateSync(path, 100);
@@ -115,7 +115,7 @@ describe('binding/file', () => {
     file.close();
   });
 
-  it('packs more rows than one block holds, and rows longer than one', async () => {
+  it('packs more rows than fit a block, and rows longer than a block', async () => {
     const count = 3 << 20;
     const large = device.allocate(4 * count);
     const values = Float32Array.from({ length: count }, (_, i) => i % 1009);
@@ -193,7 +193,7 @@ describe('binding/file', () => {
     file.close();
   });
 
-  it('refuses host memory that is not exactly the rows', async () => {
+  it('rejects host memory whose size is not exactly that of the rows', async () => {
     const file = addon().openFile(numbers('unused', [1]));
     const base = { rows: 3, rowElements: 4, firstRow: 0, buffer, target: tensor([3, 4]), dataDtype: 'f32' } as const;
     const twelve = new Uint8Array(48);
@@ -266,7 +266,7 @@ describe('binding/file', () => {
     file.close();
   });
 
-  it('refuses requests that leave the file or the target', async () => {
+  it('rejects requests outside the file or the target', async () => {
     const file = addon().openFile(numbers('hostile', new Array(12).fill(1)));
     const base = request(file, 3, 4);
     const wrong: [Partial<Record<keyof PackRequest, unknown>>, string][] = [

@@ -12,7 +12,7 @@ const addonPath = () =>
   process.env.SANA_NATIVE_ADDON || String(createRequire(import.meta.url)('node-gyp-build').path(packageRoot));
 const worker = (what: string) => new Worker(busy, { workerData: what, execArgv: [] });
 
-/** Runs busy.mjs as a process of its own; it must end by itself within 2 s of what it does. */
+/** Runs busy.mjs as a separate process; it must end by itself within 2 s of finishing its work. */
 function child(what: string): { status: number | null; signal: string | null; stdout: string; seconds: number } {
   const start = performance.now();
   const { status, signal, stdout } = spawnSync(process.execPath, [busy.pathname, what], {

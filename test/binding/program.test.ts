@@ -394,7 +394,7 @@ describe('binding/program', () => {
   ];
 
   for (const [op, wrong, breakIt, says] of cases) {
-    it(`refuses ${op} with ${wrong}`, () => {
+    it(`rejects ${op} with ${wrong}`, () => {
       const program = { ...draft(callOf(op)), buffers: [buffer] as unknown[] };
       const [call] = program.calls;
       assert.ok(call);
@@ -410,7 +410,7 @@ describe('binding/program', () => {
     });
   }
 
-  it('names the call by where it is in the model, its operator and its shapes, or else by its index', () => {
+  it('names the call by its place in the model, operator and shapes, or else by its index', () => {
     const program = { ...draft(callOf('convert')), buffers: [buffer] };
     const linear = structuredClone(callOf('linear')) as unknown as DraftCall;
     const shapes = /linear \[[\d, ]+\] x \[[\d, ]+\]: attribute `clip` must be at least 0, got -1$/;
@@ -514,7 +514,7 @@ describe('binding/program', () => {
     create(columns);
   });
 
-  it('runs a mutated program inside its outputs or refuses it', async function () {
+  it('runs a mutated program without writing outside its outputs, or rejects it', async function () {
     this.timeout(30000);
     const next = random(20260807);
     const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)] as T;

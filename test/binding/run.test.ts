@@ -48,7 +48,7 @@ describe('binding/run', () => {
     assert.ok(times.every((ms) => ms > 0 && ms < 10_000));
   });
 
-  it('refuses an arena that is missing, too small, or a buffer of the program', () => {
+  it('rejects an arena that is missing, too small, or a buffer of the program', () => {
     const { program, arena } = longProgram(device, 1);
     const small = device.allocate(arena.bytes - 1);
     const argument = { code: 'ERR_SANA_ARGUMENT', message: /`arena` to have at least/ };
@@ -117,7 +117,7 @@ describe('binding/run', () => {
     assert.ok(performance.now() - start < 1500);
   });
 
-  it('gives the same bits whatever the number of threads', async () => {
+  it('gives the same bits for any number of threads', async () => {
     const next = random(1);
     const numbers = bytesOf(Float32Array.from({ length: bufferBytes / 4 }, () => next() - 0.5));
     const results: Buffer[] = [];

@@ -15,7 +15,7 @@ export function openCpu(threads = 0, path?: string): NativeDevice {
   return addon().openDevice({ backend: 'cpu', index: 0, threads, path: path ?? requestedPaths().cpu ?? '' });
 }
 
-/** A contiguous f32 tensor at the start of the first buffer, unless `other` says otherwise. */
+/** A contiguous f32 tensor at the start of the first buffer, unless `other` overrides it. */
 export function tensor(shape: readonly number[], other: Partial<OperandDescription> = {}): OperandDescription {
   return { buffer: 0, offset: 0, dtype: 'f32', layout: 'dense', shape, pitch: shape.at(-1) ?? 1, ...other };
 }

@@ -55,7 +55,7 @@ describe('checkpoint', () => {
     assert.throws(() => checkpoint.vae.file(entry), sanaError('ERR_SANA_DISPOSED', 'closed'));
   });
 
-  it('the bf16 variant holds the same tensors; it is taken when asked for, and when it is all there is', async () => {
+  it('the bf16 variant has the same tensors; it is used if requested, and if there is no other', async () => {
     const base = await open(fixture('sana-base'));
     for (const variant of ['bf16', undefined]) {
       const checkpoint = await open(fixture('sana-base-bf16'), variant);
@@ -73,7 +73,7 @@ describe('checkpoint', () => {
     base.close();
   });
 
-  it('a requested variant comes first, and the unsuffixed files where there is none of it', async () => {
+  it('a requested variant comes first, then the unsuffixed files if it does not exist', async () => {
     const folder = copy();
     cpSync(
       fixture('sana-base-bf16', 'vae', `${WEIGHTS}.bf16.safetensors`),
@@ -189,7 +189,7 @@ describe('checkpoint', () => {
   });
 
   describe('a folder that is no checkpoint', () => {
-    it('is told from a hub id, a file, original weights, a component, a cache and an empty folder', async () => {
+    it('is distinguished from a hub id, a file, original weights, a component, a cache and an empty folder', async () => {
       const empty = mkdtempSync(join(temporary.path, 'empty-'));
       const original = mkdtempSync(join(temporary.path, 'original-'));
       writeFileSync(join(original, 'Sana_600M.pth'), '');
@@ -210,7 +210,7 @@ describe('checkpoint', () => {
       }
     });
 
-    it('is told by name when it is another pipeline', async () => {
+    it('is named if it is another pipeline', async () => {
       const folder = copy();
       writeFileSync(join(folder, 'model_index.json'), '{"_class_name": "FluxPipeline"}');
       await assert.rejects(
@@ -262,7 +262,7 @@ describe('checkpoint', () => {
       }
     });
 
-    it('refuses an index that disagrees with its files', async () => {
+    it('rejects an index that contradicts its files', async () => {
       const folder = copy();
       const path = join(folder, 'transformer', `${WEIGHTS}.safetensors.index.json`);
       const index = JSON.parse(readFileSync(path, 'utf8'));
@@ -277,7 +277,7 @@ describe('checkpoint', () => {
       await assert.rejects(open(folder), sanaError('ERR_SANA_MODEL', '"nowhere"', 'does not hold it'));
     });
 
-    it('refuses shard names that lead out of the folder, or could', () => {
+    it('rejects shard names that lead outside the folder, or could', () => {
       const names = [
         '../x.safetensors',
         '/etc/x.safetensors',
@@ -318,7 +318,7 @@ describe('checkpoint', () => {
       }
     });
 
-    it('refuses weights and configurations cut short', async () => {
+    it('rejects truncated weights and configurations', async () => {
       for (const name of [
         'vae/config.json',
         `vae/${WEIGHTS}.safetensors`,
@@ -334,7 +334,7 @@ describe('checkpoint', () => {
       }
     });
 
-    it('refuses folders, pipes and huge files in place of a configuration', async () => {
+    it('rejects folders, pipes and huge files in place of a configuration', async () => {
       const folder = copy();
       const path = join(folder, 'vae', 'config.json');
       rmSync(path);
@@ -383,7 +383,7 @@ describe('checkpoint', () => {
       );
     });
 
-    it('out of the folder, to nowhere and in circles are refused', async () => {
+    it('to outside the folder, to nowhere and in circles are rejected', async () => {
       for (const [name, target, code] of [
         [VAE, fixture('sana-base', VAE), 'ERR_SANA_MODEL'],
         [join('vae', 'config.json'), fixture('sana-base', 'vae', 'config.json'), 'ERR_SANA_MODEL'],

@@ -229,18 +229,18 @@ describe('configs', () => {
     [parseSchedulerConfig, { _class_name: 'SCMScheduler', prediction_type: 'v_prediction' }, 'prediction_type'],
   ];
   for (const [parse, object, ...parts] of refused) {
-    it(`refuses ${JSON.stringify(object).slice(0, 100)}, naming file, key, expectation and find`, () => {
+    it(`rejects ${JSON.stringify(object).slice(0, 100)}, naming file, key, expected and found`, () => {
       assert.throws(() => parse(json(object), FILE), sanaError('ERR_SANA_MODEL', FILE, 'expected', 'found', ...parts));
     });
   }
 
-  it('the class that the pipeline names is the one that counts', () => {
+  it('the class that the pipeline names is decisive', () => {
     const config = parseSchedulerConfig(json({ ...dpm, shift: 2 }), FILE, 'FlowMatchEulerDiscreteScheduler');
     assert.equal(config.className, 'FlowMatchEulerDiscreteScheduler');
   });
 
   for (const [name, parse, path] of KINDS) {
-    it(`any key of a ${name} config may hold any value: it parses or gives a typed error`, () => {
+    it(`any key of a ${name} config may have any value: it parses or gives a typed error`, () => {
       const original = read(...path);
       let refusals = 0;
       let tried = 0;

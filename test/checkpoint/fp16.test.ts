@@ -24,7 +24,7 @@ const finiteFp16 = Array.from({ length: 0x10000 }, (_, bits) => bits)
   .filter((bits) => (bits & 0x7c00) !== 0x7c00)
   .map(fp16);
 
-describe('weights of fp16 training are told by their numbers', () => {
+describe('weights of fp16 training are recognized by their values', () => {
   const folder = temporaryFolder();
 
   async function told(data: Float32Array, name = probe): Promise<boolean> {

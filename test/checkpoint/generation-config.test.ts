@@ -9,12 +9,12 @@ const json = (object: object) => parseJsonObject(JSON.stringify(object), 'file.j
 describe('generation_config.json', () => {
   const parse = (object: object) => parseGenerationConfig(json(object), 'generation_config.json');
 
-  it('leaves out what it does not say', () => {
+  it('leaves out what it does not contain', () => {
     assert.deepEqual(parse({}), {});
     assert.deepEqual(parse({ num_inference_steps: 10, unknown: 1 }), { numInferenceSteps: 10 });
   });
 
-  it('tells no instruction from one that is not mentioned', () => {
+  it('distinguishes no instruction from one that is not mentioned', () => {
     assert.deepEqual(parse({ complex_human_instruction: null }), { complexHumanInstruction: null });
     assert.deepEqual(parse({ complex_human_instruction: ['Draw: '] }), { complexHumanInstruction: ['Draw: '] });
   });

@@ -93,7 +93,7 @@ describe('safetensors', () => {
     assert.equal(tensors.size, 3);
   });
 
-  it('takes dtypes that are no weights, and says that they are none', () => {
+  it('accepts dtypes that are not weights, and reports that they are not', () => {
     const sizes = {
       I64: 8,
       U64: 8,
@@ -218,14 +218,14 @@ describe('safetensors', () => {
     ['bytes and no tensors', file('{}', 1), 'contains something else'],
   ];
   for (const [what, bytes, part] of refused) {
-    it(`refuses ${what}, naming the file`, () => {
+    it(`rejects ${what}, naming the file`, () => {
       const start = cpuTime();
       assert.throws(() => parseFile(bytes), sanaError('ERR_SANA_MODEL', 'w.safetensors', part));
       assert.ok(cpuTime() - start < 2000);
     });
   }
 
-  it('refuses a file cut anywhere', async () => {
+  it('rejects a file that is truncated anywhere', async () => {
     const whole = readFileSync(fixture('golden', 'image_ops.safetensors'));
     const headerEnd = 8 + Number(whole.readBigUInt64LE());
     const cuts = [...Array(headerEnd).keys(), headerEnd, headerEnd + 1, whole.byteLength - 1];

@@ -52,7 +52,7 @@ describe('tensor files', () => {
     }
   });
 
-  it('writing replaces a file whole and leaves nothing else behind', async () => {
+  it('writing replaces a file atomically and leaves no other files behind', async () => {
     const path = join(folder.path, 'replaced.safetensors');
     writeFileSync(path, 'old');
     await writeSafetensors(path, new Map([['a', { shape: [1], data: new Uint8Array([3]) }]]));
@@ -86,7 +86,7 @@ describe('tensor files', () => {
     assert.deepEqual((await readTensor(path, 't', openFile)).data, expected);
   });
 
-  it('names the tensors there are when the one asked for is not there', async () => {
+  it('lists the existing tensors if the requested one is missing', async () => {
     const path = fixture('golden', 'image_ops.safetensors');
     await assert.rejects(
       readTensor(path, 'latents', openFile),
@@ -94,7 +94,7 @@ describe('tensor files', () => {
     );
   });
 
-  it('refuses to read dtypes that no tensor here has', async () => {
+  it('rejects unsupported dtypes', async () => {
     const path = join(folder.path, 'i64.safetensors');
     writeFileSync(path, raw('I64', [1], new Uint8Array(8)));
     await assert.rejects(readTensor(path, 't', openFile), sanaError('ERR_SANA_MODEL', 'I64'));

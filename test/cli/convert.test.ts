@@ -61,7 +61,7 @@ describe('sana-native convert', () => {
     ['no moving average', ['FOLDER/dc-ae.pth', '-o', 'FOLDER/x', '--ema'], 5, /no state_dict_ema/],
     ['code', [hostile, '-o', 'FOLDER/x'], 5, /byte 595: it names "posix\.system".*can run code/],
   ];
-  it('exits with what went wrong, says it in a line, and leaves nothing behind', async () => {
+  it('exits with the code of the error and a one-line message, and leaves no files behind', async () => {
     const there = readdirSync(folder.path);
     const results: CliResult[] = [];
     const calls = failures.entries();

@@ -4,7 +4,7 @@ import { sanaNative } from '../support/cli.ts';
 const SMALL = ['--model', 'test/fixtures/sana-base', '--dtype', 'float32', '-W', '96', '-H', '64', '--steps', '2'];
 
 describe('sana-native explain', () => {
-  it('prints what would run, and with --profile what it took and what it takes at least', async () => {
+  it('prints what would run, and with --profile the measured and the least times', async () => {
     const command = ['explain', 'a red fox', ...SMALL, '--no-use-resolution-binning'];
     const { code, stdout, stderr } = await sanaNative([...command, '--json']);
     assert.equal(code, 0, stderr);

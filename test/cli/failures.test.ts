@@ -22,7 +22,7 @@ const drawing = (model: string, ...more: string[]) => [
   ...more,
 ];
 
-describe('sana-native fails when it has begun', function () {
+describe('sana-native fails after it has started', function () {
   this.timeout(120_000);
   const copies: CheckpointCopy[] = [];
   after(() => {
@@ -36,7 +36,7 @@ describe('sana-native fails when it has begun', function () {
     return copy;
   };
 
-  it('with the exit code of what went wrong, says it in a line, and leaves nothing behind', async () => {
+  it('with the exit code of the error and a one-line message, and leaves no files behind', async () => {
     const poisoned = copyOf();
     await poisoned.changeTensors(weightFiles.vae, (tensors) => {
       elementsOf(tensors, 'decoder.conv_out.bias')[1] = Number.NaN;

@@ -73,7 +73,7 @@ describe('sana-native generate', () => {
     assert.equal((await readGenerationMetadata(stdout))?.prompt, 'žlutá liška');
   });
 
-  it('draws with LoRA adapters, and says which are missing when it repeats', async () => {
+  it('draws with LoRA adapters, and reports missing ones with --from', async () => {
     const adapters = ['--lora', 'test/fixtures/sana-lora/attn:0.5', '--lora', 'test/fixtures/sana-lora/all'];
     await generate('a red fox', ...SMALL, '--seed', '7', ...adapters, '--lora-scale', '0.5', '-o', at('lora.png'));
     const made = await readGenerationMetadata(at('lora.png'));
@@ -134,7 +134,7 @@ describe('sana-native generate', () => {
     assert.equal(without.code, 2);
   });
 
-  it('exits with 2 for what the model does not take, 3 for a device that is not there, and makes nothing', async () => {
+  it('exits with 2 for what the model does not support, with 3 for a missing device, and writes nothing', async () => {
     const there = await readdir(folder);
     const odd = await sanaNative([
       'generate',

@@ -29,7 +29,7 @@ describe('sana-native', () => {
     assert.match(stdout.toString(), /^\d+\.\d+\.\d+\n$/);
   });
 
-  it('prints help on standard output when asked, and on standard error when it was given nothing to do', async () => {
+  it('prints help on standard output if requested, and on standard error without arguments', async () => {
     const asked = await sanaNative(['generate', '--help']);
     assert.equal(asked.code, 0);
     for (const flag of [
@@ -77,7 +77,7 @@ describe('sana-native', () => {
     }
   });
 
-  /** Arguments, the exit code, and what standard error says. FOLDER is the one made above. */
+  /** Arguments, exit code, and expected standard error. FOLDER is the one made above. */
   const failures: readonly [string, readonly string[], number, RegExp][] = [
     ['an unknown command', ['genrate'], 2, /Did you mean generate\?/],
     ['an unknown flag', ['generate', 'x', '--sed', '1'], 2, /Did you mean --seed\?/],
@@ -156,7 +156,7 @@ describe('sana-native', () => {
     }
   });
 
-  it('says errors as one JSON object on standard output with --json, and nothing on standard error', async () => {
+  it('prints errors as one JSON object on standard output with --json, and nothing on standard error', async () => {
     for (const [args, code, errorCode] of [
       [['generate', 'x', '--width', '7', '--json'], 2, 'ERR_SANA_ARGUMENT'],
       [['generate', 'x', '--model', 'x', '-o', '-', '--json'], 2, 'ERR_SANA_ARGUMENT'],
@@ -192,7 +192,7 @@ describe('sana-native', () => {
     }
     assert.equal(facts.used, facts.devices.find(({ problem }: { problem?: string }) => problem === undefined).id);
     if (facts.used === 'cpu') {
-      // Then it says why, of each library.
+      // Then it gives the reason for each library.
       assert.ok(facts.libraries.length >= 1);
       assert.ok(facts.libraries.every(({ problem }: { problem?: string }) => problem !== undefined));
     }

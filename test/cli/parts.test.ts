@@ -24,7 +24,7 @@ describe('the progress bar', () => {
     else process.env.NO_COLOR = environment;
   });
 
-  it('shows how much is done, and clears its line', () => {
+  it('shows the progress, and clears its line', () => {
     process.env.NO_COLOR = '1';
     const text = drawn(80, (bar) => {
       bar.show('Drawing', 0);
@@ -35,14 +35,14 @@ describe('the progress bar', () => {
     assert.equal(text, `\rDrawing ${none}   0 %\x1b[K\rDrawing ${all} 100 %  0 s left\x1b[K\r\x1b[K`);
   });
 
-  it('has colour unless NO_COLOR says otherwise', () => {
+  it('has colour unless NO_COLOR is set', () => {
     delete process.env.NO_COLOR;
     assert.ok(drawn(80, (bar) => bar.show('Drawing', 0.5)).includes('\x1b[36m'));
     process.env.NO_COLOR = '1';
     assert.ok(!drawn(80, (bar) => bar.show('Drawing', 0.5)).includes('\x1b[36m'));
   });
 
-  it('writes nothing when it is not on a terminal', () => {
+  it('writes nothing if it is not on a terminal', () => {
     const show = (bar: ReturnType<typeof progressBar>) => {
       bar.show('Drawing', 0.5);
       bar.clear();
@@ -60,7 +60,7 @@ describe('the progress bar', () => {
     }
   });
 
-  it('says times as people do', () => {
+  it('formats times for people', () => {
     assert.deepEqual([400, 59_000, 61_000, 3_720_000].map(duration), ['0 s', '59 s', '1 min 1 s', '1 h 2 min']);
   });
 });
@@ -98,7 +98,7 @@ describe('flags', () => {
 });
 
 describe('--lora', () => {
-  it('takes a file and its scale, as often as it is given', () => {
+  it('accepts a file and its scale, repeatedly', () => {
     const both = loras('b.safetensors:-.5', loras('a.safetensors'));
     assert.deepEqual(both, [{ path: 'a.safetensors' }, { path: 'b.safetensors', scale: -0.5 }]);
     assert.deepEqual(loras('C:\\a:b.safetensors'), [{ path: 'C:\\a:b.safetensors' }]);
@@ -141,7 +141,7 @@ describe('printed text', () => {
     assert.equal(printable('žluťoučký 雪 🦊 👩‍👩‍👧 مرحبا'), 'žluťoučký 雪 🦊 👩‍👩‍👧 مرحبا');
   });
 
-  it('has none as JSON either, and means the same', () => {
+  it('means the same as a JSON file without it', () => {
     const value = { text: 'a\x00\x1b[0m\x7f\x9b2J\u202eb\u2066\tc\nd 雪 🦊', seed: 7n };
     const json = printableJson(value);
     // biome-ignore lint/suspicious/noControlCharactersInRegex: that is the point
@@ -151,7 +151,7 @@ describe('printed text', () => {
 });
 
 describe('exit codes', () => {
-  it('tell the kinds of failure apart', () => {
+  it('distinguish the kinds of failure', () => {
     const codes = ['ARGUMENT', 'DEVICE', 'ADDON', 'MEMORY', 'MODEL', 'INTEGRITY', 'FILE', 'NUMERICS', 'CANCELLED'];
     assert.deepEqual(
       codes.map((code) => exitCodeOf(`ERR_SANA_${code}`)),
@@ -201,7 +201,7 @@ describe('an explanation', () => {
     ]);
   });
 
-  it('has the least time of every operator, where the ceilings of the device are known', () => {
+  it('has the least time of every operator, if the peak rates of the device are known', () => {
     const floor = (operators: readonly { readonly flops: number; readonly bytes: number }[]) =>
       operators.reduce((sum, { flops, bytes }) => sum + Math.max(flops / 100e9, bytes / 10e9) * 1000, 0);
     assert.deepEqual(explanationLines(explanation, floor).slice(2, 6), [
@@ -212,7 +212,7 @@ describe('an explanation', () => {
     ]);
   });
 
-  it('says in bands of how many rows a picture is decoded', () => {
+  it('reports the rows of the bands that a picture is decoded in', () => {
     const stage = {
       name: 'decode',
       stage: 'decode' as const,

@@ -26,7 +26,7 @@ describe('sana-native generate with pictures', () => {
     await rm(folder, { recursive: true });
   });
 
-  it('redraws where the mask is white, and repeats it from the file when it is given the pictures again', async () => {
+  it('redraws where the mask is white, and repeats it from the file if the pictures are given again', async () => {
     const pictures = ['--image', at('red.png'), '--mask-image', at('mask.png')];
     const small = [...MODEL, '--no-use-resolution-binning', '--steps', '2', '--seed', '3', '--pag-scale', '1.5'];
     const made = await sanaNative(['a red fox', ...pictures, ...small, '-o', at('fox.png')]);

@@ -10,7 +10,7 @@ const REPOSITORY = 'owner/tiny';
 describe('sana-native pull', () => {
   const context = fakeHub();
 
-  it('prints the folder; generate then takes the model from the cache', async () => {
+  it('prints the folder; generate then uses the model from the cache', async () => {
     const { commit } = context.hub.addFolder(REPOSITORY, tinyModel);
     const cache = context.newCache();
     const pulled = await sanaNative(['pull', REPOSITORY, '--cache-dir', cache]);
@@ -31,7 +31,7 @@ describe('sana-native pull', () => {
     assert.deepEqual(files[0], { name: 'model_index.json', bytes: 401 });
   });
 
-  it('says what is wrong in a line', async () => {
+  it('reports an error in one line', async () => {
     const failures: readonly [readonly string[], number, RegExp][] = [
       [[], 2, /missing required argument 'repository'/i],
       [['./folder'], 2, /`repository` to be a name such as/],

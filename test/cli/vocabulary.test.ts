@@ -13,7 +13,7 @@ describe('sana-native vocabulary', () => {
     assert.ok(subjects.includes('smiling cat with heart eyes'));
   });
 
-  it('says of other models that they have none', async () => {
+  it('reports that other models have none', async () => {
     const { code, stderr } = await sanaNative(['vocabulary', '--model', 'test/fixtures/sana-base']);
     assert.equal(code, 2);
     assert.match(stderr, /has no list of what it can draw/);

@@ -35,7 +35,7 @@ async function componentTensors(folder: string): Promise<Map<string, Tensor>> {
   return all;
 }
 
-/** The tensors of a fixture under their official names, with what official files hold besides. */
+/** The tensors of a fixture under their official names, with everything else that official files contain. */
 async function official(name: string, component: string): Promise<Map<string, Values>> {
   const tensors = (await componentTensors(fixture(name, component))) as Map<string, Values>;
   if (component === 'vae') return officialAutoencoder(tensors);
@@ -65,7 +65,7 @@ describe('converting', () => {
     return await convertCheckpoint({ input: at(name), output: at(`out-${made++}`), ...options });
   }
 
-  /** Fails, and leaves the temporary folder as it was but for the file. */
+  /** Fails, and leaves the temporary folder as it was except for the file. */
   async function assertRefused(
     contents: Uint8Array,
     check: (error: unknown) => true,
@@ -105,7 +105,7 @@ describe('converting', () => {
     });
   }
 
-  it('a safetensors file with the official names comes back too', async () => {
+  it('a safetensors file with the official names is also converted back', async () => {
     await writeSafetensors(at('Sana_tiny_1024px.safetensors'), await official('sana-base', 'transformer'));
     const { folder: output } = await convertCheckpoint({
       input: at('Sana_tiny_1024px.safetensors'),
@@ -180,7 +180,7 @@ describe('converting', () => {
     }
   });
 
-  it('cuts what is larger than a file may be, and the index says where everything is', async () => {
+  it('splits what is larger than the maximum file size, and the index has the place of every tensor', async () => {
     const contents = torchFile(await official('sana-base', 'transformer'));
     const { folder: output } = await convert(contents, { ...tiny, base: tinyModel, shardBytes: 300_000 });
     const files = readdirSync(join(output, 'transformer')).filter((name) => name.endsWith('.safetensors'));
@@ -211,7 +211,7 @@ describe('converting', () => {
       return new Set(Object.values<{ dtype?: string }>(header).flatMap(({ dtype }) => dtype ?? []));
     };
 
-    it('are kept, or made what was asked for', async () => {
+    it('are kept, or converted to the requested one', async () => {
       const halves = new Map([...source].map(([name, { shape, data }]) => [name, { shape, data: bf16(data) }]));
       assert.deepEqual(await stored(await convert(torchFile(source))), new Set(['F32']));
       assert.deepEqual(await stored(await convert(torchFile(halves))), new Set(['BF16']));
@@ -241,7 +241,7 @@ describe('converting', () => {
       );
     });
 
-    it('too small for the numbers are refused', async () => {
+    it('that cannot represent the values are rejected', async () => {
       const large = new Map(source);
       large.set('decoder.project_in.main.conv.bias', { shape: [64], data: new Float32Array(64).fill(1e6) });
       await assertRefused(
@@ -251,7 +251,7 @@ describe('converting', () => {
       );
     });
 
-    it('that would hide that a model was trained in fp16 are refused, those that would feign it warned of', async () => {
+    it('that would hide that a model was trained in fp16 are rejected, and those that would suggest it cause a warning', async () => {
       const fp32 = await official('sana-base', 'transformer');
       const fp16 = new Map(
         [...fp32].map(([name, { shape, data }]) => [
@@ -289,7 +289,7 @@ describe('converting', () => {
     return zipFile(torchEntries(pickle.file(pickle.dict(...items)), storages));
   }
 
-  it('takes the trained weights, or their average when it is asked for', async () => {
+  it('uses the trained weights, or their average if requested', async () => {
     const trained = await official('sana-base', 'vae');
     const average = new Map(
       [...trained].map(([name, { shape, data }]) => [name, { shape, data: data.map((x) => x / 2) }]),
@@ -306,19 +306,19 @@ describe('converting', () => {
     );
   });
 
-  it('says what it passed over', async () => {
+  it('reports what it skipped', async () => {
     const contents = nested({ model: await official('sana-base', 'vae') }, pickle.text('version'), pickle.integer(2));
     assert.deepEqual((await convert(contents)).warnings, ['ignored, because they are not tensors: version']);
   });
 
-  it('refuses files that could run code, and leaves nothing behind', async () => {
+  it('rejects files that could run code, and leaves no files behind', async () => {
     for (const name of ['reduce.pth', 'reduce4.pth']) {
       const code = sanaError('ERR_SANA_MODEL', '"posix.system"', 'can run code');
       await assertRefused(readFileSync(fixture('torch', 'hostile', name)), code);
     }
   });
 
-  it('refuses tensors that would be more than the file', async () => {
+  it('rejects tensors that are larger than the file', async () => {
     const source = await official('sana-base', 'transformer');
     const [, one] = [...source].find(([name]) => name.endsWith('attn.qkv.weight')) ?? assert.fail();
     // One storage as large as the largest tensor, and every tensor in it.
@@ -330,7 +330,7 @@ describe('converting', () => {
     await assertRefused(contents, sanaError('ERR_SANA_MODEL', 'they share storages'));
   });
 
-  it('refuses what is in the diffusers layout already, and choices that a model does not have', async () => {
+  it('rejects what is already in the diffusers layout, and choices that a model does not have', async () => {
     const already = await componentTensors(fixture('sana-base', 'vae'));
     await assertRefused(
       torchFile(already as Map<string, Values>),
@@ -348,7 +348,7 @@ describe('converting', () => {
     }
   });
 
-  it('refuses a base that lacks what the pipeline needs, or leads out of itself', async () => {
+  it('rejects a base that lacks what the pipeline needs, or that leads outside itself', async () => {
     const contents = torchFile(await official('sana-base', 'transformer'));
     const bases: [string, (base: string) => void, string][] = [
       ['without a tokenizer', (base) => rmSync(join(base, 'tokenizer'), { recursive: true }), 'holds no tokenizer/'],
@@ -375,7 +375,7 @@ describe('converting', () => {
     await assertRefused(contents, sanaError('ERR_SANA_FILE', 'nowhere'), { ...tiny, base: at('nowhere') });
   });
 
-  describe('where there is something already', () => {
+  describe('if the output exists', () => {
     let contents: Uint8Array;
     before(async () => {
       contents = torchFile(await official('sana-base', 'vae'));
@@ -388,7 +388,7 @@ describe('converting', () => {
       assert.ok(existsSync(at('deep', 'er', 'vae', 'config.json')) && existsSync(at('empty', 'config.json')));
     });
 
-    it('replaces a model only when told to, and anything else never', async () => {
+    it('replaces a model only if told to, and never anything else', async () => {
       const { folder: output } = await convert(contents);
       writeFileSync(join(output, 'old.txt'), 'old');
       await assert.rejects(convert(contents, { output }), sanaError('ERR_SANA_FILE', output, 'already exists'));
@@ -421,7 +421,7 @@ describe('converting', () => {
       assert.ok(existsSync(input));
     });
 
-    it('replaces the pipeline that it takes the other parts from', async () => {
+    it('replaces the pipeline that it copies the other parts from', async () => {
       const base = at('in-place');
       cpSync(tinyModel, base, { recursive: true });
       await convert(contents, { base, output: base, force: true });
@@ -431,7 +431,7 @@ describe('converting', () => {
     });
   });
 
-  it('an abort leaves nothing behind, whenever it comes', async () => {
+  it('an abort at any time leaves no files behind', async () => {
     const contents = torchFile(await official('sana-base', 'transformer'));
     writeFileSync(at('aborted.pth'), contents);
     const before = readdirSync(folder.path).sort();
@@ -453,7 +453,7 @@ describe('converting', () => {
     }
   });
 
-  it('a file that shrinks while it is converted is an error that leaves nothing behind', async () => {
+  it('a file that shrinks while it is converted is an error that leaves no files behind', async () => {
     const contents = torchFile(await official('sana-base', 'transformer'));
     writeFileSync(at('shrinking.pth'), contents);
     const before = readdirSync(folder.path).sort();

@@ -69,7 +69,7 @@ describe('element types', () => {
     assert.equal(convert(new Uint16Array([0x7c00, 0xfc00]), 'f16', 'bf16').overflows, 0);
   });
 
-  it('leaves bytes as they are where nothing changes', () => {
+  it('leaves bytes as they are if nothing changes', () => {
     const given = Uint8Array.from([1, 2, 3, 4]);
     assert.equal(convertElements(given, 'bf16', 'bf16').bytes, given);
   });

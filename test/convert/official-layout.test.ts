@@ -56,7 +56,7 @@ const transformerOf = (tensors: Map<string, SourceTensor>, path = 'Sana_1024px.p
   return { layout, dropped: checkLayout(layout, tensors, path) };
 };
 
-/** The transformers of the releases, by what is told of them in the paper's repositories: see the reference's configs. */
+/** The transformers of the releases, as described in the paper's repositories: see the reference's configs. */
 function releasedTransformer(
   width: number,
   layers: number,
@@ -200,7 +200,7 @@ describe('layouts', () => {
     }
   });
 
-  it('says everything that does not fit at once', () => {
+  it('reports all mismatches at once', () => {
     const tensors = official(releasedTransformer(1152, 2), officialTransformer);
     const change = (name: string, more: Partial<SourceTensor>) => {
       const tensor = tensors.get(name) ?? assert.fail(name);
@@ -224,7 +224,7 @@ describe('layouts', () => {
     );
   });
 
-  it('a file of something else is told by what is not there', () => {
+  it('a file of something else is recognized by what is missing', () => {
     const other = sources(new Map([['model.embed_tokens.weight', [256000, 2304]]]));
     assert.throws(
       () => transformerOf(other),
@@ -237,7 +237,7 @@ describe('layouts', () => {
     );
   });
 
-  it('absurd sizes are refused before anything is made of them', () => {
+  it('absurd sizes are rejected before anything is allocated', () => {
     const tensors = official(releasedTransformer(1152, 1), officialTransformer);
     const [tensor] = tensors.values();
     assert.ok(tensor !== undefined);
@@ -272,7 +272,7 @@ describe('layouts', () => {
       });
     }
 
-    it('is asked for where nothing tells it, or two things tell different ones', () => {
+    it('must be given if nothing determines it, or if two things contradict each other', () => {
       for (const [tensors, path] of [
         [base, 'model.pth'],
         [withPosition(1000), 'model.pth'],
@@ -291,7 +291,7 @@ describe('layouts', () => {
     });
   });
 
-  it('3000 mutants of names and shapes fit or are refused, soon', () => {
+  it('3000 mutants of names and shapes fit or are rejected quickly', () => {
     const next = random(4);
     const start = cpuTime();
     const below = (limit: number) => Math.floor(next() * limit);

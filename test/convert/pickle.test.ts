@@ -104,7 +104,7 @@ describe('pickles', () => {
     ['no instruction at all', '\xff', '0xff', 2],
   ];
   for (const [what, program, message, at] of hostile) {
-    it(`refuses ${what}, naming it and where it is`, () => {
+    it(`rejects ${what}, naming it and its place`, () => {
       assert.throws(() => read(program), sanaError('ERR_SANA_MODEL', `p: byte ${at}: `, message, code));
     });
   }
@@ -134,12 +134,12 @@ describe('pickles', () => {
     ['depth', '('.repeat(257), 'nested more than 256 deep'],
   ];
   for (const [what, program, message] of damaged) {
-    it(`refuses ${what}`, () => {
+    it(`rejects ${what}`, () => {
       assert.throws(() => read(program), sanaError('ERR_SANA_MODEL', 'p: byte ', message));
     });
   }
 
-  it('refuses what comes before the start and after the end', () => {
+  it('rejects steps before the first and after the last', () => {
     const pickled = (text: string) => readPickle(pickle.op(text), world, 'p');
     assert.throws(() => pickled('N.'), sanaError('ERR_SANA_MODEL', 'does not start'));
     assert.throws(() => pickled(''), sanaError('ERR_SANA_MODEL', 'cut off'));
@@ -155,7 +155,7 @@ describe('pickles', () => {
     assert.throws(many('}', 4_000_000), sanaError('ERR_SANA_MODEL', 'more than 1000000 objects'));
     assert.throws(many('N', 5_000_001), sanaError('ERR_SANA_MODEL', 'more than 5000000 instructions'));
     assert.throws(many('N', 65 * 1024 * 1024), sanaError('ERR_SANA_MODEL', 'more than the 67108864 that are read'));
-    // A list that holds itself, and tuples of tuples: made, and never walked through.
+    // A list that contains itself, and tuples of tuples: created, and never traversed.
     assert.doesNotThrow(() => readPickle(pickle.file(pickle.op(']q\x00h\x00a')), world, 'p'));
     assert.doesNotThrow(() => readPickle(pickle.file(pickle.op(`N${'\x85'.repeat(900_000)}`)), world, 'p'));
     const doubling = `N${'q\x00h\x00\x86'.repeat(10_000)}`;

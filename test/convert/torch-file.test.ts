@@ -25,7 +25,7 @@ async function bytesOf(tensor: SourceTensor, first = 0, count = tensor.elements,
   return Buffer.concat(pieces);
 }
 
-/** What torch saved beside the file. */
+/** What torch saved together with the file. */
 async function assertHolds(tensors: ReadonlyMap<string, SourceTensor>, expected: string): Promise<void> {
   const whole = readFileSync(expected);
   const header = await readSafetensors(memoryFile(whole, expected));
@@ -50,7 +50,7 @@ describe('torch files', () => {
     });
   }
 
-  it('takes the moving average when it is asked for, and says where there is none', async () => {
+  it('uses the moving average if requested, and reports if there is none', async () => {
     const nested = openFile(torch('nested.pth'));
     await assertHolds((await readSource(nested, 'ema')).tensors, torch('nested.ema.safetensors'));
     nested.close();
@@ -97,7 +97,7 @@ describe('torch files', () => {
     ['refused/deflated.pth', 'is compressed (method 8)'],
   ];
   for (const [name, ...parts] of refused) {
-    it(`refuses ${name}`, async () => {
+    it(`rejects ${name}`, async () => {
       const path = torch(...name.split('/'));
       const file = openFile(path);
       await assert.rejects(readSource(file, 'trained'), sanaError('ERR_SANA_MODEL', path, ...parts));
@@ -105,7 +105,7 @@ describe('torch files', () => {
     });
   }
 
-  describe('that say what is not so', () => {
+  describe('with false statements', () => {
     const storage = new Uint8Array(new Float32Array([1, 2, 3, 4, 5, 6]).buffer);
     const floats = pickle.storage('FloatStorage', '0', 6);
     const one = (tensor: Uint8Array, storages = [storage]) =>
@@ -129,7 +129,7 @@ describe('torch files', () => {
       Buffer,
     ];
 
-    it('reads one that says what is so', async () => {
+    it('reads one with true statements', async () => {
       const { tensors } = await load(one(pickle.tensor(floats, 1, [2, 2])));
       assert.deepEqual([...tensors.keys()], ['w']);
       assert.equal(
@@ -279,7 +279,7 @@ describe('torch files', () => {
       ],
     ];
     for (const [what, bytes, message] of wrong) {
-      it(`refuses ${what}`, async () => {
+      it(`rejects ${what}`, async () => {
         await assert.rejects(load(bytes), sanaError('ERR_SANA_MODEL', 'file.pth', message));
       });
     }
@@ -310,7 +310,7 @@ describe('torch files', () => {
     }
   }
 
-  it('refuses a file cut off anywhere', async () => {
+  it('rejects a file that is truncated anywhere', async () => {
     for (const name of ['nested.pth', 'repacked.pth']) {
       const whole = readFileSync(torch(name));
       for (let length = 0; length < whole.length; length++) {
@@ -319,7 +319,7 @@ describe('torch files', () => {
     }
   });
 
-  it('5000 mutants of files are read or refused, soon', async () => {
+  it('5000 mutants of files are read or rejected quickly', async () => {
     const next = random(7);
     const start = cpuTime();
     const originals = ['nested.pth', 'views.pth', 'protocol4.pth', 'repacked.pth', 'hostile/reduce.pth'];
@@ -332,7 +332,7 @@ describe('torch files', () => {
     assert.ok(cpuTime() - start < 30_000);
   });
 
-  it('5000 mutants of a pickle in a whole zip file are read or refused, soon', async () => {
+  it('5000 mutants of a pickle in an intact zip file are read or rejected quickly', async () => {
     const next = random(8);
     const start = cpuTime();
     const tensors = new Map([

@@ -26,12 +26,12 @@ describe('zip directories', () => {
     });
   }
 
-  it('takes sizes that are in front of the data', async () => {
+  it('reads sizes that precede the data', async () => {
     const bytes = zipFile(two.map((entry) => ({ ...entry, flags: 0 })));
     assert.equal((await read(bytes)).get('a/second')?.bytes, 5);
   });
 
-  it('takes an empty zip file', async () => {
+  it('reads an empty zip file', async () => {
     assert.equal((await read(zipFile([]))).size, 0);
   });
 
@@ -84,12 +84,12 @@ describe('zip directories', () => {
     ],
   ];
   for (const [what, bytes, message] of refused) {
-    it(`refuses ${what}`, async () => {
+    it(`rejects ${what}`, async () => {
       await assert.rejects(read(bytes), sanaError('ERR_SANA_MODEL', 'file.pth', message));
     });
   }
 
-  it('refuses a size of 64 bits that is missing', async () => {
+  it('rejects a missing 64-bit size', async () => {
     const bytes = zipFile(two);
     const directory = bytes.lastIndexOf('PK\x01\x02');
     bytes.writeUInt32LE(0xffffffff, directory + 20);

@@ -60,7 +60,7 @@ describe('planner', () => {
     }
   });
 
-  it('reuses memory: a chain of equal operators needs two buffers, or one when they work in place', () => {
+  it('reuses memory: a chain of equal operators needs two buffers, or one if they work in place', () => {
     const inPlace = new Graph('in place');
     let x = inPlace.activation(inPlace.empty('f32', [1024]), 'silu');
     for (let i = 0; i < 20; i++) x = inPlace.activation(x, 'silu');

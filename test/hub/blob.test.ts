@@ -46,7 +46,7 @@ describe('the download of a file', () => {
       return fault !== undefined;
     };
   };
-  /** The beginning of what was asked for, then an end of the connection. */
+  /** The beginning of the requested range, then the connection is closed. */
   const cut = (bytes: number) => (response: ServerResponse, range: string | undefined) => {
     const from = Number(/\d+/.exec(range ?? '0')?.[0]);
     const length = { 'content-length': String(DATA.length - from), etag: `"${file.hash}"` };
@@ -57,7 +57,7 @@ describe('the download of a file', () => {
     );
   };
 
-  it('goes on where it was cut off, at any byte, with the range and the ETag', async () => {
+  it('resumes where it was interrupted, at any byte, with the range and the ETag', async () => {
     const cuts = [0, 1, 65_535, 1_048_576, 299_999, 1_000_003, 7, 500_000];
     faults(...cuts.map(cut));
     await assertWhole(pull());
@@ -92,7 +92,7 @@ describe('the download of a file', () => {
     assert.deepEqual(ranges(), []);
   });
 
-  it('starts again when what an earlier call left is of another file, too long, or refused with 416', async () => {
+  it('starts again if what an earlier call left is of another file, too long, or rejected with 416', async () => {
     leave(noise(100_000, 9));
     await assertWhole(pull());
     assert.deepEqual(ranges(), ['bytes=100000-', undefined]);
@@ -111,7 +111,7 @@ describe('the download of a file', () => {
     assert.deepEqual(ranges(), ['bytes=1000-', undefined]);
   });
 
-  it('takes a server that knows no ranges, and one whose file changed in the middle', async () => {
+  it('works with a server without ranges, and with one whose file changes in the middle', async () => {
     leave(DATA.subarray(0, 1000));
     faults((response) => response.writeHead(200).end(DATA));
     await assertWhole(pull());
@@ -179,7 +179,7 @@ describe('the download of a file', () => {
     await assert.rejects(pull(), sanaError('ERR_SANA_DOWNLOAD', 'stopped after 0 of 3000000 bytes', 'tried 3 times'));
   });
 
-  it('waits as long as a busy server asks for, but not for an hour', async () => {
+  it('waits as long as a busy server asks, but not for an hour', async () => {
     const busy = (after: string) => (r: ServerResponse) => refuse(r, 429, undefined, { 'retry-after': after });
     faults(
       busy('1'),
@@ -201,7 +201,7 @@ describe('the download of a file', () => {
     await assert.rejects(pull(), sanaError('ERR_SANA_DOWNLOAD', 'status 429', 'tried 3 times'));
   });
 
-  it('does not wait for ever for a server that says nothing, before or within its answer', async () => {
+  it('does not wait for ever for a silent server, before or during its answer', async () => {
     process.env.HF_HUB_DOWNLOAD_TIMEOUT = '0.3';
     faults(
       () => {}, // no head
@@ -251,7 +251,7 @@ describe('the download of a file', () => {
     assert.deepEqual(readdirSync(join(cache, '.locks', 'models--owner--model')), []);
   });
 
-  describe('on a disk of its own', () => {
+  describe('on a separate disk', () => {
     let disk = '';
     before(function () {
       disk = join(context.folder, 'small');
@@ -267,7 +267,7 @@ describe('the download of a file', () => {
       if (disk !== '') execFileSync('umount', [disk]);
     });
 
-    it('says before it begins that there is no room', async () => {
+    it('reports before it starts that there is not enough space', async () => {
       cache = disk;
       context.hub.add(REPOSITORY, { [NAME]: noise(6_000_000) });
       await assert.rejects(pull(), sanaError('ERR_SANA_FILE', disk, '0.01 GB to download'));
@@ -289,7 +289,7 @@ describe('the download of a file', () => {
       }
     });
 
-    it('ends with an error when it fills up, and goes on when there is room again', async () => {
+    it('fails if the disk fills up, and resumes once there is space again', async () => {
       cache = disk;
       faults((response) => {
         writeFileSync(join(disk, 'other'), noise(4_000_000)); // somebody else was faster

@@ -54,7 +54,7 @@ describe('requests to the hub', () => {
     }
   });
 
-  it('carry no token without TLS, but within this machine', async () => {
+  it('carry no token without TLS, except to this machine', async () => {
     const cases: readonly [string, boolean][] = [
       ['https://huggingface.co', true],
       ['https://10.0.0.1:8443/hub', true],
@@ -85,7 +85,7 @@ describe('requests to the hub', () => {
     'http://[64:ff9b::a9fe:a9fe]/',
     'http:///',
   ];
-  it('go nowhere that a redirect may not lead', async () => {
+  it('do not follow forbidden redirects', async () => {
     for (const target of targets) {
       context.hub.fault = (request, response) => {
         if (!request.url?.includes('/resolve/')) return false;
@@ -106,7 +106,7 @@ describe('requests to the hub', () => {
     await assert.rejects(pull(newCache()), sanaError('ERR_SANA_DOWNLOAD', 'to nowhere'));
   });
 
-  it('of a public hub do not come back to this machine, by number or by name', async () => {
+  it('to a public hub are not redirected to this machine, by address or by name', async () => {
     const outside = await client('https://192.0.2.1');
     const { port } = new URL(context.hub.url);
     for (const host of ['127.0.0.1', 'localhost', '0.0.0.0', '[::1]', '[::]', '[::ffff:7f00:1]', '127.1']) {

@@ -9,7 +9,7 @@ import { fakeHub, IMPATIENT, REPOSITORY } from './support.ts';
 
 const unexpected = (): never => assert.fail('expected an error');
 
-describe('what a repository holds', () => {
+describe('the contents of a repository', () => {
   const context = fakeHub();
   const ask = (repository: string, revision?: string) =>
     openSnapshot(repository, {
@@ -53,7 +53,7 @@ describe('what a repository holds', () => {
     assert.match(((await ask(REPOSITORY, 'mainn').catch((reason) => reason)) as SanaError).hint, /Did you mean main\?/);
   });
 
-  it('of a gated repository is an error that says where to accept its licence', async () => {
+  it('of a gated repository fails, and the error says where to accept its licence', async () => {
     const without = await refused(401, 'GatedRepo');
     sanaError('ERR_SANA_DOWNLOAD', 'owner/model is gated')(without);
     assert.match(without.hint, /Accept the licence at http:\/\/127\.0\.0\.1:\d+\/owner\/model, and pass a token/);
@@ -63,7 +63,7 @@ describe('what a repository holds', () => {
     assert.ok(![without, refusedToken].some(({ message, hint }) => `${message}${hint}`.includes('hf_secret')));
   });
 
-  it('is asked for again while the hub is busy, and then is an error', async () => {
+  it('is requested again while the hub is busy, then fails', async () => {
     const error = await refused(503);
     sanaError('ERR_SANA_DOWNLOAD', 'status 503', 'tried 3 times')(error);
     assert.match(error.hint, /HTTPS_PROXY/);

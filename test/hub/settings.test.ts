@@ -10,7 +10,7 @@ import { temporaryFolder } from '../support/files.ts';
 describe('the settings of the hub', () => {
   const folder = temporaryFolder();
 
-  it('find the cache where Python finds it', async () => {
+  it('find the cache in the same place as Python', async () => {
     const home = join(homedir(), '.cache');
     const cases: readonly [Record<string, string>, string][] = [
       [{}, join(home, 'huggingface', 'hub')],
@@ -27,7 +27,7 @@ describe('the settings of the hub', () => {
     assert.equal((await hubSettings({ cacheDir: 'here' }, { HF_HUB_CACHE: '/c' })).cacheDir, resolve('here'));
   });
 
-  it('take the token of the option, the environment, the file', async () => {
+  it('use the token from the option, the environment or the file', async () => {
     const home = join(folder.path, 'home');
     mkdirSync(home);
     writeFileSync(join(home, 'token'), 'of_file\n');
@@ -45,7 +45,7 @@ describe('the settings of the hub', () => {
     });
   });
 
-  it('are offline when the environment says so', async () => {
+  it('are offline if the environment says so', async () => {
     for (const value of ['1', 'ON', 'yes', 'True'])
       assert.ok((await hubSettings({}, { HF_HUB_OFFLINE: value })).offline);
     for (const value of ['0', '', 'off']) assert.ok(!(await hubSettings({}, { HF_HUB_OFFLINE: value })).offline);
@@ -53,7 +53,7 @@ describe('the settings of the hub', () => {
     assert.ok((await hubSettings({ localFilesOnly: true }, {})).offline);
   });
 
-  it('take an address of a hub, and nothing else', async () => {
+  it('accept the address of a hub, and nothing else', async () => {
     const endpoint = async (text: string) => (await hubSettings({}, { HF_ENDPOINT: text })).endpoint.href;
     assert.equal((await hubSettings({}, {})).endpoint.href, 'https://huggingface.co/');
     assert.equal(await endpoint('http://mirror.example.com/hf//'), 'http://mirror.example.com/hf');
@@ -70,7 +70,7 @@ describe('the settings of the hub', () => {
 });
 
 describe('names of the hub', () => {
-  it('tell a repository from a path', () => {
+  it('distinguish a repository from a path', () => {
     for (const id of ['Efficient-Large-Model/Sana_600M_512px_diffusers', 'a/b', 'mit-han-lab/dc-ae-f32c32-sana-1.1']) {
       assert.ok(isRepositoryId(id), id);
     }
@@ -96,7 +96,7 @@ describe('names of the hub', () => {
     for (const path of paths) assert.ok(!isRepositoryId(path), path);
   });
 
-  it('tell the repository of a snapshot', () => {
+  it('find the repository of a snapshot', () => {
     const commit = 'a'.repeat(40);
     assert.equal(repositoryOfSnapshot(`/c/models--owner--some.name/snapshots/${commit}`), 'owner/some.name');
     for (const path of ['/c/model', `/c/models--owner/snapshots/${commit}`, '/c/models--a--b/snapshots/x', '']) {

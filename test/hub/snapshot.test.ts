@@ -61,7 +61,7 @@ describe('a snapshot of a repository', () => {
     assert.equal(context.hub.requests.length, 0);
   });
 
-  it('of a new commit takes what has not changed from the old one', async () => {
+  it('of a new commit reuses unchanged files of the old one', async () => {
     const cache = newCache();
     context.hub.add(REPOSITORY, FILES);
     const old = await pull(cache);
@@ -75,7 +75,7 @@ describe('a snapshot of a repository', () => {
     assert.equal(readFileSync(repository(cache, 'refs', 'main'), 'utf8'), commit);
   });
 
-  it('keeps a tag beside the branch', async () => {
+  it('keeps a tag as well as the branch', async () => {
     const { commit } = context.hub.add(REPOSITORY, FILES);
     const cache = newCache();
     await pull(cache, { revision: 'v1.0' });
@@ -112,7 +112,7 @@ describe('a snapshot of a repository', () => {
     assert.deepEqual(context.hub.downloads(), []);
   });
 
-  it('holds only what is chosen, and an index is there to choose by', async () => {
+  it('has only the chosen files, and an index to choose by', async () => {
     context.hub.add(REPOSITORY, { ...FILES, 'original.pth': noise(5000) });
     const { folder } = await pull(newCache(), {
       choose: async (remote) => {
@@ -129,7 +129,7 @@ describe('a snapshot of a repository', () => {
     );
   });
 
-  it('reports how far it is, as one number that grows to the total', async () => {
+  it('reports its progress as one number that grows to the total', async () => {
     context.hub.add(REPOSITORY, FILES);
     const events: TransferProgress[] = [];
     await pull(newCache(), { onProgress: (event) => events.push(event) });
@@ -218,7 +218,7 @@ describe('a snapshot of a repository', () => {
     });
   });
 
-  it('is refused under a name that could lead out of the cache', async () => {
+  it('is rejected if its name could lead outside the cache', async () => {
     for (const revision of [
       '../main',
       '/etc',

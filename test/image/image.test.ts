@@ -27,7 +27,7 @@ describe('SanaImage', () => {
     await rm(folder, { recursive: true });
   });
 
-  it('knows its seed, of 64 bits', () => {
+  it('has its 64-bit seed', () => {
     assert.equal(image.seed, 2n ** 64n - 1n);
   });
 
@@ -40,7 +40,7 @@ describe('SanaImage', () => {
     });
   });
 
-  it('refuses pixels that do not fill it', () => {
+  it('rejects pixels that do not match its size', () => {
     const make = () => new SanaImage({ width: 4, height: 4, data: new Uint8Array(47) }, PARAMETERS);
     assert.throws(make, isError('ERR_SANA_ARGUMENT', /48/));
   });
@@ -85,7 +85,7 @@ describe('SanaImage', () => {
     ['bmp' as EncodedFormat, {}, /`format`.*'png' or 'jpeg'/],
   ];
   for (const [format, options, message] of wrongOptions) {
-    it(`refuses ${format} with ${JSON.stringify(options)}`, async () => {
+    it(`rejects ${format} with ${JSON.stringify(options)}`, async () => {
       await assert.rejects(image.toBuffer(format, options as EncodeOptions), isError('ERR_SANA_ARGUMENT', message));
     });
   }
@@ -127,37 +127,37 @@ describe('SanaImage', () => {
       assert.deepEqual(await readFile(path), await image.toBuffer('png'));
     });
 
-    it('refuses a name without a known extension', async () => {
+    it('rejects a name without a known extension', async () => {
       for (const name of ['fox', 'fox.bmp', 'fox.', '.png', 'fox.png.txt', 'fox.constructor']) {
         await assert.rejects(image.save(join(folder, name)), isError('ERR_SANA_FILE', /extension/), name);
       }
       assert.deepEqual(await readdir(folder), []);
     });
 
-    it('refuses what is no name', async () => {
+    it('rejects values that are not names', async () => {
       for (const name of ['', undefined, 7, null]) {
         await assert.rejects(image.save(name as string), isError('ERR_SANA_ARGUMENT', /`path`/));
       }
     });
 
-    it('says so and leaves nothing behind when a folder is in the way', async () => {
+    it('reports a folder in the way, and leaves no files behind', async () => {
       await mkdir(join(folder, 'fox.png', 'inside'), { recursive: true });
       await assert.rejects(image.save(join(folder, 'fox.png')), isError('ERR_SANA_FILE', /folder of that name/));
       assert.deepEqual(await readdir(folder), ['fox.png']);
     });
 
-    it('says so when a file is where a folder is needed', async () => {
+    it('reports a file where a folder is needed', async () => {
       await writeFile(join(folder, 'file'), '');
       await assert.rejects(image.save(join(folder, 'file', 'fox.png')), isError('ERR_SANA_FILE', /Cannot write/));
       assert.deepEqual(await readdir(folder), ['file']);
     });
 
-    it('says so when the folder cannot be written to', async () => {
+    it('reports a folder that cannot be written to', async () => {
       // A folder that takes no files from anyone, root included.
       await assert.rejects(image.save('/proc/self/fox.png'), isError('ERR_SANA_FILE', /Cannot write '\/proc/));
     });
 
-    it('says so when the name is too long or holds a NUL', async () => {
+    it('reports a name that is too long or contains a NUL', async () => {
       await assert.rejects(
         image.save(join(folder, `${'x'.repeat(300)}.png`)),
         isError('ERR_SANA_FILE', /Cannot write/),

@@ -142,7 +142,7 @@ describe('a picture given by a caller', () => {
     ['an empty path', '', 'ERR_SANA_FILE', /Cannot read/],
   ];
   for (const [what, input, code, message] of wrong) {
-    it(`is refused when it is ${what}`, async () => {
+    it(`is rejected if it is ${what}`, async () => {
       await assert.rejects(readImage(input as ImageInput), isError(code, message));
     });
   }
@@ -151,7 +151,7 @@ describe('a picture given by a caller', () => {
     await assert.rejects(readImage(7 as unknown as ImageInput, 'maskImage'), /`maskImage`/);
   });
 
-  it('is refused when it is larger than can be held', async () => {
+  it('is rejected if it is too large', async () => {
     const bomb = await redGreen().png().toBuffer();
     bomb.writeUInt32BE(16_000, 16); // the width and height of its header
     bomb.writeUInt32BE(16_000, 20);
@@ -159,7 +159,7 @@ describe('a picture given by a caller', () => {
     await assert.rejects(readImage(bomb), isError('ERR_SANA_FILE', /pixel limit/));
   });
 
-  it('is read or refused with a typed error, whatever its bytes are', async () => {
+  it('is read or rejected with a typed error, whatever its bytes are', async () => {
     const image = sampleImage();
     const files = await Promise.all([image.toBuffer('png'), image.toBuffer('jpeg'), image.toBuffer('webp')]);
     const random = randomNumbers(5);

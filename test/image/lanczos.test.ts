@@ -27,7 +27,7 @@ async function row(pixels: number, white: number, width: number): Promise<number
 }
 
 describe('Lanczos resampling', () => {
-  it('keeps the middle of a pixel where it is, as Pillow does', async () => {
+  it('keeps the centre of a pixel in place, like Pillow', async () => {
     assert.deepEqual(await row(10, 5, 20), [0, 0, 0, 0, 0, 2, 8, 0, 0, 69, 228, 228, 69, 0, 0, 8, 2, 0, 0, 0]);
     assert.deepEqual(await row(10, 5, 15), [0, 0, 0, 0, 6, 0, 0, 156, 243, 43, 0, 6, 1, 0, 0]);
     assert.deepEqual(await row(10, 5, 5), [4, 0, 115, 34, 0]);
@@ -48,7 +48,7 @@ describe('Lanczos resampling', () => {
     assert.ok(data.every((byte) => byte === 200));
   });
 
-  it('gives the event loop its turns, and stops when it is aborted', async () => {
+  it('yields to the event loop, and stops if it is aborted', async () => {
     const large = { width: 1500, height: 1000, data: new Uint8Array(1500 * 1000 * 3) };
     const controller = new AbortController();
     const reason = new Error('changed my mind');

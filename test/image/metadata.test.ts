@@ -39,21 +39,21 @@ describe('generation metadata', () => {
   for (const format of ['png', 'jpeg', 'webp', 'avif'] as const) {
     for (const [what, prompt] of Object.entries(PROMPTS)) {
       if (format === 'jpeg' && what === '64 kB') continue; // more than a JPEG segment holds: tested below
-      it(`comes back exact from ${format}: ${what}`, async () => {
+      it(`is read back exactly from ${format}: ${what}`, async () => {
         const file = await sampleImage({ prompt, negativePrompt: prompt }).toBuffer(format);
         const read = await readGenerationMetadata(file);
         assert.deepEqual(read, { source: 'sana-native', ...PARAMETERS, prompt, negativePrompt: prompt });
       });
     }
 
-    it(`is left out of ${format} when not wanted`, async () => {
+    it(`is left out of ${format} if not wanted`, async () => {
       const file = await sampleImage().toBuffer(format, { metadata: false });
       assert.equal(await readGenerationMetadata(file), null);
       assert.equal(file.includes('fox'), false);
     });
   }
 
-  it('says that there was no instruction, and nothing of what was the default', async () => {
+  it('records that there was no instruction, and nothing that was the default', async () => {
     const { complexHumanInstruction: _, latentsSha256: __, controlImageSha256: ___, ...rest } = PARAMETERS;
     const image = sampleImage({ complexHumanInstruction: null });
     const read = await readGenerationMetadata(await image.toBuffer('png'));
@@ -62,7 +62,7 @@ describe('generation metadata', () => {
     assert.deepEqual(await readGenerationMetadata(plain), { source: 'sana-native', ...rest });
   });
 
-  it('tells the LoRA adapters, where there are any', async () => {
+  it('records the LoRA adapters, if there are any', async () => {
     const image = sampleImage({ loras: LORAS, loraScale: 0.8 });
     for (const format of ['png', 'webp'] as const) {
       const read = await readGenerationMetadata(await image.toBuffer(format));
@@ -70,7 +70,7 @@ describe('generation metadata', () => {
     }
   });
 
-  it('is left out of a JPEG when it is longer than a segment, and the file is good', async () => {
+  it('is left out of a JPEG if it is longer than a segment, and the file is valid', async () => {
     const file = await sampleImage({ prompt: 'fox '.repeat(25_000) }).toBuffer('jpeg');
     assert.equal(await readGenerationMetadata(file), null);
     assert.equal((await sharp(file).metadata()).width, 48);
@@ -98,7 +98,7 @@ describe('generation metadata', () => {
     }
   });
 
-  it('is null for an image that says nothing', async () => {
+  it('is null for an image without metadata', async () => {
     assert.equal(await readGenerationMetadata(blank), null);
     for (const format of ['jpeg', 'webp', 'avif', 'gif'] as const) {
       assert.equal(await readGenerationMetadata(await sharp(blank).toFormat(format).toBuffer()), null);
@@ -198,13 +198,13 @@ describe('the text form of generation parameters', () => {
     );
   });
 
-  it('tells the LoRA adapters and how strong they were in all', () => {
+  it('has the LoRA adapters and their total strength', () => {
     const text = writeParametersText({ ...PARAMETERS, loras: LORAS, loraScale: 0.5 });
     assert.ok(text.includes(', LoRA: "ink, \\"wash\\" -0.25, žlutá 0.5", Version: '));
     assert.equal(readParametersText(text)?.seed, PARAMETERS.seed);
   });
 
-  it('quotes values that hold separators', () => {
+  it('quotes values that contain separators', () => {
     const text = writeParametersText({ ...PARAMETERS, model: 'a, b: "c"' });
     assert.ok(text.includes('Model: "a, b: \\"c\\""'));
     assert.equal(readParametersText(text)?.model, 'a, b: "c"');
@@ -254,7 +254,7 @@ describe('the text form of generation parameters', () => {
     assert.deepEqual(read, { prompt: 'p', negativePrompt: '' });
   });
 
-  it('is read in bounded time, whatever it says', () => {
+  it('is read in bounded time, whatever it contains', () => {
     const hostile = [
       'a:",'.repeat(250_000),
       'a:"\\'.repeat(250_000),

@@ -35,7 +35,7 @@ describe('text chunks of PNG files', () => {
     ['300 kB of UTF-8', '狐'.repeat(100_000), 'iTXt'],
   ];
   for (const [what, text, type] of texts) {
-    it(`holds ${what} in a ${type} chunk and gives it back`, () => {
+    it(`stores ${what} in a ${type} chunk and reads it back`, () => {
       const file = insertPngText(png, { parameters: text, other: 'x' });
       assert.equal(readPngText(file, ['parameters']).get('parameters'), text);
       assert.equal(file.toString('latin1', 37, 41), type);
@@ -67,7 +67,7 @@ describe('text chunks of PNG files', () => {
     assert.equal(readPngText(file, ['a']).get('a'), 'first');
   });
 
-  it('passes over what is damaged and goes on behind it', () => {
+  it('skips damaged chunks and continues after them', () => {
     const bad = chunk('tEXt', 'a\0text');
     bad.writeUInt32BE(7, bad.length - 4); // not its CRC
     const chunks = [
@@ -101,14 +101,14 @@ describe('text chunks of PNG files', () => {
     }
   });
 
-  it('reads nothing behind the end of the picture, nor from what is no PNG', () => {
+  it('reads nothing after the end of the picture, nor from files that are not PNG', () => {
     assert.equal(readPngText(Buffer.concat([png, chunk('tEXt', 'a\0text')]), ['a']).size, 0);
     for (const file of [Buffer.alloc(0), png.subarray(0, 8), png.subarray(0, 7), Buffer.from('GIF89a')]) {
       assert.equal(readPngText(file, ['a']).size, 0);
     }
   });
 
-  it('gives only intact texts back, whatever bytes are changed, cut or doubled', () => {
+  it('returns only intact texts, whatever bytes are changed, removed or doubled', () => {
     const texts = { a: 'a red fox', b: '雪中的红狐', c: 'x'.repeat(500) };
     const file = insertPngText(png, texts);
     const random = randomNumbers(7);

@@ -171,7 +171,7 @@ describe('adapters of a transformer', () => {
     assert.ok(merger.plan(merges).calls.length >= calls.reduce((sum, count) => sum + count, 0));
   });
 
-  it('repair what a failure left behind', async () => {
+  it('repair what a failure has left behind', async () => {
     using tiny = await Fixture.load('f32');
     const before = await tiny.packed();
     await tiny.add(loraFile('all'));
@@ -208,7 +208,7 @@ describe('adapters of a transformer', () => {
     assert.ok((await tiny.packed()).equals(before));
   });
 
-  it('take no memory once they are merged, and none at all where it does not do', async () => {
+  it('take no memory once they are merged, and cause an error if memory is too small', async () => {
     using tiny = await Fixture.load('f32');
     const { engine } = tiny;
     await tiny.add(loraFile('all'));

@@ -76,7 +76,7 @@ describe('a LoRA file', () => {
       assert.equal((await read(loraFile('attn'))).name, 'attn');
     });
 
-    it('in a folder where it is the only one, and called after the file', async () => {
+    it('in a folder with no other file, and named after the file', async () => {
       const alone = join(folder.path, 'alone');
       mkdirSync(alone);
       await writeLora(join(alone, 'watercolour.safetensors'), pairOf(q));
@@ -194,7 +194,7 @@ describe('a LoRA file', () => {
       });
     }
 
-    it('or is refused for metadata that is no JSON, or endless', async () => {
+    it('or is rejected for metadata that is not JSON, or too long', async () => {
       for (const text of ['{', '[]', `{"a": "${'x'.repeat(1_000_001)}"}`]) {
         const path = await write(pairOf(q));
         const file = readFileSync(path);
@@ -209,7 +209,7 @@ describe('a LoRA file', () => {
     });
   });
 
-  it('may hold what is not used, which it says', async () => {
+  it('may contain tensors that are not used, and reports them', async () => {
     const file = await readWritten({
       ...pairOf(q),
       [`transformer.${q}.dora_scale`]: tensor([64, 1]),
@@ -225,7 +225,7 @@ describe('a LoRA file', () => {
     assert.match(file.warnings[1] ?? '', /^1 dora_scale tensors/);
   });
 
-  describe('is refused, by name,', () => {
+  describe('is rejected by name', () => {
     const [a, b] = [`transformer.${q}.lora_A.weight`, `transformer.${q}.lora_B.weight`];
     const wrong: readonly [string, Record<string, Tensor>, string][] = [
       ['when it is empty', {}, 'holds no LoRA for the transformer'],
@@ -273,7 +273,7 @@ describe('a LoRA file', () => {
     }
   });
 
-  it('is read or refused with a typed error, whatever its bytes are', async () => {
+  it('is read or rejected with a typed error, whatever its bytes are', async () => {
     const next = random(20261126);
     const [whole, small] = [readFileSync(loraFile('attn')), await write(pairOf(q, 4), { r: 4, lora_alpha: 8 })];
     const headerEnd = (bytes: Buffer) => 8 + Number(bytes.readBigUInt64LE(0));
@@ -296,7 +296,7 @@ describe('a LoRA file', () => {
     assert.ok(good > 20 && good < 1100, `${good} were good`);
   });
 
-  it('says so when it shrinks while it is read, and when it is aborted', async () => {
+  it('reports that it shrank while being read, or that reading was aborted', async () => {
     const path = await write(pairOf(q));
     const shrinking = (at: string): NativeFile => {
       const file = openFile(at);

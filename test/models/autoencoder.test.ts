@@ -11,7 +11,7 @@ import { fixture } from '../support/files.ts';
 import { assertClose, GoldenFile, tolerances } from '../support/golden.ts';
 import { Random } from '../support/random.ts';
 
-/** An engine on a device that has so many bytes free, beside its arena. */
+/** An engine on a device with that many free bytes, in addition to its arena. */
 function engineWith(freeBytes: number): Engine {
   const lease = openDevice(testDevice);
   lease.freeBytes = () => freeBytes;
@@ -42,7 +42,7 @@ describe('the autoencoder', () => {
     }
   }
 
-  describe('where memory is short', () => {
+  describe('if memory is short', () => {
     const [h, w] = [8, 6];
     const latents = new Random(1).uniform(h * w * 32, 2);
     const sizes = {
@@ -80,7 +80,7 @@ describe('the autoencoder', () => {
       assertClose(banded.data, whole.data, tolerances.decode);
     });
 
-    it('says so, and holds nothing, when not even bands fit', async () => {
+    it('reports that not even bands fit, and keeps no memory', async () => {
       await withFree(1e5, async (autoencoder) => {
         const short = sanaError('ERR_SANA_MEMORY', /autoencoder decode needs .* free/);
         await assert.rejects(autoencoder.decodeRgb(latents, h, w, { height: 256, width: 192 }), short);
@@ -98,7 +98,7 @@ describe('the autoencoder', () => {
       return { bytes: bytesOf(stage), bandRows: stage.bandRows };
     };
 
-    it('decodes 4096 x 4096 pixels in less than 3 GB beside the weights in bf16, twice that in f32', () => {
+    it('decodes 4096 x 4096 pixels in less than 3 GB plus the weights in bf16, twice that in f32', () => {
       const bf16 = planned('bf16', 4096, 3e9);
       assert.ok(bf16.bytes < 3e9, `${bf16.bytes} bytes`);
       assert.equal(bf16.bandRows, 512);
@@ -175,7 +175,7 @@ describe('the autoencoder', () => {
       assertClose(latents.data, expected.data, tolerances.encode);
     });
 
-    it('only where a picture is larger than a tile', async () => {
+    it('only if a picture is larger than a tile', async () => {
       const [tiled, whole] = await withFree(1e9, async (autoencoder) => [
         await autoencoder.decode(z, { tiling: { size: 160, stride: 96 } }),
         await autoencoder.decode(z),

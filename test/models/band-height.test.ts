@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { highestBand, lowestBand, tallestBands } from '../../lib/models/band-height.ts';
 
-/** Bands of a map whose rows need 10 bytes each, beside 500 bytes for the layers that see all of it. */
+/** Bands of a map whose rows need 10 bytes each, plus 500 bytes for the layers that need all of it. */
 function chosen(freeBytes: number, mapRows = 128): number | undefined {
   const bytesOf = (rows: number) => Math.max(500, 100 + 10 * rows);
   return tallestBands(mapRows, freeBytes, (bandRows) => ({ bandRows, bytes: bytesOf(bandRows ?? mapRows) })).bandRows;
@@ -13,7 +13,7 @@ describe('the height of bands', () => {
     assert.equal(chosen(1380 * (8 / 7) + 1), undefined);
   });
 
-  it('is at most as much as it takes to be fast, however much fits', () => {
+  it('is at most as high as needed to be fast, however much fits', () => {
     for (const [mapRows, rows] of [
       [129, 65],
       [256, 128],
@@ -33,7 +33,7 @@ describe('the height of bands', () => {
     assert.equal(chosen(1000, 512), 64);
   });
 
-  it('is not lowered any more where that saves nothing', () => {
+  it('is not lowered further if that saves nothing', () => {
     for (const freeBytes of [500, 100, 0, -1000]) assert.equal(chosen(freeBytes), 32);
   });
 

@@ -16,7 +16,7 @@ describe('what fits on a device', () => {
     assert.ok(none.gigabytes > 9 && none.gigabytes < 10);
   });
 
-  it('takes less in int8, which may do without offload', () => {
+  it('takes less in int8, which may not need offload', () => {
     const { offload, gigabytes = 0, int8 } = of('SANA1.5_4.8B_1024px_diffusers', { freeBytes: 12e9 }) ?? {};
     assert.equal(offload, 'sequential');
     assert.equal(int8?.offload, 'none');

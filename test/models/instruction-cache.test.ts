@@ -38,7 +38,7 @@ describe('instructions that are kept on disk', () => {
     assert.equal(readdirSync(cache).length, 2);
   });
 
-  it('are computed again where the file is damaged, and mended', async () => {
+  it('are computed again if the file is damaged, and the file is repaired', async () => {
     const cache = newFolder();
     const { encoded, drawn } = await draw(cache);
     const [name = ''] = readdirSync(cache);
@@ -70,7 +70,7 @@ describe('instructions that are kept on disk', () => {
     assert.equal((await draw(cache, {}, copy.path)).encoded, first.encoded);
   });
 
-  it('are done without where the folder cannot be used', async () => {
+  it('are not kept if the folder cannot be used', async () => {
     const cache = newFolder();
     writeFileSync(cache, 'a file');
     const { encoded, drawn } = await draw(cache);

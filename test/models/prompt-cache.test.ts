@@ -15,7 +15,7 @@ describe('the cache of prompts', () => {
     assert.equal(cache.get({ ...sequence(2, 7), positions: [1] }), undefined);
   });
 
-  it('forgets what was used longest ago when it is full, and never holds more than it may', () => {
+  it('evicts the least recently used entry if it is full, and never exceeds its limit', () => {
     const cache = new PromptCache(100);
     cache.set(sequence(1), embeds(2)); // 32 bytes each
     cache.set(sequence(2), embeds(2));

@@ -31,14 +31,14 @@ describe('resolution', () => {
     });
   }
 
-  it('binning is not symmetric, and the first of two equally near ratios is taken', () => {
+  it('binning is not symmetric, and the first of two equally near ratios is used', () => {
     assert.deepEqual(binResolution(32, 960, 1280), { height: 832, width: 1152 });
     assert.deepEqual(binResolution(32, 1280, 960), { height: 1152, width: 896 });
     assert.deepEqual(binResolution(32, 11, 4), { height: 1600, width: 640 }); // 2.75 is as far from 2.5 as from 3
     assert.deepEqual(binResolution(32, 7, 2), { height: 1728, width: 576 }); // 3.5, between 3 and 4
   });
 
-  it('refuses other sample sizes and sides', () => {
+  it('rejects other sample sizes and sides', () => {
     assert.throws(() => binResolution(33, 512, 512), sanaError('ERR_SANA_MODEL', '33'));
     for (const side of [0, -32, 1.5, Number.NaN, 1e9]) {
       assert.throws(() => binResolution(32, side, 512), sanaError('ERR_SANA_ARGUMENT', 'height'));
@@ -46,7 +46,7 @@ describe('resolution', () => {
     }
   });
 
-  it('a plan covers the wanted size and centres the crop', () => {
+  it('a plan covers the requested size and centres the crop', () => {
     assert.deepEqual(resizeCropPlan(768, 1344, 1080, 1920), {
       resizedHeight: 1097,
       resizedWidth: 1920,

@@ -30,7 +30,7 @@ describe('text encoding against the reference', () => {
 
   for (const { case: name, prompts, complex_human_instruction, max_sequence_length, valid } of cases) {
     if (valid === undefined) continue;
-    it(`${name}: the embeddings of every real token, and how many there are`, async () => {
+    it(`${name}: the embeddings of every real token, and their number`, async () => {
       const { embeds, mask } = await encode(prompts, complex_human_instruction, max_sequence_length);
       const expected = golden.get(`${name}.prompt_embeds_valid`);
       const [, n = 0] = expected.shape;

@@ -7,7 +7,7 @@ import { errorOf } from '../support/golden.ts';
 import { loadTiny, pictures, small } from '../support/pipelines.ts';
 import { Random } from '../support/random.ts';
 
-/** Doubles every pixel both ways, and adds `step` for every tile before. */
+/** Doubles every pixel both ways, and adds `step` for every earlier tile. */
 function doubling(step: number): (tile: TensorLike) => Promise<TensorLike> {
   let tiles = 0;
   return async ({ data, shape: [b = 0, c = 0, h = 0, w = 0] }) => {
@@ -62,7 +62,7 @@ describe("decodeTiling: 'blend'", () => {
   });
   after(() => pipe.dispose());
 
-  it('gives a picture larger than a tile other pixels where tiles meet, and says so in its parameters', async () => {
+  it('changes pixels where tiles meet in a picture larger than a tile, and records it in its parameters', async () => {
     const request = { ...small, width: 544, numInferenceSteps: 1 };
     const [exact, blended] = [
       await pipe.generate(request),
@@ -74,7 +74,7 @@ describe("decodeTiling: 'blend'", () => {
     assert.ok(errorOf(blended?.data ?? [], exact?.data ?? []).relL2 < 0.2);
   });
 
-  it('changes nothing where one tile is enough', async () => {
+  it('changes nothing if one tile is enough', async () => {
     const request = { ...small, width: 512, numInferenceSteps: 1 };
     assert.deepEqual(
       pictures(await pipe.generate({ ...request, decodeTiling: 'blend' })),
@@ -82,7 +82,7 @@ describe("decodeTiling: 'blend'", () => {
     );
   });
 
-  it('is there for the autoencoder alone, which demands a way that it knows', async () => {
+  it('is available for the autoencoder by itself, which rejects unknown values', async () => {
     const z = { data: new Random(1).uniform(32 * 2 * 17), shape: [1, 32, 2, 17] };
     const image = await pipe.autoencoder.decode(z, { tiling: 'blend' });
     assert.deepEqual(image.shape, [1, 3, 64, 544]);

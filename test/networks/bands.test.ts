@@ -125,7 +125,7 @@ describe('bands', () => {
       }
     }
 
-    it('are right when a layer says how far it sees, and wrong when it says less', async () => {
+    it('are right if a layer reports how far it reaches, and wrong if it reports less', async () => {
       assert.equal(await sameWhen(reaching(1)), true);
       assert.equal(await sameWhen(reaching(2)), true);
       assert.equal(await sameWhen(reaching(0)), false);

@@ -97,7 +97,7 @@ describe('ControlNet', () => {
     }
     const output = golden.get('transformer_output').data;
     assertClose(actual.transformer_output ?? [], output, tolerances.transformer, 'output');
-    // Far enough from what the transformer gives alone to tell that every part of it counts.
+    // Far enough from the transformer's own result to show that every part contributes.
     const unsteered = await forward('f32', 0);
     assert.ok(errorOf(unsteered.transformer_output ?? [], output).relL2 > 0.05);
   });
@@ -115,7 +115,7 @@ describe('ControlNet', () => {
     assertClose(all['block_sample.1'] ?? [], doubled, { maxAbs: 1e-5, relL2: 1e-6 });
   });
 
-  it("adds the transformer's own hidden states when it is a copy of its blocks that sees no picture", async () => {
+  it("adds the transformer's own hidden states if it is a copy of its blocks without a picture", async () => {
     const folder = mkdtempSync(join(tmpdir(), 'sana-native-'));
     const path = join(folder, 'random');
     const dimensions = { layers: 4, controlLayers: 3, heads: 9, crossHeads: 4, textHidden: 40 };
@@ -171,7 +171,7 @@ describe('ControlNet', () => {
     }
   });
 
-  it('is refused by name when it does not fit the transformer', () => {
+  it('is rejected by name if it does not fit the transformer', () => {
     const base = checkpoint.transformer.config;
     for (const [changes, ...parts] of [
       [{ numAttentionHeads: 3 }, 'has 96 channels, the transformer has 64'],

@@ -188,7 +188,7 @@ describe('packing', () => {
     assert.deepEqual(Array.from(read), Array.from(roundToBf16(data)));
   });
 
-  it('widens every f16 there is to the f32 it is', async () => {
+  it('widens every f16 exactly to f32', async () => {
     const all = Float32Array.from({ length: 1 << 15 }, (_, half) => {
       const [exponent, fraction] = [half >> 10, half & 0x3ff];
       if (exponent === 31) return fraction === 0 ? Number.POSITIVE_INFINITY : Number.NaN;
@@ -234,7 +234,7 @@ describe('packing', () => {
     whole.dispose();
   });
 
-  it('takes about half of the memory in i8 that bf16 takes, and has i8 in linear only', () => {
+  it('takes about half the memory of bf16 in i8, and has i8 only in linear', () => {
     const [i8, bf16] = (['i8', 'bf16'] as const).map((dtype) => device().tensorBytes(dtype, 'linear', [5760, 1152]));
     assert.ok((i8 ?? 0) < 0.51 * (bf16 ?? 0));
     for (const layout of ['gatedLinear', 'conv2d'] as const) {

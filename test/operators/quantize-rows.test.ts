@@ -142,7 +142,7 @@ describe('quantised rows', () => {
       buffer.dispose();
     });
 
-    it('takes about a byte per element, and no other layout', () => {
+    it('takes about one byte per element, and has no other layout', () => {
       const bytes = device().tensorBytes(quantized, 'linear', [1152, 2240]);
       assert(bytes >= 1152 * 2240 && bytes < 1.01 * 1152 * 2240, `${bytes} bytes`);
       for (const [layout, shape] of [
@@ -206,7 +206,7 @@ describe('quantised rows of f8, bit by bit', () => {
     return [...codes, ...halves.flatMap((x) => [x, next(x, 1), next(x, -1)])];
   }
 
-  it('has all 256 codes where they belong', () => {
+  it('has all 256 codes in the right places', () => {
     assert.deepEqual(
       [0x00, 0x80, 0x01, 0x07, 0x08, 0x38, 0xb9, 0x7e, 0xfe].map((code) => e4m3Values[code]),
       [0, -0, 2 ** -9, 7 * 2 ** -9, 2 ** -6, 1, -1.125, 448, -448],
@@ -252,7 +252,7 @@ describe('quantised rows of f8, bit by bit', () => {
     }
   });
 
-  it('packs zeros where a scale would be no normal number, and a scale from the least one on', async () => {
+  it('packs zeros if the scale would not be a normal number, and keeps the smallest normal scale', async () => {
     const K = 24;
     const least = 448 * 2 ** -126;
     const rows = [0, 2 ** -149, least * (1 - 2 ** -23), least, -least, 3e38];
@@ -327,7 +327,7 @@ describe('quantised rows of f8, bit by bit', () => {
     });
   }
 
-  it('is refused in every other layout', () => {
+  it('is rejected in every other layout', () => {
     const device = machinesWithF8[0]?.open(1) ?? assert.fail();
     assert.throws(() => device.tensorBytes('f8', 'gatedLinear', [2, 8]), { code: 'ERR_SANA_PROGRAM' });
     assert.throws(() => device.tensorBytes('f8', 'conv2d', [2, 3, 3, 8]), { code: 'ERR_SANA_PROGRAM' });

@@ -1,4 +1,4 @@
-/** What the package may weigh and bring with it. A change that needs more says here what it is worth. */
+/** The maximum size and dependencies of the package. A change that needs more must justify it here. */
 
 const KB = 1000;
 const MB = 1000 * KB;

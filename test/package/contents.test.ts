@@ -31,7 +31,7 @@ describe('the packed package', function () {
     folder = join(unpacked, 'package');
   });
 
-  it('holds the code, its sources, the native sources, the model and the prebuilt addon, and nothing else', () => {
+  it('contains the code, its sources, the native sources, the model and the prebuilt addon, and nothing else', () => {
     const top = new Set([...sizes.keys()].map((path) => path.replace(/\/.*/, '/')));
     const folders = ['binding/', 'core/', 'cpu/', 'platform/', 'cuda/', 'dist/', 'lib/', 'models/', 'prebuilds/'];
     assert.deepEqual([...top].sort(), ['CMakeLists.txt', 'LICENSE', 'README.md', ...folders, 'package.json'].sort());
@@ -82,7 +82,7 @@ describe('the packed package', function () {
     assert.match(text(bin['sana-native']), /^#!\/usr\/bin\/env node\n/);
   });
 
-  it('runs nothing when it is installed', () => {
+  it('runs no scripts on installation', () => {
     const { scripts } = JSON.parse(text('package.json'));
     for (const name of ['preinstall', 'install', 'postinstall', 'prepare'])
       assert.equal(scripts[name], undefined, name);

@@ -33,7 +33,7 @@ async function assertDrawn(file: string): Promise<void> {
   assert.ok(png.equals(first), 'the same seed drew another picture');
 }
 
-/** Runs one of programs/, which draws into the file of its argument and says nothing, not even a warning. */
+/** Runs one of programs/, which draws into the file given as argument and prints nothing, not even a warning. */
 async function draw(folder: string, program: string): Promise<void> {
   const { stdout, stderr } = await succeed(folder, node, [program, 'fox.png']);
   assert.deepEqual([stdout, stderr], ['', '']);
@@ -109,7 +109,7 @@ describe('the package, installed by npm with scripts blocked', function () {
       await draw(folder, await bundle('commonjs.cjs', 'cjs', ['sana-native']));
     });
 
-    it('says what to do as part of the bundle', async () => {
+    it('reports what to do if it is part of the bundle', async () => {
       for (const [entry, format] of [
         ['esm.mjs', 'esm'],
         ['commonjs.cjs', 'cjs'],
@@ -184,7 +184,7 @@ describe('the package, installed by npm with scripts blocked', function () {
 describe('the package, built from its own sources', function () {
   this.timeout(30 * 60_000);
 
-  it('says how where there is no binary, builds, and draws the same', async function () {
+  it('explains how to build if there is no binary, builds, and draws the same', async function () {
     if (!process.env.SANA_TEST_SOURCE_BUILD) {
       console.log('    skipped: it compiles for minutes; SANA_TEST_SOURCE_BUILD=1 runs it, as CI does');
       this.skip();

@@ -21,7 +21,7 @@ import { fileURLToPath } from 'node:url';
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 
 const folder = mkdtempSync(join(tmpdir(), 'sana-package-'));
-// After the last of several files of tests, by a process of its own: mocha's workers are given a second to end.
+// After the last of several test files, in a separate process, because mocha's workers have one second to end.
 process.once('exit', () => spawn('rm', ['-rf', folder], { detached: true, stdio: 'ignore' }).unref());
 
 /** A new folder, which goes away after the last test. */
@@ -116,7 +116,7 @@ export interface Packed {
 
 let packed: Promise<Packed> | undefined;
 
-/** Packs what a release would hold, once. Where there are no prebuilt binaries, the local build takes their place. */
+/** Packs what a release would contain, once. If there are no prebuilt binaries, the local build takes their place. */
 export function pack(): Promise<Packed> {
   packed ??= makePackage();
   return packed;

@@ -21,7 +21,7 @@ const load = (path: string, options: LoadOptions = {}) => SanaPipeline.fromPretr
 describe('a folder that is no checkpoint', () => {
   const folder = temporaryFolder();
 
-  it('is refused, and what it is instead is said', async () => {
+  it('is rejected, with what it is instead', async () => {
     writeFileSync(join(folder.path, 'file.safetensors'), 'x');
     const cases: readonly [string, SanaErrorCode, string][] = [
       ['/nonexistent/model', 'ERR_SANA_MODEL', 'no such folder'],
@@ -92,7 +92,7 @@ describe('a weight file that is damaged', () => {
     }
   });
 
-  it('is an error, and no crash, when it shrinks after it was opened', async () => {
+  it('is an error, not a crash, if it shrinks after it was opened', async () => {
     using copy = new CheckpointCopy();
     await using pipe = await load(copy.path, { offload: 'sequential' });
     const expected = pictures(await pipe.generate(small));
@@ -107,7 +107,7 @@ describe('a weight file that is damaged', () => {
     assert.deepEqual(pictures(await pipe.generate(small)), expected);
   });
 
-  it('is named when its header is garbage', async () => {
+  it('is named if its header is garbage', async () => {
     const garbage: readonly ((bytes: Buffer) => void)[] = [
       (bytes) => randomBytes(400).copy(bytes, 8),
       (bytes) => bytes.writeBigUInt64LE(2n ** 64n - 1n, 0),
@@ -131,7 +131,7 @@ describe('a weight file that is damaged', () => {
     [vae, 'decoder.up_blocks.3.1.attn.to_k.weight'],
   ];
   for (const [file, tensor] of poisoned) {
-    it(`is named, and so is ${tensor}, which holds a NaN or an infinity`, async () => {
+    it(`is named, together with ${tensor}, which has a NaN or an infinity`, async () => {
       for (const value of [Number.NaN, Number.NEGATIVE_INFINITY]) {
         using copy = new CheckpointCopy();
         await copy.changeTensors(file, (tensors) => {
@@ -198,7 +198,7 @@ describe('tensors that are not those of the configuration', () => {
     ],
   ];
   for (const [what, file, change, part] of changes) {
-    it(`are listed when the checkpoint is opened, whatever is loaded then: ${what}`, async () => {
+    it(`are listed when the checkpoint is opened, before anything is loaded: ${what}`, async () => {
       using copy = new CheckpointCopy();
       await copy.changeTensors(file, change);
       const expected = sanaError('ERR_SANA_MODEL', part, 'config.json');
@@ -219,7 +219,7 @@ describe('tensors that are not those of the configuration', () => {
 });
 
 describe('a transformer that no release has', () => {
-  it('is refused by name', async () => {
+  it('is rejected by name', async () => {
     using copy = new CheckpointCopy();
     copy.changeJson('transformer/config.json', (json) => {
       json.patch_size = 2;
@@ -278,7 +278,7 @@ describe('a request that cannot be carried out', () => {
     assert.notDeepEqual(pictures(long), expected);
   });
 
-  it('needs more memory than there is: said before the first step, with figures', async function () {
+  it('needs more memory than there is: reported before the first step, with figures', async function () {
     const request = { ...small, width: 8192, height: 8192, numImagesPerPrompt: 64 };
     const { memory } = await pipe.explain(request);
     const { bytes } = device;
@@ -301,7 +301,7 @@ describe('a request that cannot be carried out', () => {
     assert.deepEqual(pictures(await pipe.generate(small)), expected);
   });
 
-  it('finds that memory runs out in the middle: a typed error, and the next call is as ever', function () {
+  it('runs out of memory in the middle: a typed error, and the next call works', function () {
     this.timeout(60_000);
     if (process.platform !== 'linux' || spawnSync('prlimit', ['--version']).status !== 0) {
       console.log('      skipped: there is no prlimit here');
@@ -328,7 +328,7 @@ describe('latents that are saved', () => {
     assert.ok(existsSync(join(folder.path, 'a/b/l.safetensors')));
   });
 
-  it('are not left half-written where they cannot be', async () => {
+  it('are not left half-written if they cannot be written', async () => {
     writeFileSync(join(folder.path, 'file'), '');
     mkdirSync(join(folder.path, 'folder.safetensors'));
     const paths = [join(folder.path, 'file/l.safetensors'), join(folder.path, 'folder.safetensors')];

@@ -30,7 +30,7 @@ const golden = new GoldenFile('pipeline_controlnet');
 const run = runOf('controlnet');
 const weights = 'controlnet/diffusion_pytorch_model.safetensors';
 
-/** A picture of other pixels for every seed. */
+/** A picture with different pixels for every seed. */
 function noise(seed: number, width: number, height: number): RawImage {
   const data = Uint8Array.from(new Random(seed).uniform(width * height * 3, 1), (x) => Math.floor(128 + 127 * x));
   return { width, height, data };
@@ -118,7 +118,7 @@ describe('a ControlNet pipeline', () => {
       await assert.rejects(base.transformer.forward({ ...inputs, controlLatents }), refused);
     });
 
-    it('sees the timestep as it is, whatever the scale of the transformer', async () => {
+    it('gets the unscaled timestep, whatever the scale of the transformer', async () => {
       using copy = new CheckpointCopy('sana-controlnet');
       copy.changeJson('transformer/config.json', (json) => {
         json.timestep_scale = 0.5;
@@ -129,7 +129,7 @@ describe('a ControlNet pipeline', () => {
   });
 
   describe('draws', () => {
-    it('by the picture and as much as the scale says; with 0 what the model draws alone', async () => {
+    it('by the picture, as strongly as the scale says; with 0, as the model draws without it', async () => {
       const [first] = await draw();
       for (const other of [{ controlImage: noise(2, 96, 64) }, { controlnetConditioningScale: 0.5 }]) {
         assert.notDeepEqual(await draw(other), [first]);
@@ -190,7 +190,7 @@ describe('a ControlNet pipeline', () => {
       );
     });
 
-    it('at a size of its own, with previews on the way', async () => {
+    it('at another size, with previews', async () => {
       const sizes: number[][] = [];
       const onStep = async (step: StepInfo) => {
         const { width, height, parameters } = await step.preview();
@@ -204,7 +204,7 @@ describe('a ControlNet pipeline', () => {
       assert.deepEqual([width, height], [1024, 1024]); // the model's, with no picture given
     });
 
-    it('and says what by: the scale, and a hash of the pixels', async () => {
+    it('and records the scale and a hash of the pixels', async () => {
       const request = { ...steered, prompt: ['a', 'b'], controlImage: [controlImage, noise(2, 50, 40)] };
       const { images } = await pipe.generate({ ...request, controlnetConditioningScale: 0.25 });
       const [first, second] = images.map(({ parameters }) => parameters);
@@ -221,7 +221,7 @@ describe('a ControlNet pipeline', () => {
   });
 
   describe('is loaded', () => {
-    it("from a folder of its own beside any model, in the place of the model's own", async () => {
+    it("from a separate folder for any model, replacing the model's own", async () => {
       const expected = await draw();
       for (const controlnet of [fixture('sana-controlnet/controlnet'), fixture('sana-controlnet')]) {
         await using other = await loadTiny({ controlnet });
@@ -233,7 +233,7 @@ describe('a ControlNet pipeline', () => {
       assert.notDeepEqual(await draw({}, replaced), expected);
     });
 
-    it('with a word on how far it is', async () => {
+    it('with progress events', async () => {
       const seen = new Set<string>();
       let last = { loadedBytes: 0, totalBytes: 1 };
       await using _ = await open({
@@ -249,7 +249,7 @@ describe('a ControlNet pipeline', () => {
     const load = (path: string, options: LoadOptions = {}) =>
       SanaPipeline.fromPretrained(path, { device: testDevice, ...options });
 
-    it('or refused, and why is said', async () => {
+    it('or rejected, with the reason', async () => {
       for (const [controlnet, ...parts] of [
         ['/nonexistent/controlnet', '/nonexistent/controlnet: the ControlNet is not there'],
         [fixture('sana-base/transformer'), '`_class_name`', 'SanaControlNetModel'],
@@ -267,7 +267,7 @@ describe('a ControlNet pipeline', () => {
       sprint.remove();
     });
 
-    it('or refused for its weights, or an autoencoder that only decodes', async () => {
+    it('or rejected for its weights, or for an autoencoder that only decodes', async () => {
       using missing = new CheckpointCopy('sana-controlnet');
       await missing.changeTensors(weights, (tensors) => tensors.delete('controlnet_blocks.1.bias'));
       await assert.rejects(load(missing.path), sanaError('ERR_SANA_MODEL', '1 missing: controlnet_blocks.1.bias'));
@@ -296,7 +296,7 @@ describe('a ControlNet pipeline', () => {
     assert.ok(inControlNet.length > 40, `${inControlNet.length} operators of the ControlNet`);
   });
 
-  it('refuses a picture that cannot be read, or none, before any work', async () => {
+  it('rejects an unreadable or missing picture before any work', async () => {
     let steps = 0;
     const onStep = () => void steps++;
     const refuse = async (image: unknown, error: ReturnType<typeof sanaError>) => {
@@ -318,7 +318,7 @@ describe('a ControlNet pipeline', () => {
     await assert.rejects(base.explain({ ...steered, controlImage: '/nonexistent/edges.png' }), error);
   });
 
-  it('rejects with the reason when it is aborted, at any moment', async () => {
+  it('rejects with the reason if it is aborted, at any moment', async () => {
     const reason = new Error('changed my mind');
     const expected = await draw();
     for (const ms of [0, 2, 5, 10, 20, 40]) {
@@ -334,7 +334,7 @@ describe('a ControlNet pipeline', () => {
   describe('of other dimensions', () => {
     const folder = temporaryFolder();
 
-    it('draws the same on another path of the CPU but for rounding', async () => {
+    it('draws the same on another path of the CPU, except for rounding', async () => {
       const path = join(folder.path, 'random');
       const dimensions = { layers: 4, controlLayers: 2, heads: 7, crossHeads: 2, textHidden: 72 };
       await writeRandomCheckpoint(path, { ...(await tinyCheckpoint(dimensions)), variant: 'fp16', seed: 5 });
@@ -378,7 +378,7 @@ describe('the memory of a ControlNet pipeline', () => {
   for (const offload of ['none', 'text-encoder', 'sequential'] as const) {
     for (const [what, changes] of requests) {
       if (offload === 'text-encoder' && what !== 'several pictures') continue; // half a second each
-      it(`is foretold to the byte with offload '${offload}': ${what}`, async () => {
+      it(`is predicted to the byte with offload '${offload}': ${what}`, async () => {
         const request = { ...steered, ...changes };
         await using pipe = await open({ offload });
         const { memory, stages } = await pipe.explain(request);

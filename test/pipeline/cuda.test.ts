@@ -58,14 +58,14 @@ describe('SanaPipeline on a CUDA device', () => {
     }
   });
 
-  it('takes auto for the first GPU, in bfloat16', async () => {
+  it('selects the first GPU for auto, in bfloat16', async () => {
     await using pipe = await loadTiny({ device: 'auto', dtype: 'auto' });
     const explained = await pipe.explain(request);
     assert.equal(explained.device, gpus()[0]);
     assert.equal(explained.dtype, 'bfloat16');
   });
 
-  it('stops within a step when it is aborted, and draws on afterwards', async () => {
+  it('stops within a step if it is aborted, and can draw again afterwards', async () => {
     await using pipe = await loadTiny();
     const abort = new AbortController();
     const drawing = pipe.generate({ ...request, numInferenceSteps: 50, signal: abort.signal });

@@ -30,7 +30,7 @@ for (const dtype of ['float32', 'bfloat16', 'int8'] as const) {
       assert.deepEqual(await draw({}, again), [first]);
     });
 
-    it('whatever the number of threads', async () => {
+    it('for any number of threads', async () => {
       const request = { prompt: prompts, width: 256, height: 192, numInferenceSteps: 3 };
       const expected = await draw(request);
       for (const threads of [1, 2, 3]) {
@@ -39,7 +39,7 @@ for (const dtype of ['float32', 'bfloat16', 'int8'] as const) {
       }
     });
 
-    it('alone or among the images of a prompt, and whatever the others are', async () => {
+    it('alone or among the images of a prompt, whatever the others are', async () => {
       const together = await draw({ seed: 7, numImagesPerPrompt: 3 });
       for (const [i, picture] of together.entries()) assert.deepEqual(await draw({ seed: 7 + i }), [picture]);
       assert.deepEqual(await draw({ seed: [9, 7n], numImagesPerPrompt: 2 }), [together[2], together[0]]);
@@ -72,7 +72,7 @@ for (const dtype of ['float32', 'bfloat16', 'int8'] as const) {
       });
     }
 
-    it('from the noise of the seed when it is given as latents', async () => {
+    it("from the seed's noise, given as latents", async () => {
       const latents = { data: torchRandn(small.seed, 32 * 3 * 2), shape: [1, 32, 2, 3] };
       assert.deepEqual(await draw({ latents, seed: 1 }), await draw());
     });

@@ -102,7 +102,7 @@ describe('the event loop', function () {
     await assertResponsive(this, idle, () => delayDuring(load), limitMs);
   });
 
-  it('leaves the threads that read files alone: a read takes hardly longer while pictures are drawn', async function () {
+  it('does not occupy the threads that read files: a read takes hardly longer while pictures are drawn', async function () {
     const median = (times: readonly number[]) => times[Math.floor(times.length / 2)] ?? 0;
     await assertResponsive(
       this,

@@ -25,7 +25,7 @@ describe('explain', () => {
   });
 
   for (const offload of ['none', 'text-encoder', 'sequential'] as const) {
-    describe(`with offload '${offload}' foretells the peak of the device's memory to the byte`, () => {
+    describe(`with offload '${offload}' predicts the peak of the device's memory to the byte`, () => {
       for (const [what, changes] of requests) {
         if (offload !== 'none' && changes.useResolutionBinning) continue; // a second each
         it(what, async () => {
@@ -43,7 +43,7 @@ describe('explain', () => {
 
   for (const dtype of ['bfloat16', 'int8', 'fp8'] as const) {
     if (dtype === 'fp8' && !takesMatrices('f8')) continue;
-    it(`foretells the peak in ${dtype}, for any number of threads`, async () => {
+    it(`predicts the peak in ${dtype}, for any number of threads`, async () => {
       for (const threads of [1, 3]) {
         await using pipe = await loadTiny({ dtype, threads });
         const { memory } = await pipe.explain(small);
@@ -52,7 +52,7 @@ describe('explain', () => {
     });
   }
 
-  it('takes nothing from the device, and needs no weights', async () => {
+  it('allocates nothing on the device, and needs no weights', async () => {
     const device = watchDevice();
     try {
       const bare = await SanaPipeline.explain(tinyModel, small, { device: testDevice, dtype: 'float32' });
@@ -69,11 +69,11 @@ describe('explain', () => {
     }
   });
 
-  describe('where memory is short', () => {
+  describe('if memory is short', () => {
     const request = { ...small, width: 512, height: 448, numImagesPerPrompt: 2, numInferenceSteps: 1 };
 
     for (const offload of ['none', 'text-encoder', 'sequential'] as const) {
-      it(`says in bands of how many rows a picture will be decoded, with offload '${offload}'`, async () => {
+      it(`reports the rows of the bands that a picture will be decoded in, with offload '${offload}'`, async () => {
         const load = { device: testDevice, dtype: 'float32', offload } as const;
         const { memory: roomy, stages } = await SanaPipeline.explain(tinyModel, request, load);
         assert.ok(stages.every(({ bandRows }) => bandRows === undefined));
@@ -99,7 +99,7 @@ describe('explain', () => {
       });
     }
 
-    it('makes generate fail before it starts, where not even bands fit', async () => {
+    it('makes generate fail before it starts if not even bands fit', async () => {
       await using pipe = await loadTiny();
       const restore = limitMemory((await pipe.explain(small)).memory.weightsBytes + 4e6);
       try {
@@ -136,7 +136,7 @@ describe('explain', () => {
     assert.ok(flops > 0);
   });
 
-  it('says which code path will run', async function () {
+  it('reports the code path that will run', async function () {
     if (!supportsCpuPath('portable')) this.skip();
     const { devicePath } = await onCpuPath('portable', () =>
       SanaPipeline.explain(tinyModel, small, { device: testDevice }),

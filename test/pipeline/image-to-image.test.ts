@@ -26,7 +26,7 @@ function picture(width: number, height: number, seed = 1): RawImage {
   return { width, height, data };
 }
 
-/** White where `inside` says so, else black. */
+/** White where `inside` is true, otherwise black. */
 function mask(width: number, height: number, inside: (x: number, y: number) => boolean): RawImage {
   const data = new Uint8Array(width * height * 3);
   for (let i = 0; i < width * height; i++) {
@@ -50,7 +50,7 @@ describe('image to image', () => {
   after(() => pipe.dispose());
 
   for (const scheduler of ['flow-dpm-solver', 'flow-euler'] as const) {
-    it(`starts the schedule of ${scheduler} where strength says, from the noised picture`, async () => {
+    it(`starts the schedule of ${scheduler} at the step given by strength, from the noised picture`, async () => {
       const image = picture(96, 64);
       const steps = 5;
       const first = 2; // of strength 0.6
@@ -89,7 +89,7 @@ describe('image to image', () => {
     });
   }
 
-  it('does the share of the steps that strength says, and reports them', async () => {
+  it('runs the share of the steps given by strength, and reports them', async () => {
     for (const [strength, expected] of [
       [1, 4],
       [0.75, 3],
@@ -117,7 +117,7 @@ describe('image to image', () => {
     }
   });
 
-  it('takes the size of the picture, and gives each image of a batch the picture that its seed gives alone', async () => {
+  it('uses the size of the picture, and each image of a batch is the same as alone with its seed', async () => {
     const image = picture(70, 90);
     const two = await pipe.generate({ ...base, image, numInferenceSteps: 2, numImagesPerPrompt: 2 });
     assert.deepEqual([two.images[0]?.width, two.images[0]?.height], [64, 96]);
@@ -143,7 +143,7 @@ describe('image to image', () => {
     ['a picture that is none', { image: { width: 2, height: 2, data: new Uint8Array(3) } }, /image.data.length/],
     ['a width that is no multiple of 32', { image: picture(64, 64), width: 100 }, /`width` to be a multiple of 32/],
   ] as const) {
-    it(`refuses ${what}`, async () => {
+    it(`rejects ${what}`, async () => {
       await assert.rejects(pipe.generate({ ...base, ...fields }), sanaError('ERR_SANA_ARGUMENT', message));
     });
   }
@@ -154,7 +154,7 @@ describe('image to image', () => {
 });
 
 describe('image to image, as planned', () => {
-  it('foretells its memory', async () => {
+  it('predicts its memory', async () => {
     const request = { ...base, image: picture(64, 64), numInferenceSteps: 2 };
     await using fresh = await loadTiny();
     const { stages, memory } = await fresh.explain(request);
@@ -222,7 +222,7 @@ describe('inpainting', () => {
     assert.ok(toImage > 0 && toImage < errorOf(white ?? [], Float32Array.from(image.data)).relL2);
   });
 
-  it('hands over latents whose known part is the picture', async () => {
+  it('passes latents whose known part is the picture to onStep', async () => {
     const image = picture(64, 64);
     const maskImage = mask(64, 64, (x) => x < 32);
     const { latents } = await pipe.generate({ ...request, image, maskImage, outputType: 'latent' });
@@ -289,7 +289,7 @@ describe('a picture made to fit', () => {
     assert.equal(await covering(same, same), same);
   });
 
-  it('lies in the drawn picture where resizing and cropping finds it again', async () => {
+  it('is placed in the drawn picture so that resizing and cropping restores it', async () => {
     const given = picture(90, 120);
     const drawn = await atDrawnSize(given, { width: 96, height: 160 });
     assert.deepEqual([drawn.width, drawn.height], [96, 160]);

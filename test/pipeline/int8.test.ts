@@ -24,7 +24,7 @@ async function errorOfForward(pipe: SanaPipeline, output: string): Promise<numbe
   return errorOf(data, golden.get(output).data).relL2;
 }
 
-/** A device of which the backend has no products of such a dtype, and says so with this code and text. */
+/** A device whose backend has no products of such a dtype, and reports it with this code and text. */
 function without(narrow: DType, code: SanaErrorCode, reason: string): Disposable {
   const lease = openDevice(testDevice);
   const { native } = lease;
@@ -60,7 +60,7 @@ for (const [dtype, matrices, farthest] of [
       assert.ok(bytes > rounded && bytes < farthest * rounded, `${bytes}, ${rounded} in bfloat16`);
     });
 
-    it('holds the products of the blocks in bytes and the rest as bfloat16 has it', async () => {
+    it('has the products of the blocks in bytes and the rest as in bfloat16', async () => {
       await using bf16 = await loadTiny({ dtype: 'bfloat16' });
       const [narrow, wide] = [await pipe.explain(small), await bf16.explain(small)];
       assert.equal(narrow.dtype, dtype);
@@ -84,7 +84,7 @@ for (const [dtype, matrices, farthest] of [
       assert.ok(made?.source === 'sana-native' && made.dtype === dtype);
     });
 
-    it('merges LoRA adapters into the bytes, and takes them out again', async () => {
+    it('merges LoRA adapters into the bytes, and removes them again', async () => {
       const expected = await draw();
       const without = await errorOfForward(pipe, 'output.base');
       await pipe.loadLora(loraFolder('all'));
@@ -122,13 +122,13 @@ for (const [dtype, matrices, farthest] of [
 }
 
 describe('a pipeline in 8 bits', () => {
-  it('is refused where the backend has no such products, with what there is', async () => {
+  it('is rejected if the backend has no such products, with the supported ones', async () => {
     using _ = without('i8', 'ERR_SANA_PROGRAM', 'not packed');
     const load = SanaPipeline.explain(tinyModel, small, { device: testDevice, dtype: 'int8' });
     await assert.rejects(load, sanaError('ERR_SANA_ARGUMENT', '`dtype`', "'bfloat16'", "got 'int8'"));
   });
 
-  it('is refused where the device has none in fp8, with why, and with int8 among what there is', async () => {
+  it('is rejected if the device has no fp8, with the reason, and with int8 among the supported ones', async () => {
     using _ = without('f8', 'ERR_SANA_DEVICE', 'fp8 needs more');
     const load = SanaPipeline.explain(tinyModel, small, { device: testDevice, dtype: 'fp8' });
     await assert.rejects(load, (error: SanaError) => {
@@ -137,7 +137,7 @@ describe('a pipeline in 8 bits', () => {
     });
   });
 
-  it('is refused in fp8 on the CPU, before anything is read, with a hint to int8', async () => {
+  it('is rejected in fp8 on the CPU, before anything is read, with a hint to use int8', async () => {
     const load = SanaPipeline.fromPretrained(tinyModel, { device: 'cpu', dtype: 'fp8' });
     await assert.rejects(load, (error: SanaError) => {
       assert.match(error.message, /'bfloat16' or 'int8' on the CPU, got 'fp8'/);
@@ -146,7 +146,7 @@ describe('a pipeline in 8 bits', () => {
     });
   });
 
-  it('is named where another dtype is refused', async function () {
+  it('is named if another dtype is rejected', async function () {
     if (testDevice !== 'cpu') this.skip();
     const load = SanaPipeline.explain(tinyModel, small, { device: 'cpu', dtype: 'float16' });
     const expected = "`dtype` to be 'auto', 'float32', 'bfloat16' or 'int8' on the CPU, got 'float16'";

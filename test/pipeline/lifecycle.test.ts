@@ -108,7 +108,7 @@ describe('the life of a pipeline', () => {
       await assertUnharmed();
     });
 
-    it('rejects while it waits, without waiting for the one that runs', async () => {
+    it('rejects a queued call at once, without waiting for the running one', async () => {
       const controller = new AbortController();
       let over = false;
       const running = draw({ width: 512, height: 512, numInferenceSteps: 20 }).then(() => {
@@ -164,7 +164,7 @@ describe('the life of a pipeline', () => {
       assert.deepEqual(pictures(await pipe.generate(request)), whole);
     });
 
-    it('rejects within a small part of what it had still to do', async function () {
+    it('rejects in a small fraction of the time that the call had left', async function () {
       this.timeout(120_000);
       const request = { ...small, width: 1024, height: 1024, numInferenceSteps: 1 };
       const { timings } = await pipe.generate(request);
@@ -216,7 +216,7 @@ describe('the life of a pipeline', () => {
   });
 
   describe('onStep', () => {
-    it('is awaited, and tells where the call is', async () => {
+    it('is awaited, and reports the progress of the call', async () => {
       let inside = false;
       const seen: [number, number][] = [];
       let elapsed = 0;
@@ -267,7 +267,7 @@ describe('the life of a pipeline', () => {
       assert.deepEqual(result.images, []);
     });
 
-    it('gives previews of the size asked for, which change nothing', async () => {
+    it('gives previews of the requested size, which change nothing', async () => {
       const sizes: number[][] = [];
       const onStep = async (step: StepInfo) => {
         const [one, two] = await Promise.all([step.preview(), step.preview()]);
@@ -349,7 +349,7 @@ describe('the life of a pipeline', () => {
   });
 
   describe('offload', () => {
-    it('gives back what it says, however a call ends', async () => {
+    it('frees what it promises, whether the call succeeds or not', async () => {
       const { bytes } = device;
       const fail = () => {
         throw reason;

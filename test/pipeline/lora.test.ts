@@ -135,7 +135,7 @@ describe('LoRA adapters', () => {
     assert.deepEqual(pipe.loras, made?.loras);
   });
 
-  it('are explained: what merging takes, to the byte, where there is something to merge', async () => {
+  it('are explained: the memory of merging, to the byte, if there is something to merge', async () => {
     const names = async (request: Partial<GenerateRequest> = {}, using = pipe) =>
       (await using.explain({ ...small, ...request })).stages.map(({ name }) => name);
     await pipe.loadLora(loraFolder('all'));
@@ -183,7 +183,7 @@ describe('LoRA adapters', () => {
     assert.deepEqual(await draw(), one);
   });
 
-  it('are refused with wrong arguments, before any work', async () => {
+  it('are rejected with invalid arguments, before any work', async () => {
     const argument = (...parts: string[]) => sanaError('ERR_SANA_ARGUMENT', ...parts);
     await assert.rejects(pipe.loadLora(''), argument('`path`'));
     await assert.rejects(pipe.loadLora(7 as unknown as string), argument('`path`'));
@@ -203,7 +203,7 @@ describe('LoRA adapters', () => {
     await assert.rejects(forward(pipe, Number.NaN), argument('`loraScale`'));
   });
 
-  it('of a pipeline that is disposed of are refused', async () => {
+  it('of a disposed pipeline are rejected', async () => {
     const other = await loadTiny();
     await other.loadLora(loraFolder('attn'));
     await other.dispose();

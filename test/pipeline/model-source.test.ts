@@ -110,7 +110,7 @@ describe('a model named by its repository', () => {
     );
   });
 
-  it('takes a ControlNet with it where there is one', async () => {
+  it('includes a ControlNet if there is one', async () => {
     const folder = join(context.folder, 'controlled');
     cpSync(tinyModel, folder, { recursive: true });
     cpSync(fixture('sana-controlnet'), folder, { recursive: true });
@@ -159,7 +159,7 @@ describe('a model named by its repository', () => {
     await rejects(none, 'ERR_SANA_MODEL', 'owner/control', 'not a ControlNet');
   });
 
-  it('is refused before anything large is downloaded when it is no SANA pipeline', async () => {
+  it('is rejected before anything large is downloaded if it is not a SANA pipeline', async () => {
     const large = { 'transformer/weights.safetensors': noise(5000), 'x/config.json': '{}' };
     context.hub.add(REPOSITORY, { ...large, 'model_index.json': '{"_class_name": "FluxPipeline"}' });
     await rejects(pull(), 'ERR_SANA_MODEL', REPOSITORY, '"FluxPipeline"', 'SanaSprintPipeline');
@@ -178,7 +178,7 @@ describe('a model named by its repository', () => {
     assert.ok(context.hub.downloads().every((name) => name.endsWith('.json')));
   });
 
-  it('is refused when an index names a file that is not there, or outside', async () => {
+  it('is rejected if an index names a file that is missing, or outside the folder', async () => {
     const { files } = context.hub.addFolder(REPOSITORY, tinyModel);
     files.delete(`transformer/${WEIGHTS}-00002-of-00003.safetensors`);
     await rejects(pull(), 'ERR_SANA_MODEL', '00002-of-00003.safetensors: is not there');
@@ -192,7 +192,7 @@ describe('a model named by its repository', () => {
     await rejects(pull(), 'ERR_SANA_MODEL', 'weight_map');
   });
 
-  it('is missing offline in part or whole, and the error says what to do', async () => {
+  it('is partly or completely missing offline, and the error says what to do', async () => {
     context.hub.addFolder(REPOSITORY, mixed);
     const cacheDir = newCache();
     await pull({ cacheDir, variant: 'bf16' });
@@ -203,7 +203,7 @@ describe('a model named by its repository', () => {
     assert.equal(context.hub.requests.length, 0);
   });
 
-  it('of a pinned commit gets the variant that is asked for although another one is there', async () => {
+  it('of a pinned commit gets the requested variant although another one is cached', async () => {
     const { commit: revision } = context.hub.addFolder(REPOSITORY, mixed);
     const cacheDir = newCache();
     const weights = (name: string) => name.endsWith('.safetensors');
@@ -213,7 +213,7 @@ describe('a model named by its repository', () => {
     assert.deepEqual(context.hub.downloads().filter(weights).length, 4);
     for (const variant of [undefined, 'bf16']) await pull({ cacheDir, revision, ...(variant && { variant }) });
     assert.equal(context.hub.requests.length, 0);
-    // One that the repository does not have is asked for, as it may have: nothing is downloaded.
+    // The hub is asked about a variant that the repository does not have, because it may have it now: no download.
     await pull({ cacheDir, revision, variant: 'fp16' });
     assert.deepEqual([context.hub.requests.length, context.hub.downloads()], [1, []]);
     const alone = newCache();
@@ -233,7 +233,7 @@ describe('a model named by its repository', () => {
     assert.match(error.hint, /Did you mean Efficient-Large-Model\/Sana_600M_512px_diffusers\?/);
   });
 
-  it('is a folder where there is one of that name, or the name is a path', async () => {
+  it('is a folder if there is one of that name, or if the name is a path', async () => {
     const here = process.cwd();
     mkdirSync(join(context.folder, 'work', 'owner'), { recursive: true });
     process.chdir(join(context.folder, 'work'));

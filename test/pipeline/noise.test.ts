@@ -129,12 +129,12 @@ describe('noise', () => {
     assert.ok(delay.percentile(90) < 50e6, `${delay.percentile(90) / 1e6} ms`);
   });
 
-  it('the async draw stops when it is aborted', async () => {
+  it('the async draw stops if it is aborted', async () => {
     const reason = new Error('enough');
     await assert.rejects(new TorchGenerator(1).draw(2 ** 22, AbortSignal.abort(reason)), reason);
   });
 
-  it('refuses seeds and counts that are none', () => {
+  it('rejects invalid seeds and counts', () => {
     for (const seed of [0.5, Number.NaN, 2 ** 60, 2n ** 64n, -(2n ** 63n) - 1n]) {
       assert.throws(() => torchRandn(seed, 16), sanaError('ERR_SANA_ARGUMENT', 'seed'));
     }

@@ -98,7 +98,7 @@ describe('checkpoints of other dimensions', function () {
       });
       after(() => pipe.dispose());
 
-      /** What the torch peer computes from `inputs`, or nothing where there is no torch. */
+      /** What the torch peer computes from `inputs`, or nothing if there is no torch. */
       async function reference(
         stage: 'denoise_step' | 'decode' | 'text_encode',
         inputs: Record<string, Tensor>,
@@ -111,7 +111,7 @@ describe('checkpoints of other dimensions', function () {
         return await readTensor(outputs, 'output', openFile);
       }
 
-      it('draws, the same on every path of the CPU but for rounding', async () => {
+      it('draws the same on every path of the CPU, except for rounding', async () => {
         const request = { ...small, prompt, width: 128, numInferenceSteps: 3 };
         const { images } = await pipe.generate(request);
         const made = images[0]?.data ?? assert.fail();

@@ -18,7 +18,7 @@ describe('perturbed attention in the transformer', () => {
   });
   after(() => checkpoint.close());
 
-  it('leaves the other parts of the batch alone, and lets every token of its own see itself only', async () => {
+  it('leaves the other parts of the batch alone, and lets every token of its own attend only to itself', async () => {
     const { transformer } = checkpoint;
     const model = new SanaTransformer(sharedDevice(), transformer.config, 'f32');
     await model.weights.load(transformer);
@@ -102,7 +102,7 @@ describe('perturbed-attention guidance', () => {
     assert.notDeepEqual(pictures(unguided), pictures(await pipe.generate({ ...small, guidanceScale: 1 })));
   });
 
-  it('foretells its memory, and costs the third part of a batch', async () => {
+  it('predicts its memory, and costs a third of a batch', async () => {
     const [plain, perturbed] = [await pipe.explain(small), await pipe.explain({ ...small, pagScale: 2 })];
     const flops = ({ stages }: typeof plain) => stages.find(({ name }) => name === 'denoise_step')?.flops ?? 0;
     assert.ok(Math.abs(flops(perturbed) / flops(plain) - 1.5) < 0.05);
@@ -119,7 +119,7 @@ describe('perturbed-attention guidance', () => {
     }
   });
 
-  it('holds the norms of SANA-1.5, unlike the reference', async () => {
+  it('has the norms of SANA-1.5, unlike the reference', async () => {
     const laid = layOver('sana15');
     try {
       await using pipe15 = await loadTinyFrom(laid.path);

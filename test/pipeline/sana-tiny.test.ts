@@ -62,7 +62,7 @@ describe('sana-tiny, the model inside the package', function () {
     );
   });
 
-  it('has defaults of its own: 256 x 256, few steps, little guidance, no instruction', async () => {
+  it('has its own defaults: 256 x 256, few steps, little guidance, no instruction', async () => {
     const { images } = await pipe.generate({ prompt: 'a red apple', seed: 1 });
     const { parameters } = images[0] ?? {};
     assert.equal(parameters?.model, 'sana-tiny');
@@ -102,7 +102,7 @@ describe('sana-tiny, the model inside the package', function () {
     assert.ok(both >= 22, `${both} of ${icons.length} things in the style asked for`);
   });
 
-  it('takes white where a prompt names no background, and knows other wordings', async () => {
+  it('uses white if a prompt names no background, and knows other wordings', async () => {
     const prompt = ['a red apple', 'hamburger on pink', 'fluent style smiling cat with heart eyes, teal background'];
     const { images } = await pipe.generate({ prompt, seed: 5 });
     assert.deepEqual(images.map(backgroundOf), ['white', 'pink', 'teal']);

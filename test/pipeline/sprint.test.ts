@@ -75,7 +75,7 @@ describe('a Sprint model', () => {
     assert.equal(pictures(both)[1], pictures(alone)[0]);
   });
 
-  it('makes the picture of sprint.2 from its start latents, but for the noise of the second step', async () => {
+  it('makes the picture of sprint.2 from its start latents, except for the noise of the second step', async () => {
     const { images } = await pipe.generate({
       prompt,
       latents: golden.get('sprint.2.in.latents'),
@@ -114,7 +114,7 @@ describe('a Sprint model', () => {
     ['an intermediate time after the first', { intermediateTimesteps: 1.6 }, /an angle above 0 and up to 1.5708/],
     ['a time beyond the first', { maxTimesteps: 2 }, /an angle above 0/],
   ] as const) {
-    it(`refuses ${what}`, async () => {
+    it(`rejects ${what}`, async () => {
       await assert.rejects(pipe.generate({ prompt, ...fields }), sanaError('ERR_SANA_ARGUMENT', message));
     });
   }

@@ -69,7 +69,7 @@ describe('a request', () => {
     assert.equal(seeds.length, 1);
   });
 
-  it('takes what is undefined as left out', () => {
+  it('treats undefined fields as left out', () => {
     const fields = {
       width: undefined,
       seed: undefined,
@@ -119,14 +119,14 @@ describe('a request', () => {
       assert.deepEqual(check({ prompt: ['a', 'b'], negativePrompt: ['x', 'y'] }).negativePrompts, ['x', 'y']);
     });
 
-    it('each with a seed of its own, up to the last there is', () => {
+    it('each with its own seed, up to the largest one', () => {
       assert.deepEqual(check({ seed: 2n ** 64n - 2n, numImagesPerPrompt: 2 }).seeds, [2n ** 64n - 2n, 2n ** 64n - 1n]);
       assert.deepEqual(check({ seed: [9, 3n], numImagesPerPrompt: 2 }).seeds, [9n, 3n]);
       assert.deepEqual(check({ seed: Number.MAX_SAFE_INTEGER }).seeds, [2n ** 53n - 1n]);
       assert.deepEqual(check({ seed: 0 }).seeds, [0n]);
     });
 
-    it('with a random seed when none is given, the images counting up from it', () => {
+    it('with a random seed if none is given, from which the images count up', () => {
       const first = new Set(Array.from({ length: 50 }, () => check({}).seeds[0]));
       assert.ok(first.size > 45);
       const [a = 0n, b] = check({ numImagesPerPrompt: 2 }).seeds;
@@ -140,7 +140,7 @@ describe('a request', () => {
       assert.deepEqual([width, height, drawnWidth, drawnHeight], [8192, 32, 8192, 32]);
     });
 
-    it('that is drawn at the nearest trained size with binning, which is the default where there is one', () => {
+    it('that is drawn at the nearest trained size with binning, the default for models that have it', () => {
       const { width, height, drawnWidth, drawnHeight, useResolutionBinning } = check(
         { width: 1001, height: 499 },
         BINNED,
@@ -161,7 +161,7 @@ describe('a request', () => {
     });
   });
 
-  it('has no instruction when it is null or empty, and copies the one it is given', () => {
+  it('has no instruction if it is null or empty, and copies a given one', () => {
     assert.deepEqual(check({ complexHumanInstruction: null }).complexHumanInstruction, []);
     assert.deepEqual(check({ complexHumanInstruction: [] }).complexHumanInstruction, []);
     assert.deepEqual(check({ complexHumanInstruction: ['a', 'b'] }).complexHumanInstruction, ['a', 'b']);
@@ -177,7 +177,7 @@ describe('a request', () => {
     ['no prompt', { prompt: undefined }, /`prompt` to be a string or a list of strings, got undefined/],
     ['a prompt that is no text', { prompt: 7 }, /`prompt`.*got 7 \(number\)/],
     ['a prompt that is null', { prompt: null }, /`prompt`.*got null/],
-    ['an empty list of prompts', { prompt: [] }, /`prompt` to be a list of 1 to 64, got an array of 0/],
+    ['an empty list of prompts', { prompt: [] }, /`prompt` to be a list of 1 to 64 elements, got an array of 0/],
     ['65 prompts', { prompt: Array(65).fill('a') }, /`prompt` to be a list of 1 to 64/],
     ['a list with something else in it', { prompt: ['a', 7] }, /`prompt\[1\]` to be a string, got 7/],
     ['a list of holes', { prompt: Array<string>(2) }, /`prompt\[0\]`.*undefined/],
@@ -186,7 +186,11 @@ describe('a request', () => {
     ['too long a prompt', { prompt: 'x'.repeat(100_001) }, /`prompt` to be a string of at most 100000 characters/],
     ['a negative prompt that is no text', { negativePrompt: 7 }, /`negativePrompt`.*got 7/],
     ['a negative prompt that is null', { negativePrompt: null }, /`negativePrompt`.*null/],
-    ['more negative prompts than prompts', { negativePrompt: ['a', 'b'] }, /`negativePrompt` to be a list of 1 to 1/],
+    [
+      'more negative prompts than prompts',
+      { negativePrompt: ['a', 'b'] },
+      /`negativePrompt` to be a list of one element, got/,
+    ],
     [
       'a width that is no multiple of 32',
       { width: 1000 },
@@ -215,7 +219,11 @@ describe('a request', () => {
     ['a scheduler of other models', { scheduler: 'scm' }, /`scheduler`/],
     ['no images', { numImagesPerPrompt: 0 }, /`numImagesPerPrompt` to be an integer from 1 to 64/],
     ['65 images', { numImagesPerPrompt: 65 }, /`numImagesPerPrompt`/],
-    ['66 images in all', { prompt: ['a', 'b'], numImagesPerPrompt: 33 }, /`numImagesPerPrompt` to be at most 64 \/ 2/],
+    [
+      '66 images in all',
+      { prompt: ['a', 'b'], numImagesPerPrompt: 33 },
+      /`numImagesPerPrompt` to be at most 32 with 2 prompts/,
+    ],
     [
       'a seed of -1',
       { seed: -1 },
@@ -323,7 +331,7 @@ describe('a request', () => {
     });
   }
 
-  it('is rejected when it is no object', () => {
+  it('is rejected if it is not an object', () => {
     for (const request of [null, undefined, 7, [], true]) {
       assert.throws(() => checkRequest(request as unknown as string, SANA), /`request` to be an object/);
     }
@@ -362,8 +370,12 @@ describe('a request', () => {
 
     for (const [what, fields, message] of [
       ['no picture', {}, /`controlImage` to be a picture, because the model has a ControlNet, got undefined/],
-      ['more pictures than prompts', { controlImage: [picture, picture] }, /`controlImage` to be a list of 1 to 1/],
-      ['fewer pictures than prompts', { prompt: ['a', 'b'], controlImage: [picture] }, /a list of 2 to 2/],
+      [
+        'more pictures than prompts',
+        { controlImage: [picture, picture] },
+        /`controlImage` to be a list of one element, got/,
+      ],
+      ['fewer pictures than prompts', { prompt: ['a', 'b'], controlImage: [picture] }, /a list of 2 elements/],
       ['a scale in a string', { controlImage: picture, controlnetConditioningScale: '1' }, /to be a finite number/],
       ['a scale that is NaN', { controlImage: picture, controlnetConditioningScale: Number.NaN }, /`controlnetCond/],
       ['a scale that float32 cannot hold', { controlImage: picture, controlnetConditioningScale: 1e39 }, /finite/],

@@ -24,12 +24,12 @@ const SANA: ModelTraits = {
 const SPRINT: ModelTraits = { ...SANA, kind: 'sprint', schedulers: ['scm'] };
 
 describe('the table of options', () => {
-  it('is what lib/request/types.ts says', () => {
+  it('matches lib/request/types.ts', () => {
     const written = readFileSync(join(packageRoot, 'lib/request/types.ts'), 'utf8');
     assert.equal(written, typesFile(), 'Run npm run generate.');
   });
 
-  it('has a summary in one line for every row, and a flag for all that a text can say', () => {
+  it('has a one-line summary for every row, and a flag for every field that a text can express', () => {
     for (const [name, field] of [...Object.entries<Field>(REQUEST), ...Object.entries<Field>(LOAD)]) {
       assert.match(field.summary, /^[^A-Z\n][^\n]*[^.\n]$|^`/, name);
       const without = ['prompt', 'token', 'onStep', 'onProgress', 'signal'];
@@ -37,7 +37,7 @@ describe('the table of options', () => {
     }
   });
 
-  it('gives JSON Schemas that ajv takes', () => {
+  it('gives JSON Schemas that ajv accepts', () => {
     const ajv = new Ajv({ strict: true, allowUnionTypes: true });
     const sana = ajv.compile(requestSchema(SANA));
     const sprint = ajv.compile(requestSchema(SPRINT));
@@ -114,7 +114,7 @@ describe('the table of options', () => {
     }
   });
 
-  it('records what was asked for, which makes the same request again', () => {
+  it('records the request, from which the same request can be made again', () => {
     const request = checkRequest(
       { prompt: 'a fox', seed: 7, scheduler: 'flow-euler', sigmas: [1, 0.5, 0.1], pagScale: 1.5, width: 64 },
       SANA,
@@ -131,7 +131,7 @@ describe('the table of options', () => {
     assert.throws(() => checkRecord({ ...record, sigmas: ['1'] }));
   });
 
-  it('says how many steps a custom schedule has', () => {
+  it('has as many steps as a custom schedule', () => {
     const euler = { prompt: 'a fox', scheduler: 'flow-euler', timesteps: [900, 500, 100] } as const;
     assert.equal(checkRequest(euler, SANA).numInferenceSteps, 3);
     assert.equal(checkRequest({ ...euler, numInferenceSteps: 3 }, SANA).numInferenceSteps, 3);

@@ -84,12 +84,12 @@ describe('custom schedules', () => {
     ['noise levels for the DPM solver', 'flow-dpm-solver', { sigmas: [0.5] }, 'flow-dpm-solver takes none'],
   ];
   for (const [what, sampler, custom, message] of rejected) {
-    it(`refuses ${what}`, () => {
+    it(`rejects ${what}`, () => {
       assert.throws(() => schedulerFor(flow, sampler, custom)(1), sanaError('ERR_SANA_ARGUMENT', message));
     });
   }
 
-  it('SCM refuses noise levels, a list without an end, and angles beside a list', () => {
+  it('SCM rejects noise levels, a list without an end, and angles in addition to a list', () => {
     const config = { className: 'SCMScheduler', numTrainTimesteps: 1000, sigmaData } as const;
     for (const [custom, message] of [
       [{ sigmas: [1, 0.5] }, 'scm takes none'],
@@ -101,14 +101,14 @@ describe('custom schedules', () => {
     }
   });
 
-  it('refuses another number of steps than the list has', () => {
+  it('rejects a number of steps that differs from that of the list', () => {
     assert.throws(
       () => flowEuler(euler(3), 3, { sigmas: [1, 0.5] }),
       sanaError('ERR_SANA_ARGUMENT', 'as many as the custom schedule has'),
     );
   });
 
-  it('the reference, too, takes no custom schedule with the DPM solver of a flow', () => {
+  it('the reference also has no custom schedules for the flow DPM solver', () => {
     assert.notEqual(golden.dpm.timesteps, null);
     assert.notEqual(golden.dpm.sigmas, null);
   });

@@ -63,7 +63,7 @@ describe('schedulers', () => {
       assert.equal(compared, 120);
     });
 
-    it(`${name} takes the steps of the reference`, () => {
+    it(`${name} makes the steps of the reference`, () => {
       let runs = 0;
       for (const steps of [1, 2, 3, 5, 10, 14, 15, 20]) {
         const outputs = golden.get(`${name}.${steps}.model_outputs`);
@@ -124,7 +124,7 @@ describe('schedulers', () => {
     }
   });
 
-  it('the last step is of first order when it ends at zero, when asked for, and in short runs', () => {
+  it('the last step is of first order if it ends at zero, if requested, and in short runs', () => {
     const last = (overrides: object, steps: number) => flowDpm(overrides, steps).coefficients(steps - 1).c;
     assert.equal(last({}, 20), 0);
     assert.equal(last({ final_sigmas_type: 'sigma_min', lower_order_final: true }, 14), 0);
@@ -149,7 +149,7 @@ describe('schedulers', () => {
     assert.deepEqual(back.timesteps, schedulerFor(released())(20).timesteps);
   });
 
-  it('refuses numbers of steps that are none', () => {
+  it('rejects invalid numbers of steps', () => {
     for (const steps of [0, -1, 501, 2.5, Number.NaN, Number.POSITIVE_INFINITY]) {
       assert.throws(() => schedulerFor(released())(steps), sanaError('ERR_SANA_ARGUMENT', 'steps', '1 to 500'));
     }

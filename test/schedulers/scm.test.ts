@@ -15,7 +15,7 @@ describe('scm', () => {
     ['scm.3', 3, undefined],
     ['scm.4', 4, undefined],
   ] as const) {
-    it(`takes the steps of ${name}`, () => {
+    it(`makes the steps of ${name}`, () => {
       const part = (of: string, i: number, count: number) => {
         const { data } = golden.get(`${name}.${of}`);
         return data.subarray((i * data.length) / count, ((i + 1) * data.length) / count);
@@ -55,7 +55,7 @@ describe('scm', () => {
     });
   }
 
-  it('starts the second of two steps at 1.3 unless told otherwise, and never trips over another number of steps', () => {
+  it('starts the second of two steps at 1.3 by default, and works with any other number of steps', () => {
     assert.ok(Math.abs((scm(2).sigmas[1] ?? 0) - 0.782708) < 1e-6);
     assert.ok(Math.abs((scm(2, { intermediateTimesteps: null }).sigmas[1] ?? 0) - 0.5) < 1e-5);
     assert.equal(scm(4).steps, 4);

@@ -10,7 +10,7 @@ const fixtures = fileURLToPath(new URL('../fixtures', import.meta.url));
 const golden = (name: string): string => join(fixtures, 'golden', `${name}.safetensors`);
 
 describe('bench peer', () => {
-  it('is undefined, and says so, where there is no Python with torch', async () => {
+  it('is undefined, with a message, if there is no Python with torch', async () => {
     const { error } = console;
     const said: string[] = [];
     console.error = (text: string) => said.push(text);
@@ -62,7 +62,7 @@ describe('bench peer', () => {
       }
     });
 
-    it('reports a command that fails and takes the next one', async () => {
+    it('reports a command that fails and runs the next one', async () => {
       const bad = peer?.run({ ...timing, case: 'linear', m: -1, n: 1, k: 1 });
       const good = peer?.run({ ...timing, case: 'linear', m: 1, n: 1, k: 1 });
       await assert.rejects(bad ?? Promise.resolve(), /torch peer failed: RuntimeError.*negative/);

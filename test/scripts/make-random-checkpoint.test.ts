@@ -36,7 +36,7 @@ const dimensions: TinyDimensions = {
   vaeLayers: 1,
 };
 
-/** The fixtures that hold what is different of another kind, and their dimensions. */
+/** The fixtures that contain what is different in another kind, and their dimensions. */
 const others: readonly [string, Partial<TinyDimensions>][] = [
   ['sana15', { kind: 'sana-1.5', layers: 2 }],
   ['sana-sprint', { kind: 'sprint', layers: 2 }],
@@ -89,7 +89,7 @@ describe('make-random-checkpoint', () => {
   });
 
   for (const [name, changes] of others) {
-    it(`makes what ${name} holds: the same tensors, keys and values`, async () => {
+    it(`makes the contents of ${name}: the same tensors, keys and values`, async () => {
       const tokenizer = await tokenizerFrom(join(fixture, 'tokenizer'));
       const configs: CheckpointConfigs = tinyConfigs({ ...dimensions, ...changes }, tokenizer.vocabSize);
       const target = await write('a', { configs });
@@ -112,7 +112,7 @@ describe('make-random-checkpoint', () => {
     assert.notEqual(digest(a), digest(c));
   });
 
-  it('draws the same values on every machine, whatever the pieces', () => {
+  it('draws the same values on every machine, however they are split', () => {
     const table = new GaussianTables('F32').get(0, 1);
     const whole = allocate('F32', 100_001);
     new GaussianStream(7, 'name', table).fill(whole, 0, whole.length);
@@ -195,7 +195,7 @@ describe('make-random-checkpoint', () => {
     assert.deepEqual(readdirSync(join(whole, 'text_encoder')).sort(), ['config.json', 'model.safetensors']);
   });
 
-  it('takes the Gemma vocabulary of 256000 entries', async () => {
+  it('uses the Gemma vocabulary of 256000 entries', async () => {
     const tokenizer = await gemmaTokenizer();
     assert.equal(tokenizer.vocabSize, 256000);
     assert.deepEqual([...tokenizer.files.keys()].sort(), [
@@ -205,7 +205,7 @@ describe('make-random-checkpoint', () => {
     ]);
   });
 
-  it('refuses a folder that is not empty, and with force replaces checkpoints only', async () => {
+  it('rejects a folder that is not empty, and with force replaces only checkpoints', async () => {
     const target = await write('a', { seed: 1 });
     const before = digest(target);
     await assert.rejects(
@@ -222,7 +222,7 @@ describe('make-random-checkpoint', () => {
     assert.deepEqual(readdirSync(other), ['letter.txt']);
   });
 
-  it('leaves nothing behind when it is aborted', async () => {
+  it('leaves no files behind if it is aborted', async () => {
     const controller = new AbortController();
     const aborted = write('a', {
       signal: controller.signal,
@@ -262,7 +262,7 @@ describe('make-random-checkpoint', () => {
     ]);
   });
 
-  it('refuses a variant, a size and a ControlNet that a model was not released with', async () => {
+  it('rejects a variant, a size and a ControlNet that a model was not released with', async () => {
     for (const [args, message] of [
       [['--model', '1.5-1.6b', '--variant', 'fp16'], /1.5-1.6b was released without variants/],
       [['--model', 'sprint-0.6b', '--size', '512'], /`size` to be one that sprint-0.6b has: 1024/],

@@ -27,7 +27,7 @@ describe('the tables of the released models', () => {
     assert.equal(plain(written), plain(await memoryModule()));
   });
 
-  it('say what explain says of a checkpoint, with all the memory there could be and with the least', async function () {
+  it('match explain for a checkpoint, with the most memory and with the least', async function () {
     if (testDevice !== 'cpu') this.skip(); // the tables are of the CPU's layouts
     const path = join(folder.path, 'sprint');
     const tokenizer = await tokenizerFrom(fixture('sana-base', 'tokenizer'));

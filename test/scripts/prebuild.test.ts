@@ -23,7 +23,7 @@ describe('a binary of a release', () => {
     }
   });
 
-  it('is refused where it needs or gives something else', () => {
+  it('is rejected if its inputs or outputs differ', () => {
     const source = join(folder.path, 'a.c');
     const other = join(folder.path, 'libother.so');
     const file = join(folder.path, 'libsana_cuda99.so');

@@ -44,7 +44,7 @@ describe('the released models', () => {
 
   for (const model of releasedModels) {
     for (const size of releasedSizes(model)) {
-      it(`${model} at ${size} has as many tensors and parameters as the release, each of its own name`, () => {
+      it(`${model} at ${size} has as many tensors and parameters as the release, with distinct names`, () => {
         const tensors = tensorsOf('transformer', model, size);
         assert.deepEqual([tensors.length, parameterCount(tensors)], transformers[model]);
         assert.equal(new Set(tensors.map(({ name }) => name)).size, tensors.length);
@@ -57,7 +57,7 @@ describe('the released models', () => {
 
   for (const model of releasedModels) {
     for (const size of releasedSizes(model)) {
-      it(`${model} at ${size}: the package takes every file, and plans a picture of that size`, async () => {
+      it(`${model} at ${size}: the package accepts every file, and plans a picture of that size`, async () => {
         const path = join(folder.path, `${model}-${size}`);
         const tokenizer = await tokenizerFrom(fixture('sana-base', 'tokenizer'));
         await writeRandomCheckpoint(path, {
@@ -91,7 +91,7 @@ describe('the released models', () => {
     });
   }
 
-  it('are told apart by their configurations', () => {
+  it('are distinguished by their configurations', () => {
     const read = (model: ReleasedModel, size: ReleasedSize, file: string, controlnet = false) =>
       JSON.parse(
         (configFiles(releasedConfigs(model, size, vocabSize, { controlnet }), 'BF16').get(file) ?? '').replace(
@@ -169,7 +169,7 @@ describe('the released models', () => {
     ]);
   });
 
-  it('are refused at sizes, with ControlNets and in variants that were not released', () => {
+  it('are rejected at sizes, with ControlNets and in variants that were not released', () => {
     const size = () => releasedConfigs('1.5-4.8b', 512, vocabSize);
     assert.throws(size, sanaError('ERR_SANA_ARGUMENT', /`size` to be one that 1.5-4.8b has: 1024/));
     const sprint = () => releasedConfigs('sprint-0.6b', 1024, vocabSize, { controlnet: true });
@@ -177,7 +177,7 @@ describe('the released models', () => {
     assert.deepEqual(releasedModels.filter(hasVariants), ['0.6b', '1.6b']);
   });
 
-  it('are what the repositories hold', () => {
+  it('are those of the repositories', () => {
     for (const { repository, model, size, controlnet = false } of releases) {
       assert.ok(releasedConfigs(model, size, vocabSize, { controlnet }), repository);
     }

@@ -1,5 +1,5 @@
 /**
- * Runs the command line as users do: a process of its own. `npm test` has just built dist/ and sets SANA_TEST_DIST, so
+ * Runs the command line as users do, in a separate process. `npm test` has just built dist/ and sets SANA_TEST_DIST, so
  * that it starts three times as fast; otherwise lib/ runs as it is.
  */
 

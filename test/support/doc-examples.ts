@@ -16,7 +16,7 @@ export interface Example {
   readonly code: string;
   /** The name that the line before it gives it: ``  `app.mjs`:  ``. */
   readonly file?: string;
-  /** Why it does not run here: the line behind it, `*Not run by the tests: WHY.*`. */
+  /** Why it is not run here: the line after it, `*Not run by the tests: WHY.*`. */
   readonly notRun?: string;
 }
 

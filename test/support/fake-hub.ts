@@ -25,7 +25,7 @@ export interface Received {
   readonly encoding: string | undefined;
 }
 
-/** May answer a request itself, and then returns true. `file` is the one asked for, where it is one. */
+/** May answer a request itself; then it returns true. `file` is the requested file, if it is one. */
 export type Fault = (
   request: IncomingMessage,
   response: ServerResponse,
@@ -61,7 +61,7 @@ export class FakeHub {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** The environment of a process that asks this hub, with a cache of its own. */
+  /** The environment of a process that uses this hub, with its own cache. */
   env(home: string): Record<string, string> {
     return { HF_ENDPOINT: this.url, HF_HOME: home };
   }
@@ -71,7 +71,7 @@ export class FakeHub {
     await new Promise((done) => this.#server.close(done));
   }
 
-  /** The files asked for since the last call, each as often as it was. */
+  /** The files requested since the last call, each as often as it was requested. */
   downloads(): string[] {
     const paths = this.requests.filter(({ method }) => method === 'GET').map(({ path }) => path);
     this.requests.length = 0;
@@ -145,7 +145,7 @@ export class FakeHub {
     return all.find((file) => file.hash === hash);
   }
 
-  /** What the hub says of a repository: `/revision/R`, `/tree/R`, `/refs`. */
+  /** The hub's answers about a repository: `/revision/R`, `/tree/R`, `/refs`. */
   async #api(path: string, response: ServerResponse): Promise<void> {
     const repository = this.#repositoryAt(path);
     const [, , , owner, name, what, revision] = path.split('/');
@@ -173,7 +173,7 @@ export class FakeHub {
   }
 }
 
-/** A whole file, or the range of it that was asked for. */
+/** A whole file, or the requested range of it. */
 export function send(
   request: IncomingMessage,
   response: ServerResponse,

@@ -3,7 +3,7 @@
 import { openDevice } from '../../lib/device/devices.ts';
 import { testDevice } from './device.ts';
 
-/** Lets the device that pipelines share believe that it has `bytes` beside its workspace; returns the way back. */
+/** Limits the device that pipelines share to `bytes` in addition to its workspace; returns a function that undoes it. */
 export function limitMemory(bytes: number): () => void {
   const lease = openDevice(testDevice);
   const { native } = lease;

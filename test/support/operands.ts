@@ -1,4 +1,4 @@
-/** Operands of operators in tests: their shapes, the values they hold, and those values as bytes. */
+/** Operands of operators in tests: their shapes, their values, and the values as bytes. */
 
 import assert from 'node:assert/strict';
 import type { DType, Layout } from '../../lib/device/native.ts';
@@ -9,7 +9,7 @@ export type Activation = 'f32' | 'bf16' | 'f16';
 export interface Operand {
   readonly dtype: DType;
   readonly shape: readonly number[];
-  /** Row-major, values that the dtype holds; packed layouts: in the checkpoint's order. Absent: written only. */
+  /** Row-major, values that the dtype can represent; packed layouts: in the checkpoint's order. Absent: only written. */
   readonly data?: Float32Array;
   readonly layout?: Layout;
   /** The operand is the columns from `first` of a tensor of `of` columns. */
@@ -121,7 +121,7 @@ export class Maker {
     return { ...rest, dtype, shape, data: rounded(this.random.uniform(count(shape), scale), dtype) };
   }
 
-  /** f32 whatever the activations. */
+  /** f32 for every dtype of the activations. */
   vector(shape: readonly number[], scale = 1): Operand & Given {
     return this.activation(shape, { dtype: 'f32', scale });
   }

@@ -51,7 +51,7 @@ export const paths = ['portable', 'avx2', 'avx512', 'avx512-bf16'].filter(suppor
 /** A way to run operators that tests go through: an instruction set, or a CUDA device and a variant of its kernels. */
 export interface Machine {
   readonly name: string;
-  /** The device, however often it is asked for; on the CPU with so many threads. */
+  /** The device, opened once; on the CPU with that many threads. */
   open(threads: number): NativeDevice;
   /** Thread counts that must give the same bits. */
   readonly threads: readonly number[];
@@ -106,7 +106,7 @@ function cudaMachines(): Machine[] {
     const open = (): NativeDevice => {
       const variants = opened.get(index) as Map<string, NativeDevice>; // of what was found
       if ([...variants.values()].some(({ info }) => info.problem !== '')) {
-        // A kernel of an earlier test has failed: this one has a device of its own.
+        // A kernel of an earlier test has failed: this test opens its own device.
         for (const device of variants.values()) device.dispose();
         variants.clear();
       }
@@ -166,7 +166,7 @@ export interface Call {
 export interface Example extends Call {
   /** The operands that the call writes, as the reference has them: computed for what is run, once. */
   readonly expected: () => Readonly<Record<string, ArrayLike<number>>>;
-  /** How the call falls into calls of its own, when it does: each of them alone must give the same bits. */
+  /** How the call can be split into separate calls, if it can: each of them alone must give the same bits. */
   readonly items?: Items;
   /** Other than the operator tolerance, beyond the rounding of the output; 'exact': the reference rounded to that dtype. */
   readonly tolerance?: Tolerance | 'exact';
@@ -175,9 +175,9 @@ export interface Example extends Call {
 /** Batch items, rows or sequences: the first dimension of every operand falls into `count` equal parts, */
 export interface Items {
   readonly count: number;
-  /** but for these and packed weights, which every item takes whole, */
+  /** except for these and packed weights, which every item uses as a whole, */
   readonly shared?: readonly string[];
-  /** and these, which fall into the parts that the attribute `lengths` tells. */
+  /** and these, which are split into the parts given by the attribute `lengths`. */
   readonly sequences?: readonly string[];
 }
 
@@ -194,7 +194,7 @@ interface Placed extends Operand {
 const align = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 const isPacked = (operand: Operand): boolean => (operand.layout ?? 'dense') !== 'dense';
 
-/** Operands as they are first, packed ones (which need zeros around them) behind `plainBytes`. */
+/** Operands in their initial state, packed ones (which need zeros around them) after `plainBytes`. */
 function place(device: NativeDevice, operands: Call['operands'], inPlace: string | undefined) {
   const placed: Record<string, Placed> = {};
   let end = guard;
@@ -440,7 +440,7 @@ async function check(machine: Machine, files: WeightFiles, example: Example): Pr
 /**
  * Declares an operator's tests, one for each machine and dtype: every example is what the plain loops say, and has the
  * same bits when run again, in place of every input that it may overwrite, and on the CPU on any number of threads and
- * (the first and the last of its items) alone. `among`: the machines that have the operator, where not all do.
+ * (the first and the last of its items) alone. `among`: the machines that have the operator, if not all do.
  */
 export function testOperator(
   op: OperatorName,

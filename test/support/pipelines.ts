@@ -1,4 +1,4 @@
-/** Pipelines of the tiny checkpoint, requests they carry out in milliseconds, and the memory they hold. */
+/** Pipelines of the tiny checkpoint, requests that they run in milliseconds, and the memory that they use. */
 
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -35,7 +35,7 @@ export function pictures({ images }: Pick<GenerateResult, 'images'>): string[] {
   );
 }
 
-/** What the device that pipelines share holds now, read beside them: keeps the device open until `close`. */
+/** The memory in use on the device that pipelines share, read independently: keeps the device open until `close`. */
 export function watchDevice(threads?: number): { readonly bytes: number; close(): void } {
   const lease = openDevice(testDevice, threads);
   return {

@@ -1,4 +1,4 @@
-/** What this process holds of the system, as Linux tells it; undefined elsewhere. */
+/** The system resources of this process, according to Linux; undefined elsewhere. */
 
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
@@ -14,7 +14,7 @@ export function resources(): Resources | undefined {
   return { descriptors: readdirSync('/proc/self/fd').length, threads: readdirSync('/proc/self/task').length };
 }
 
-/** Resources once they have not changed for a while: threads end some time after they are told to. */
+/** Resources once they have not changed for a while: threads take some time to end. */
 export async function steadyResources(): Promise<Resources | undefined> {
   let last = resources();
   for (let same = 0; same < 20; ) {

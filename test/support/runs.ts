@@ -24,7 +24,7 @@ export interface Run {
 export const golden = new GoldenFile('pipeline');
 export const runs: Run[] = JSON.parse(readFileSync(join(fixtures, 'golden/pipeline_runs.json'), 'utf8'));
 
-/** `recorded` holds the run. */
+/** `recorded` has the run. */
 export function requestOf(run: Run, recorded = golden): GenerateRequest {
   return {
     prompt: run.prompts,

@@ -23,7 +23,7 @@ describe('prompt', () => {
     for (const { text, out } of golden.lower_strip) assert.equal(processPrompt(text), out);
   });
 
-  it('strips exactly what Python takes for white space', () => {
+  it('strips exactly what Python considers white space', () => {
     const stripped: string[] = [];
     for (let code = 0; code < 0x10000; code++)
       if (strip(String.fromCharCode(code)) === '') stripped.push(code.toString(16));
@@ -104,7 +104,7 @@ describe('prompt', () => {
     }
   });
 
-  it('decodes entities once, and leaves what is none', () => {
+  it('decodes entities once, and leaves everything else', () => {
     assert.equal(
       decodeEntities('&lt;&amp;lt;&quot;&apos;&nbsp;&eacute;&euro;&#65;&#x42;&#99999999;'),
       '<&lt;"\'\u00a0é€AB\ufffd',
@@ -113,7 +113,7 @@ describe('prompt', () => {
     assert.equal(htmlText('<p>a<br/>b<!-- c --></p><style>d</style> e < f'), 'ab e < f');
   });
 
-  it('the instruction is the one of the reference', () => {
+  it("the instruction is the reference's", () => {
     const { complex_human_instruction } = JSON.parse(readFileSync(fixture('golden', 'tokens_tiny.json'), 'utf8'));
     assert.deepEqual(COMPLEX_HUMAN_INSTRUCTION, complex_human_instruction);
     assert.ok(joinInstruction().endsWith('\nUser Prompt: '));

@@ -17,7 +17,7 @@ interface TextCase {
 }
 
 describe('selection', () => {
-  it('selects the start token and what follows the instruction but for its last space', () => {
+  it('selects the start token and what follows the instruction, without its last space', () => {
     const instruction = [2, 10, 11, 12]; // n = 4
     assert.deepEqual(selectText([2, 10, 11, 20, 21], 5, instruction), {
       ids: [2, 10, 11, 20, 21],
@@ -45,7 +45,7 @@ describe('selection', () => {
     assert.equal(selectText([2, 10, 11], 1, [2, 10, 11, 12]).prefixLength, 0); // nothing is left to compute
   });
 
-  it('refuses lengths that are none', () => {
+  it('rejects invalid lengths', () => {
     for (const length of [0, -1, 1.5, Number.NaN, 1e9]) {
       assert.throws(() => selectText([2], length), sanaError('ERR_SANA_ARGUMENT', 'maxSequenceLength'));
     }

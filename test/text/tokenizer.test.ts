@@ -51,7 +51,7 @@ describe('tokenizer', () => {
       assert.deepEqual(tokenizer.encode(joinInstruction()).ids, chi_ids);
     });
 
-    it('a prompt of 100 kB takes no time to speak of, whatever it repeats', async () => {
+    it('handles a prompt of 100 kB fast, whatever it repeats', async () => {
       for (const piece of ['a', 'word ', '漢', '\n', '<bos>', '\ud800']) {
         const start = cpuTime();
         const [ids = []] = await tokenizer.encodeBatch([piece.repeat(100_000 / piece.length)]);
@@ -68,7 +68,7 @@ describe('tokenizer', () => {
       assert.deepEqual(await tokenizer.encodeBatch([]), []);
     });
 
-    it('refuses what is no text, or too much of it', async () => {
+    it('rejects values that are not text, and texts that are too long', async () => {
       assert.throws(() => tokenizer.encode('a'.repeat(1_000_001)), sanaError('ERR_SANA_ARGUMENT', 'text'));
       await assert.rejects(tokenizer.encodeBatch([3 as unknown as string]), sanaError('ERR_SANA_ARGUMENT', 'text'));
     });
@@ -176,7 +176,7 @@ describe('tokenizer', () => {
     assert.throws(() => tokenizer.encode('a cat'), sanaError('ERR_SANA_DISPOSED'));
   });
 
-  it('loading stops when it is aborted', async () => {
+  it('loading stops if it is aborted', async () => {
     const reason = new Error('enough');
     await assert.rejects(Tokenizer.load(GEMMA, { signal: AbortSignal.abort(reason) }), reason);
     const controller = new AbortController();
@@ -327,13 +327,13 @@ describe('tokenizer', () => {
     ],
   ];
   for (const [what, definition, part] of damaged) {
-    it(`refuses ${what}, naming the file`, async () => {
+    it(`rejects ${what}, naming the file`, async () => {
       const folder = folderWith(definition());
       await assert.rejects(Tokenizer.load(folder), sanaError('ERR_SANA_MODEL', 'tokenizer.json', part));
     });
   }
 
-  it('says what is missing', async () => {
+  it('reports what is missing', async () => {
     await assert.rejects(
       Tokenizer.load(mkdtempSync(join(temporary.path, 'none-'))),
       sanaError('ERR_SANA_MODEL', 'tokenizer.json', 'not there'),

@@ -52,7 +52,7 @@ describe('pictures', () => {
     assert.deepEqual([...premultiply(Buffer.from([255, 100, 0, 128]))], [128, 50, 0, 128]);
   });
 
-  it('are refused by the name that is missing', async () => {
+  it('are rejected with the name that is missing', async () => {
     await assert.rejects(renderIcon(set(), 'owl', 8), /'owl'/);
   });
 });

@@ -25,7 +25,7 @@ describe('caption selection', () => {
     assertNear(captionProbabilities(scored(25, 28, 30), { temperature: 1 }), [25 / 83, 28 / 83, 30 / 83], 1e-12);
   });
 
-  it('takes the softmax of the paper on demand', () => {
+  it('uses the softmax of the paper if requested', () => {
     const [low = 0, , high = 0] = captionProbabilities(scored(25, 28, 30), { mode: 'softmax' });
     assert(low > 1e-22 && low < 3e-22 && high > 0.999999);
     const mild = captionProbabilities(scored(1, 2), { mode: 'softmax', temperature: 1 });
@@ -52,12 +52,12 @@ describe('caption selection', () => {
     assertNear(captionProbabilities(scored(99, 100), { mode: 'softmax', temperature: 1e-9 }), [0, 1]);
   });
 
-  it('refuses no captions and a temperature of zero', () => {
+  it('rejects an empty list of captions and a temperature of zero', () => {
     assert.throws(() => captionProbabilities([]), /at least one caption/);
     assert.throws(() => captionProbabilities(scored(30), { temperature: 0 }), /above 0/);
   });
 
-  it('draws each caption as often as its probability says', () => {
+  it('draws each caption as often as its probability', () => {
     const random = seeded(1);
     const counts = [0, 0, 0];
     for (let i = 0; i < 20000; i++) {

@@ -35,7 +35,7 @@ describe('the error of an addon that cannot be loaded', () => {
     assert.equal(hint.match(/npx sana-native build/g)?.length, 2);
   });
 
-  it('says how to build one where there is none', () => {
+  it('says how to build one if there is none', () => {
     const { message, hint } = loadError([], undefined);
     assert.match(message, /There is no native addon for .*: neither prebuilt in prebuilds.* nor compiled/);
     assert.match(hint, /^To compile it for this system, run `npx sana-native build`, which needs CMake/);

@@ -79,7 +79,7 @@ describe('probing a CUDA library', function () {
   let loads = '';
   let library = '';
 
-  /** A library whose backend does that when it is asked for; each time it is opened it adds a line to a file. */
+  /** A library whose backend does that when it is requested; each time it is opened it adds a line to a file. */
   function build(body: string): void {
     library = join(folder.path, 'libprobed.so');
     const source = join(folder.path, 'probed.c');
@@ -106,7 +106,7 @@ const void* sana_backend(void) { ${body} }\n`,
   });
   beforeEach(() => rmSync(join(folder.path, 'cache'), { recursive: true, force: true }));
 
-  it('spares this process a crash, says so, and remembers it', () => {
+  it('protects this process from a crash, reports it, and remembers it', () => {
     build('raise(SIGSEGV); return NULL;');
     const first = load();
     assert.match(first.problem, /^a process that opened it died of SIGSEGV.*update the NVIDIA driver.*PROBE=always/);
@@ -118,7 +118,7 @@ const void* sana_backend(void) { ${body} }\n`,
     assert.match(load().problem, /died of SIGABRT/);
   });
 
-  it('is done once for a library that does no harm, and not at all where it is switched off', () => {
+  it('is done once for a library that is safe to open, and not at all if it is disabled', () => {
     build('return NULL;');
     const problem = 'it is not a sana-native backend';
     assert.deepEqual(load(), { problem, opened: 2 });

@@ -33,7 +33,7 @@ describe('building from source', () => {
     for (const name of ['cmake', 'nvcc']) rmSync(join(folder.path, name), { force: true });
   });
 
-  it('says which tool is missing or too old, and where it is to be had', async () => {
+  it('reports which tool is missing or too old, and where to get it', async () => {
     process.env.PATH = folder.path;
     await assert.rejects(build(), sanaError('ERR_SANA_ADDON', 'needs CMake', 'no `cmake` on the path'));
     program('cmake', 'echo "cmake version 3.18.4"');
@@ -47,7 +47,7 @@ describe('building from source', () => {
     assert.match(String(error.hint), /apt install cmake g\+\+ make/);
   });
 
-  it('finds the CUDA compiler that is asked for, or says that it is not there', async () => {
+  it('finds the requested CUDA compiler, or reports that it is missing', async () => {
     program('cmake', 'echo "cmake version 3.30.0"; [ "$1" = --version ] || { echo "$@"; exit 1; }');
     await assert.rejects(build('/none/nvcc'), sanaError('ERR_SANA_ADDON', '/none/nvcc is not a working nvcc'));
     await assert.rejects(build('99'), sanaError('ERR_SANA_ADDON', 'no nvcc of CUDA 99'));
