@@ -20,8 +20,7 @@ namespace sana {
 
 struct Job {
   std::function<void(const CancelFlag&)> work;  // on the executor's thread; must not use JavaScript values
-  std::function<napi_value(napi_env)>
-      result;  // on the JavaScript thread; holds the JavaScript references that it needs
+  std::function<napi_value(napi_env)> result;   // on the JavaScript thread; holds the references that it needs
   napi_deferred deferred = nullptr;
   std::shared_ptr<CancelFlag> cancel = std::make_shared<CancelFlag>();
   std::optional<Error> failure;

@@ -48,8 +48,7 @@ Napi::Value promised(Napi::Env env, Body&& body) {
   }
 }
 
-// -- arguments: each throws ERR_SANA_ARGUMENT naming what was expected and what was given
-// ------------------------------
+// -- arguments: each function throws ERR_SANA_ARGUMENT with the expected and the given value ------------------------
 
 double read_number(Napi::Value, const char* name);
 int64_t read_integer(Napi::Value, const char* name, int64_t least, int64_t most);

@@ -8,8 +8,8 @@
 namespace sana {
 
 // An ObjectWrap that only native code can create and that is identified by a type tag, so that no other object is
-// accepted in its place. Derived classes define `static constexpr napi_type_tag kTag` and `static constexpr const char*
-// kName`.
+// accepted in its place. Derived classes define
+// `static constexpr napi_type_tag kTag` and `static constexpr const char* kName`.
 template <class Self>
 class NativeObject : public Napi::ObjectWrap<Self> {
  public:

@@ -124,8 +124,7 @@ uint64_t span_bytes(const Device& device, const SanaTensor& tensor) {
 bool overlap(const Device& device, const SanaTensor& one, const SanaTensor& other) {
   const Rectangle a = rectangle(device, one), b = rectangle(device, other);
   if (a.end() <= b.start || b.end() <= a.start) return false;
-  if (a.rows > 1 && b.rows > 1 && a.pitch != b.pitch)
-    return true;  // they may not overlap, but no program needs this case
+  if (a.rows > 1 && b.rows > 1 && a.pitch != b.pitch) return true;  // conservative: no program needs this case
   // Row i of a meets row j of b when (i - j) pitch lies strictly between distance - a.width and distance + b.width.
   const int64_t pitch = a.rows > 1 ? a.pitch : b.rows > 1 ? b.pitch : 1;
   const int64_t distance = b.start - a.start;

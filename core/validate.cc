@@ -33,7 +33,7 @@ void check_operand(const Device& device, const OperandSpec& spec, const SanaTens
     SANA_CHECK(std::strcmp(spec.role, "in?") == 0, "it is missing");
     return;
   }
-  SANA_CHECK(tensor.buffer < buffer_bytes.size(), "it names buffer %lld of %zu",
+  SANA_CHECK(tensor.buffer < buffer_bytes.size(), "there is no buffer %lld: the program has %zu",
              static_cast<long long>(tensor.buffer) - 1, buffer_bytes.size() - 1);
   check_tensor(device, tensor, buffer_bytes[tensor.buffer]);
   const std::string text = to_text(tensor);

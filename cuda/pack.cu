@@ -160,8 +160,7 @@ uint64_t tensor_bytes(DType dtype, uint32_t layout, const int64_t* shape) {
 uint64_t pack_rows(SanaDevice& device, const View& target, int64_t first_row, int64_t rows, const void* source,
                    DType source_dtype) {
   View flat = target;
-  if (target.layout == kSanaDense &&
-      target.pitch == target.columns()) {  // may be cut into blocks anywhere: rows are single elements
+  if (target.layout == kSanaDense && target.pitch == target.columns()) {  // may be cut anywhere, even inside rows
     const int64_t row = target.rank == 1 ? 1 : target.rows() / target.shape[0] * target.columns();
     flat.rank = 2;
     flat.shape[0] = target.rows() * target.columns();

@@ -124,7 +124,7 @@ __device__ __forceinline__ void produce(const CUtensorMap& image, const CUtensor
       if (p.is_matrix()) {
         copy_tile(ring.left(), image, full, step.channel, static_cast<int>(at.row), 0, 0);
       } else {
-        // Phase (a, b) of upsampleConv2d sees pixels i + a - 1 and i + a.
+        // Phase (a, b) of upsampleConv2d reads pixels i + a - 1 and i + a.
         const int ky = step.tap / p.kernel_width, kx = step.tap - ky * p.kernel_width;
         copy_pixels(ring.left(), image, full, step.channel, x, y, static_cast<int>(in_images), kx + at.phase % 2,
                     ky + at.phase / 2);

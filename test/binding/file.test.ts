@@ -61,7 +61,10 @@ describe('binding/file', () => {
 
   it('rejects ranges outside the file', async () => {
     const file = addon().openFile(numbers('ranges', [1, 2]));
-    await assert.rejects(file.read(4, 5), { code: 'ERR_SANA_FILE', message: /ranges has 8 bytes, fewer than the 5/ });
+    await assert.rejects(file.read(4, 5), {
+      code: 'ERR_SANA_FILE',
+      message: /ranges has 8 bytes; 5 bytes at offset 4/,
+    });
     await assert.rejects(file.read(9, 0), { code: 'ERR_SANA_FILE' });
     await assert.rejects(file.read(2 ** 53 - 1, 2 ** 31), { code: 'ERR_SANA_FILE' });
     for (const [offset, bytes] of [

@@ -159,7 +159,7 @@ describe('binding/program', () => {
     ],
     ['linear', 'a packed weight past the end', set('weight', { offset: bufferBytes - 64 }), /outside its buffer/],
     // buffers
-    ['linear', 'a buffer that is not there', set('x', { buffer: 1 }), /names buffer 1 of 1/],
+    ['linear', 'a buffer that is not there', set('x', { buffer: 1 }), /there is no buffer 1: the program has 1/],
     ['linear', 'buffer -2', set('x', { buffer: -2 }), /`buffer` to be an integer/],
     ['linear', 'an arena operand without an arena', set('x', { buffer: -1 }), /outside its buffer of 0 bytes/],
     [

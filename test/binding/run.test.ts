@@ -57,7 +57,7 @@ describe('binding/run', () => {
     assert.throws(() => device.run({} as never, null), { code: 'ERR_SANA_ARGUMENT' });
     assert.throws(() => device.run(program, program as never), { code: 'ERR_SANA_ARGUMENT' });
     const own = device.createProgram({ calls: [scaled(1, 0, 1024)], buffers: [buffer], arenaBytes: 64 });
-    assert.throws(() => device.run(own, buffer), { code: 'ERR_SANA_ARGUMENT', message: /no other buffer/ });
+    assert.throws(() => device.run(own, buffer), { code: 'ERR_SANA_ARGUMENT', message: /not to be another buffer/ });
   });
 
   it('stops a long program soon after it is cancelled, and others run on', async () => {

@@ -44,7 +44,7 @@ void parse_operand(const std::string& word, Case& parsed) {
   while (operands[i].name && names[0] != operands[i].name) ++i;
   if (!operands[i].name) throw Error(kFile, "%s has no operand '%s'", parsed.spec().name, names[0].c_str());
   SanaTensor& tensor = parsed.call.operands[i];
-  if (tensor.rank) throw Error(kFile, "operand '%s' is there twice", names[0].c_str());
+  if (tensor.rank) throw Error(kFile, "operand '%s' is given twice", names[0].c_str());
 
   const std::string layouts = split(operands[i].layout, '|')[0];
   tensor.buffer = 1;
@@ -70,7 +70,7 @@ void parse_operand(const std::string& word, Case& parsed) {
   for (const std::string& size : sizes) tensor.shape[tensor.rank++] = number<int64_t>(size);
   tensor.pitch = columns(tensor);
   if (close + 1 == word.size()) return;
-  if (word[close + 1] != '@') throw Error(kFile, "'%s' goes on after its sizes", word.c_str());
+  if (word[close + 1] != '@') throw Error(kFile, "'%s' has text after its sizes", word.c_str());
   const std::vector<std::string> view = split(word.substr(close + 2), '+');
   if (view.size() > 2) throw Error(kFile, "'%s' must end in @pitch or @pitch+first", word.c_str());
   tensor.pitch = number<int64_t>(view[0]);

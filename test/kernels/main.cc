@@ -24,10 +24,10 @@ constexpr const char* kUsage = R"(kernels test|bench [options] CASES...
 
   --library FILE   the backend's library, or `cpu` (default: the CUDA library beside this executable)
   --device 0       the device's index
-  --dtype LIST     of f32,bf16,f16 (default: all)
+  --dtype LIST     any of f32,bf16,f16 (default: all)
   --only LIST      operators by name
   --variant NAME   forces a code path of the device, such as a tile
-  --flops COUNT    test: leaves out cases of more work; bench: does not compute their reference (default: no limit)
+  --flops COUNT    test: skips cases with more work; bench: does not compute their reference (default: no limit)
   --runs 20        bench: timed runs of each case
   --json FILE      bench: appends a record of each case
 )";
@@ -64,7 +64,7 @@ int run(int count, char** words) {
       files.push_back(word);
       continue;
     }
-    if (++i == count) fail(word + " wants a value");
+    if (++i == count) fail(word + " needs a value");
     const std::string value = words[i];
     if (word == "--library") {
       library = value;
@@ -83,10 +83,10 @@ int run(int count, char** words) {
     } else if (word == "--json") {
       options.json = value;
     } else {
-      fail("there is no option " + word);
+      fail("unknown option " + word);
     }
   }
-  if (files.empty()) fail("which cases?");
+  if (files.empty()) fail("no files of cases are given");
   for (const std::string& name : split(dtypes, ',')) options.dtypes.push_back(dtype_named(name));
   const std::vector<std::string> wanted = split(only, ',');
   for (const std::string& file : files) {
@@ -96,7 +96,7 @@ int run(int count, char** words) {
       }
     }
   }
-  if (options.cases.empty()) fail("no case is left");
+  if (options.cases.empty()) fail("no case matches the options");
   options.device = open_device(library, device, options.variant);
   options.reference = open_device("cpu", 0, "");
   const bool good = command == "bench" ? bench(options) : test(options);

@@ -24,7 +24,7 @@ Verdict judge(const Case& one, SanaDType dtype, const Options& options) {
   Setup setup(options.device, call, values);
   setup.run();
   const Setup::Result first = setup.read();
-  if (first.elsewhere) return {"something beside the output was written"};
+  if (first.elsewhere) return {"memory outside the outputs was written"};
 
   Verdict verdict;
   Setup reference(options.reference, one.in_f32(), reference_values(call, values));
@@ -35,19 +35,19 @@ Verdict judge(const Case& one, SanaDType dtype, const Options& options) {
     const uint32_t stored = call.operands[i].dtype, wide = one.in_f32().operands[i].dtype;
     const auto [ok, found] = compare(call, stored, decoded(first.bytes[i], stored), decoded(expected.bytes[i], wide));
     if (!(found.rel_l2 <= verdict.worst.rel_l2)) verdict.worst = found;
-    if (!ok) verdict.problem = std::string("not what the reference has: ") + one.spec().operands[i].name;
+    if (!ok) verdict.problem = std::string("differs from the reference: ") + one.spec().operands[i].name;
   }
 
   for (int run = 2; run <= kRuns; ++run) {
     setup.fill();
     setup.run();
-    if (setup.read() != first) verdict.problem = "other bits in run " + std::to_string(run);
+    if (setup.read() != first) verdict.problem = "different bits in run " + std::to_string(run);
   }
   for (const int input : replaceable(call)) {
     Setup over(options.device, call, values, 1, input);
     over.run();
     if (over.read() != first)
-      verdict.problem = std::string("other bits in place of ") + one.spec().operands[input].name;
+      verdict.problem = std::string("different bits when in place of ") + one.spec().operands[input].name;
   }
   return verdict;
 }

@@ -56,7 +56,7 @@ void each_part(uintptr_t begin, size_t bytes, const Body& body) {
 
 void check_read(const Part& part, const void* code) {
   if (!part.landed) {
-    checker::tell("a read of a tensor copy that is under way", code, "");
+    checker::tell("a read of a tensor copy that is in flight", code, "");
   } else if (own().phases[static_cast<unsigned>(part.barrier)] <= part.phase) {
     checker::tell("a read of a tensor copy whose barrier was not waited for", code,
                   ", phase " + std::to_string(part.phase) + " of barrier " + std::to_string(part.barrier));
@@ -64,7 +64,7 @@ void check_read(const Part& part, const void* code) {
 }
 
 unsigned index_of(const Barrier& barrier) {
-  if (barrier.index >= static_cast<int>(kMostBarriers)) abandon_launch("more barriers than the checked build holds");
+  if (barrier.index >= static_cast<int>(kMostBarriers)) abandon_launch("more barriers than the checked build supports");
   used = true;
   return static_cast<unsigned>(barrier.index);
 }
@@ -102,10 +102,10 @@ void waited(const Barrier& barrier) {
 void copy_started(const void* shared, size_t bytes) {
   const auto begin = reinterpret_cast<uintptr_t>(shared);
   each_part(begin, bytes, [&](const Part& part) {
-    if (!part.landed) checker::tell("a tensor copy over another that is under way", nullptr, "");
+    if (!part.landed) checker::tell("a tensor copy over another that is in flight", nullptr, "");
     for (unsigned warp = 0; warp < kMostWarps; ++warp) {
       if (part.readers[warp] > own().products[warp]) {
-        checker::tell("a tensor copy over what products may still read", nullptr,
+        checker::tell("a tensor copy over memory that products may still read", nullptr,
                       ", products of warp " + std::to_string(warp));
         break;
       }

@@ -28,18 +28,18 @@ void forget_barriers() {
 }
 
 Barrier& barrier_at(const uint64_t* barrier) {
-  if (reinterpret_cast<uintptr_t>(barrier) % 8) abandon_launch("a barrier at an address that is no multiple of 8");
+  if (reinterpret_cast<uintptr_t>(barrier) % 8) abandon_launch("a barrier at an address that is not a multiple of 8");
   uint64_t value;
   std::memcpy(&value, barrier, sizeof value);
   if (value >> 32 != kMark || (value & 0xffffffffu) >= barriers.size()) {
-    abandon_launch("a barrier that nobody initialised: thread " + std::to_string(context.fiber->linear) + " of block " +
-                   std::to_string(context.block_linear));
+    abandon_launch("a barrier that was not initialised: thread " + std::to_string(context.fiber->linear) +
+                   " of block " + std::to_string(context.block_linear));
   }
   return barriers[value & 0xffffffffu];
 }
 
 void barrier_init(uint64_t* barrier, uint32_t arrivals) {
-  if (arrivals == 0 || arrivals >= kMostArrivals) abandon_launch("a barrier of no or too many arrivals");
+  if (arrivals == 0 || arrivals >= kMostArrivals) abandon_launch("a barrier for no arrivals, or for too many");
   checker::note(barrier, 8, checker::Access::kWrite);
   Barrier& made = barriers.emplace_back();
   made.index = static_cast<int>(barriers.size() - 1);
@@ -57,8 +57,8 @@ void barrier_arrive(uint64_t* address, uint32_t bytes) {
   checker::note(address, 8, checker::Access::kAtomic);
   Barrier& barrier = barrier_at(address);
   if (barrier.pending == 0) {
-    abandon_launch("more arrivals at a barrier than it was made for: thread " + std::to_string(context.fiber->linear) +
-                   " of block " + std::to_string(context.block_linear));
+    abandon_launch("more arrivals at a barrier than it was initialised for: thread " +
+                   std::to_string(context.fiber->linear) + " of block " + std::to_string(context.block_linear));
   }
   async_checks::arrived(barrier);
   barrier.bytes += bytes;

@@ -118,7 +118,7 @@ Shadow* find_device_memory(uintptr_t address, bool write) {
   return recent[write] = shadow;
 }
 
-// The position relative to the closest allocation: "12 behind 1024 bytes of device memory".
+// The position relative to the closest allocation: "12 bytes after the end of 1024 bytes of device memory".
 std::string position(uintptr_t address, size_t size) {
   const std::lock_guard lock(memory_mutex);
   const auto next = device_memory.upper_bound(address);
@@ -127,17 +127,17 @@ std::string position(uintptr_t address, size_t size) {
   if (next != device_memory.begin()) {
     const Shadow& before = *std::prev(next)->second;
     if (before.holds(address)) {
-      return std::to_string(size - (before.begin + before.bytes - address)) + " of them behind " +
+      return std::to_string(size - (before.begin + before.bytes - address)) + " of them after the end of " +
              std::to_string(before.bytes) + " bytes of device memory";
     }
     distance = address - (before.begin + before.bytes);
     bytes = before.bytes;
-    side = "behind";
+    side = "bytes after the end of";
   }
   if (next != device_memory.end() && next->first - address < distance) {
     distance = next->first - address;
     bytes = next->second->bytes;
-    side = "before";
+    side = "bytes before";
   }
   if (distance > (size_t(1) << 30)) return "far from any device memory";
   return std::to_string(distance) + " " + side + " " + std::to_string(bytes) + " bytes of device memory";
@@ -233,13 +233,14 @@ bool is_tensor_copy(Access access) {
 inline void read(Cell& cell, const Self& self, unsigned bytes, const void* code) {
   if (cell.write_bytes & bytes) {
     if (cell.write_in_flight && cell.write_epoch >= self.block_epoch) {
-      found("a read while a copy is under way", code,
+      found("a read while a copy is in flight", code,
             [&] { return here() + ", copied by thread " + std::to_string(cell.writer); });
     }
     const Between relation = cell.write_by_tensor_copy
                                  ? Between::kNothing
                                  : between(self, cell.write_epoch, cell.writer, cell.write_warp_epoch);
-    if (relation != Between::kNothing) race("a read of another's write", relation, cell.write_epoch, cell.writer, code);
+    if (relation != Between::kNothing)
+      race("a read of another thread's write", relation, cell.write_epoch, cell.writer, code);
   }
   const bool in_block = cell.read_epoch >= self.block_epoch;
   const bool in_grid = cell.read_epoch >= self.first_epoch && (cell.read_by_grid || !in_block);
@@ -261,22 +262,22 @@ inline void write(Cell& cell, const Self& self, unsigned bytes, Access access, c
   const bool atomic = access == Access::kAtomic;
   if (cell.write_bytes & bytes) {
     if (cell.write_in_flight && cell.write_epoch >= self.block_epoch && !is_landing(access)) {
-      found("a write while a copy is under way", code,
+      found("a write while a copy is in flight", code,
             [&] { return here() + ", copied by thread " + std::to_string(cell.writer); });
     }
     const bool known = (atomic && cell.write_atomic) || (is_tensor_copy(access) && cell.write_by_tensor_copy);
     const Between relation = between(self, cell.write_epoch, cell.writer, cell.write_warp_epoch);
     if (relation != Between::kNothing && !known) {
-      race("a write over another's write", relation, cell.write_epoch, cell.writer, code);
+      race("a write over another thread's write", relation, cell.write_epoch, cell.writer, code);
     }
   }
   if (cell.read_bytes & bytes) {
     Between relation = between(self, cell.read_epoch, cell.reader, cell.read_warp_epoch, cell.read_by_warp);
     if (cell.read_epoch == self.epoch && cell.read_by_block) relation = Between::kSameBlock;
     if (cell.read_epoch >= self.first_epoch && cell.read_by_grid) {
-      found("a write over what other blocks read", code, here);
+      found("a write over memory that other blocks read", code, here);
     } else if (relation != Between::kNothing) {
-      race("a write over what another reads", relation, cell.read_epoch, cell.reader, code);
+      race("a write over memory that another thread reads", relation, cell.read_epoch, cell.reader, code);
     }
   }
   cell.read_bytes &= ~bytes;  // reported, or ordered before this
@@ -300,7 +301,7 @@ inline void use(const Shadow& shadow, uintptr_t address, size_t bytes, Access ac
     Cell& cell = shadow.cell(at);
     const bool reads = access == Access::kRead || access == Access::kAtomic || access == Access::kProductRead;
     if (shared && reads && cell.write_epoch < self.block_epoch) {
-      found("a read of shared memory that nobody wrote", code, here);
+      found("a read of shared memory that was not written", code, here);
     }
     if (access == Access::kProductRead) continue;
     if (access == Access::kRead) {
@@ -359,7 +360,7 @@ inline void look(const void* pointer, size_t bytes, Access access, const void* c
   }
   if (access == Access::kAtomic) use_atomic(address);
   if ((access == Access::kRead || access == Access::kAtomic) && !memory->is_filled(address, bytes)) {
-    found("a read of memory that nobody wrote", code, here);
+    found("a read of memory that was never written", code, here);
   }
   use(*memory, address, bytes, access, false, code);
   if (access != Access::kRead) memory->fill(address, bytes);
@@ -388,7 +389,7 @@ void tell(const char* what, const void* code, const std::string& whom) {
 }
 
 void missing_lane(unsigned lane) {
-  found("a shuffle from a lane that takes no part", context.kernel,
+  found("a shuffle from a lane that does not take part", context.kernel,
         [&] { return here() + " from lane " + std::to_string(lane); });
 }
 

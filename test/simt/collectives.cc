@@ -82,8 +82,7 @@ void load_matrices_transposed(unsigned lanes, Slots& slots) {
 template <class T>
 void mma(unsigned lanes, Slots& slots) {
   typedef Sum<T> Row __attribute__((vector_size(32)));
-  constexpr int kHeld = 4 / sizeof(T),
-                kHalf = 4 * kHeld;  // elements per register; elements of K in the registers of a row
+  constexpr int kHeld = 4 / sizeof(T), kHalf = 4 * kHeld;  // elements per register; elements of K per row's registers
   need_all(lanes, "mma");
   Sum<T> left[16][2 * kHalf];
   Row right[2 * kHalf], sums[16];

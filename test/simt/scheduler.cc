@@ -117,7 +117,7 @@ Group* find_group(Warp* warp, unsigned mask) {
   for (int i = 0; i < warp->partial_count; ++i) {
     if (warp->partial[i].mask == mask) return &warp->partial[i];
   }
-  if (warp->partial_count == kMostMasks) abandon_launch("more masks in one warp than the emulation holds");
+  if (warp->partial_count == kMostMasks) abandon_launch("more masks in one warp than the emulation supports");
   Group* const group = &warp->partial[warp->partial_count++];
   group->mask = mask;
   return group;
@@ -234,7 +234,7 @@ void run_block(unsigned threads, Order order, std::mt19937& random, const std::v
   }
   if (copies_under_way()) {
     throw std::runtime_error("block " + std::to_string(context.block_linear) +
-                             " ended while a tensor copy was under way");
+                             " ended while a tensor copy was in flight");
   }
 }
 
@@ -321,8 +321,7 @@ void run_grid(const Grid& launch, Order order, const std::function<void()>& body
       context.block_index = {unsigned(index % grid.x), unsigned(index / grid.x % grid.y),
                              unsigned(index / (size_t(grid.x) * grid.y))};
       context.block_linear = static_cast<unsigned>(index);
-      std::memset(context.dynamic_shared, 0xff,
-                  launch.shared_bytes);  // NaNs, so that reading unwritten memory is noticed
+      std::memset(context.dynamic_shared, 0xff, launch.shared_bytes);  // NaNs, to find reads of unwritten memory
       run_block(threads, order, random, sequence);
     }
   } catch (const std::runtime_error& error) {

@@ -43,7 +43,7 @@ std::deque<Copy> under_way;
 Map map_of(const CUtensorMap& given, bool pixels) {
   Map map;
   std::memcpy(static_cast<void*>(&map), &given, sizeof map);
-  if (map.mark != kMark || map.pixels != pixels) abandon_launch("a tensor copy without a tensor map of its kind");
+  if (map.mark != kMark || map.pixels != pixels) abandon_launch("a tensor copy without a tensor map of the right kind");
   return map;
 }
 
@@ -80,7 +80,7 @@ void each_row_of_pixels(const Copy& copy, const Row& row) {
   const int64_t last_x = static_cast<int64_t>(map.sizes[1]) - 1 + map.last[0];
   const int64_t last_y = static_cast<int64_t>(map.sizes[2]) - 1 + map.last[1];
   if (x < map.first[0] || x > last_x || y < map.first[1] || y > last_y) {
-    abandon_launch("a copy of pixels that begins outside of what the map's corners allow");
+    abandon_launch("a copy of pixels that begins outside the range of the map's corners");
   }
   for (int i = 0; i < map.box[1]; ++i) {
     visit_row(map, {place.at[0], x + place.right, y + place.below, image}, row);
@@ -128,12 +128,12 @@ void copy_tensor(void* shared, const CUtensorMap& map, bool pixels, uint64_t* ba
   const Copy copy = {map_of(map, pixels), static_cast<char*>(shared), &barrier_at(barrier), place, context.fiber};
   const size_t bytes = bytes_of(copy.map);
   const auto offset = static_cast<size_t>(copy.to - reinterpret_cast<char*>(context.dynamic_shared));
-  if (offset % kRowBytes) abandon_launch("a tensor copy to an address that is no multiple of 128");
+  if (offset % kRowBytes) abandon_launch("a tensor copy to an address that is not a multiple of 128");
   if (offset > context.dynamic_shared_bytes || bytes > context.dynamic_shared_bytes - offset) {
     abandon_launch("a tensor copy beyond the dynamic shared memory");
   }
   if (!copy.barrier->seen_by_copies)
-    abandon_launch("a tensor copy with a barrier that barrier_init_done did not follow");
+    abandon_launch("a tensor copy with a barrier without a barrier_init_done after it");
   async_checks::copy_started(shared, bytes);
   checker::note(shared, bytes, checker::Access::kTensorStarted);
   each_row(copy, [](const char* from, size_t count) {

@@ -57,7 +57,7 @@ size_t offset_of(uint64_t descriptor, int rows) {
   const size_t offset = (descriptor & kAddressBits) << 4;
   const size_t group_bytes = (descriptor >> 32 & kAddressBits) << 4;
   if (descriptor >> 62 != 1 || group_bytes != kGroupBytes || (descriptor >> 49 & 7) != 0 || (offset >> 7 & 7) != 0) {
-    abandon_launch("a matrix descriptor of a layout that the emulation does not know");
+    abandon_launch("a matrix descriptor of a layout that the emulation does not support");
   }
   if (offset + static_cast<size_t>(rows) * 128 > context.dynamic_shared_bytes + offset % kGroupBytes) {
     abandon_launch("a matrix descriptor beyond the dynamic shared memory");
@@ -172,7 +172,7 @@ template void compute_product<__half>(const QueuedProduct&);
 uint64_t describe_matrix(const void* rows) {
   const auto offset = static_cast<const unsigned char*>(rows) - context.dynamic_shared;
   if (offset < 0 || static_cast<size_t>(offset) >= context.dynamic_shared_bytes) {
-    abandon_launch("a matrix descriptor of what is no dynamic shared memory");
+    abandon_launch("a matrix descriptor of memory that is not dynamic shared memory");
   }
   return uint64_t(1) << 62 | uint64_t(kGroupBytes >> 4) << 32 | uint64_t(1) << 16 | static_cast<uint64_t>(offset) >> 4;
 }

@@ -133,8 +133,8 @@ const std::vector<Planted> kHopperPlanted = {
     {"a barrier that expects too many bytes", run_with<Bug::kManyBytes>, true, "deadlock", false},
     {"a stage that is freed before its products are done", run_with<Bug::kFreedEarly>, true, "may still read", false},
     {"no wait for products", run_with<Bug::kNoProductWait>, true, "may still read", false},
-    {"an arrival more at a barrier than it was made for", run_with<Bug::kOneArrivalMore>, false, "may still read",
-     false},
+    {"an arrival more at a barrier than it was initialised for", run_with<Bug::kOneArrivalMore>, false,
+     "may still read", false},
     {"barriers that copies may not see", run_with<Bug::kNoInitDone>, true, "barrier_init_done", false},
     {"a block that ends before its copies", run_with<Bug::kNoEndWait>, true, nullptr, false},
 };

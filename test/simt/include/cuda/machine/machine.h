@@ -175,9 +175,9 @@ void launch(cudaStream_t stream, void (*kernel)(Parameters...), dim3 grid, dim3 
 SIMT_RUNTIME inline void copy_async(void* shared, const void* global, bool valid) {
   simt::Fiber* const fiber = simt::context.fiber;
   if (fiber->copy_count == simt::Fiber::kMostCopies)
-    simt::abandon_launch("more copies under way than the emulation holds");
+    simt::abandon_launch("more copies in flight than the emulation supports");
   if ((reinterpret_cast<uintptr_t>(shared) | (valid ? reinterpret_cast<uintptr_t>(global) : 0)) & 15) {
-    simt::abandon_launch("copy_async: an address is no multiple of 16");
+    simt::abandon_launch("copy_async: an address is not a multiple of 16");
   }
   simt::checker::note(shared, 16, simt::checker::Access::kCopyStarted);  // must not be accessed until the wait
   fiber->copies[fiber->copy_count++] = {shared, valid ? global : nullptr, fiber->copy_group};
@@ -210,7 +210,7 @@ SIMT_RUNTIME void copy_wait() {
 }
 
 SIMT_RUNTIME inline void load_matrices_as(uint32_t (&fragment)[4], const void* row, simt::Compute compute) {
-  if (reinterpret_cast<uintptr_t>(row) & 15) simt::abandon_launch("load_matrices: an address is no multiple of 16");
+  if (reinterpret_cast<uintptr_t>(row) & 15) simt::abandon_launch("load_matrices: an address is not a multiple of 16");
   simt::checker::note(row, 16, simt::checker::Access::kRead);
   simt::collective(~0u, row, fragment, compute);
 }
