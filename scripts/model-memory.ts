@@ -36,6 +36,9 @@ import { parameterCount } from './random-checkpoint/tensors.ts';
 
 type DType = 'i8' | 'bf16' | 'f32';
 
+/** The file that `--write` writes. */
+export const releasedMemoryFile = join(packageRoot, 'lib/models/released-memory.ts');
+
 const kPrompt = 'a red fox in snow';
 const kSizes = [512, 1024, 2048, 4096] as const;
 
@@ -240,7 +243,7 @@ if (process.argv[1] === import.meta.filename) {
     .parse()
     .opts<{ dtype: DType; write?: boolean }>();
   if (write === true) {
-    writeFileSync(join(packageRoot, 'lib', 'runtime', 'released-memory.ts'), await memoryModule());
-    execFileSync('npx', ['biome', 'check', '--write', 'lib/models/released-memory.ts'], { cwd: packageRoot });
+    writeFileSync(releasedMemoryFile, await memoryModule());
+    execFileSync('npx', ['biome', 'check', '--write', releasedMemoryFile], { cwd: packageRoot });
   } else process.stdout.write(await modelTables(dtype));
 }

@@ -1,7 +1,7 @@
 /**
- * Schedules that a caller gives in place of a sampler's own, as diffusers' schedulers take them: flow Euler its noise
- * levels, which it shifts like its own, as `sigmas` or as `timesteps` of the model's training; SCM the angles of its
- * steps and the 0 that the last one ends at. DPMSolverMultistepScheduler takes none with flow sigmas.
+ * Custom schedules, as the schedulers of diffusers support them. Flow Euler takes noise levels, as `sigmas` or as
+ * `timesteps` of the training schedule, and shifts them like its own. SCM takes the angle of each step and a final 0.
+ * DPMSolverMultistepScheduler does not support custom schedules together with flow sigmas.
  */
 
 import { argumentError, SanaError } from '../base/errors.ts';
@@ -13,20 +13,20 @@ export interface CustomSchedule {
   readonly sigmas?: readonly number[] | undefined;
 }
 
-/** What makes single angles of SCM, and so has no place beside a whole list. */
+/** Single angles of SCM, which cannot be combined with a whole list. */
 interface Angles {
   readonly maxTimesteps?: number | undefined;
   readonly intermediateTimesteps?: number | null | undefined;
 }
 
-/** The lists that a sampler takes. */
+/** The lists that each sampler supports. */
 export const CUSTOM_SCHEDULES: Readonly<Record<SchedulerName, readonly (keyof CustomSchedule)[]>> = {
   'flow-dpm-solver': [],
   'flow-euler': ['timesteps', 'sigmas'],
   scm: ['timesteps'],
 };
 
-/** Checks a custom schedule for a sampler; how many steps it has, or undefined where there is none. */
+/** Checks a custom schedule for a sampler. Returns its number of steps, or undefined without a custom schedule. */
 export function customSteps(
   scheduler: SchedulerName,
   custom: CustomSchedule & Angles,
@@ -34,14 +34,14 @@ export function customSteps(
 ): number | undefined {
   const names = (['timesteps', 'sigmas'] as const).filter((name) => custom[name] !== undefined);
   for (const name of names) checkTaken(name, scheduler);
-  if (names.length > 1) refuse('sigmas', '`timesteps` are given', 'Leave one of the two out.');
+  if (names.length > 1) refuse('sigmas', '`timesteps` were passed too', 'Leave one of the two out.');
   const [name] = names;
   const list = name === undefined ? undefined : custom[name];
   if (name === undefined || list === undefined) return undefined;
   for (const angle of ['maxTimesteps', 'intermediateTimesteps'] as const) {
-    if (custom[angle] != null) refuse(angle, `\`${name}\` has all angles`, 'Leave one of the two out.');
+    if (custom[angle] != null) refuse(angle, `\`${name}\` already sets every angle`, 'Leave one of the two out.');
   }
-  const ends = scheduler === 'scm' ? 1 : 0; // SCM's list has the end of the last step, too
+  const ends = scheduler === 'scm' ? 1 : 0; // SCM's list includes the end of the last step
   if (!Array.isArray(list) || list.length < 1 + ends || list.length > MAX_STEPS + ends) {
     throw argumentError(name, `a list of ${1 + ends} to ${MAX_STEPS + ends} numbers`, list);
   }
@@ -72,8 +72,9 @@ function checkTaken(name: keyof CustomSchedule, scheduler: SchedulerName): void 
   const taken = CUSTOM_SCHEDULES[scheduler];
   if (taken.includes(name)) return;
   const others = taken.map((other) => `pass \`${other}\``);
-  const hint = scheduler === 'flow-dpm-solver' ? ["choose `scheduler: 'flow-euler'`, which takes it"] : others;
-  refuse(name, `${scheduler} takes none`, `Leave \`${name}\` out, or ${hint.join(' or ')}.`);
+  const hint = scheduler === 'flow-dpm-solver' ? ["use `scheduler: 'flow-euler'`, which supports it"] : others;
+  const supported = taken.length === 0 ? 'no custom schedule' : taken.map((other) => `only \`${other}\``).join(' or ');
+  refuse(name, `${scheduler} supports ${supported}`, `Leave \`${name}\` out, or ${hint.join(' or ')}.`);
 }
 
 function refuse(name: string, why: string, hint: string): never {

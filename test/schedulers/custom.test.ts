@@ -72,7 +72,7 @@ describe('custom schedules', () => {
 
   const flow: SchedulerConfig = euler(3);
   const rejected: readonly [string, SchedulerName, object, string][] = [
-    ['both lists', 'flow-euler', { timesteps: [500], sigmas: [0.5] }, '`timesteps` are given'],
+    ['both lists', 'flow-euler', { timesteps: [500], sigmas: [0.5] }, '`timesteps` were passed too'],
     ['a list that does not decrease', 'flow-euler', { sigmas: [0.5, 0.5] }, '`sigmas[1]` to be below 0.5'],
     ['a noise level of 0', 'flow-euler', { sigmas: [0.5, 0] }, '`sigmas[1]` to be a number above 0 and up to 1'],
     ['a noise level above 1', 'flow-euler', { sigmas: [1.1] }, '`sigmas[0]`'],
@@ -80,8 +80,18 @@ describe('custom schedules', () => {
     ['a NaN', 'flow-euler', { timesteps: [Number.NaN] }, '`timesteps[0]`'],
     ['no numbers', 'flow-euler', { timesteps: [] }, 'a list of 1 to 500 numbers'],
     ['too many', 'flow-euler', { timesteps: Array.from({ length: 501 }, (_, i) => 600 - i) }, 'a list of 1 to 500'],
-    ['times for the DPM solver', 'flow-dpm-solver', { timesteps: [500] }, 'flow-dpm-solver takes none'],
-    ['noise levels for the DPM solver', 'flow-dpm-solver', { sigmas: [0.5] }, 'flow-dpm-solver takes none'],
+    [
+      'times for the DPM solver',
+      'flow-dpm-solver',
+      { timesteps: [500] },
+      'flow-dpm-solver supports no custom schedule',
+    ],
+    [
+      'noise levels for the DPM solver',
+      'flow-dpm-solver',
+      { sigmas: [0.5] },
+      'flow-dpm-solver supports no custom schedule',
+    ],
   ];
   for (const [what, sampler, custom, message] of rejected) {
     it(`rejects ${what}`, () => {
@@ -92,10 +102,10 @@ describe('custom schedules', () => {
   it('SCM rejects noise levels, a list without an end, and angles in addition to a list', () => {
     const config = { className: 'SCMScheduler', numTrainTimesteps: 1000, sigmaData } as const;
     for (const [custom, message] of [
-      [{ sigmas: [1, 0.5] }, 'scm takes none'],
+      [{ sigmas: [1, 0.5] }, 'scm supports only `timesteps`'],
       [{ timesteps: [1.5, 1] }, '`timesteps[1]` to be 0'],
       [{ timesteps: [1.6, 0] }, 'up to 1.5708'],
-      [{ timesteps: [1.5, 0], maxTimesteps: 1.5 }, '`timesteps` has all angles'],
+      [{ timesteps: [1.5, 0], maxTimesteps: 1.5 }, '`timesteps` already sets every angle'],
     ] as const) {
       assert.throws(() => schedulerFor(config, 'scm', custom)(1), sanaError('ERR_SANA_ARGUMENT', message));
     }

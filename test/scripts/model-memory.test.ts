@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { packageRoot } from '../../lib/base/package.ts';
 import { openDevice } from '../../lib/device/devices.ts';
 import { SanaPipeline } from '../../lib/pipeline/pipeline.ts';
-import { memoryModule, modelTables } from '../../scripts/model-memory.ts';
+import { memoryModule, modelTables, releasedMemoryFile } from '../../scripts/model-memory.ts';
 import { tokenizerFrom, writeRandomCheckpoint } from '../../scripts/random-checkpoint/checkpoint.ts';
 import { releasedConfigs } from '../../scripts/random-checkpoint/configs.ts';
 import { testDevice } from '../support/device.ts';
@@ -22,7 +22,7 @@ describe('the tables of the released models', () => {
   });
 
   it('are those that `sana-native info` reads: if not, run scripts/model-memory.ts --write', async () => {
-    const written = readFileSync(join(packageRoot, 'lib/models/released-memory.ts'), 'utf8');
+    const written = readFileSync(releasedMemoryFile, 'utf8');
     const plain = (text: string) => text.replaceAll(/\s|,(?=\s*[\]}])/g, '');
     assert.equal(plain(written), plain(await memoryModule()));
   });
