@@ -130,7 +130,7 @@ describe('sana-native generate', () => {
     await generate(...again, '--control-image', edges);
     assert.deepEqual(await readFile(at('steered-again.png')), await readFile(at('steered.png')));
     const without = await sanaNative(['generate', ...again]);
-    assert.match(without.stderr, /another picture, its --control-image.*--control-image FILE/s);
+    assert.match(without.stderr, /another picture \(--control-image\).*--control-image FILE/s);
     assert.equal(without.code, 2);
   });
 

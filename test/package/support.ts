@@ -14,7 +14,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { basename, delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -55,8 +55,12 @@ const bareEnvironment: NodeJS.ProcessEnv = {
   npm_config_fetch_retry_maxtimeout: '1000',
 };
 
-/** The same with the compilers of this machine. */
-export const environmentWithTools: NodeJS.ProcessEnv = { ...bareEnvironment, PATH: process.env.PATH };
+/** The same with the compilers of this machine, and with their cache. */
+export const environmentWithTools: NodeJS.ProcessEnv = {
+  ...bareEnvironment,
+  PATH: process.env.PATH,
+  CCACHE_DIR: process.env.CCACHE_DIR ?? join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'ccache'),
+};
 
 /** Runs a program to its end, from `cwd`. */
 export async function run(

@@ -53,8 +53,9 @@ export async function buildFromSource(options: BuildOptions): Promise<BuildResul
     await run(['-S', source, '-B', folder, ...generator, ...given], options);
     await run(['--build', folder, '--parallel', String(cpus().length)], options);
   };
-  // Not the folder that cmake-js uses: its cache may be of another generator.
-  const addon = join(build, 'addon');
+  // Not the folder that cmake-js uses: its cache may be of another generator. As deep as that one, so that a compiler
+  // cache, which sees relative paths, serves both.
+  const addon = join(packageRoot, 'build-addon');
   await compile(
     packageRoot,
     addon,
