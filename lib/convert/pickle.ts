@@ -58,7 +58,7 @@ export interface PickleWorld {
 /** A dictionary of 100 000 tensors, the maximum that is read from any file, takes 3 million steps. */
 const LIMITS = { bytes: 64 * 1024 * 1024, steps: 5_000_000, containers: 1_000_000, depth: 256 } as const;
 
-/** Instructions that are not implemented, by the name that an error uses. */
+/** Instructions that are rejected, with the name that the error uses: no file of tensors needs them. */
 const REFUSED: ReadonlyMap<number, string> = new Map([
   [0x50, 'PERSID'],
   [0x69, 'INST'],

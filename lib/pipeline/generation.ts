@@ -4,7 +4,6 @@ import { SanaError } from '../base/errors.ts';
 import type { CheckedRequest } from '../request/request.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { inLatentOrder } from './latent-order.ts';
-import { isPreloaded } from './offload.ts';
 import type { CommonParameters } from './parameters.ts';
 import type { Parts } from './parts.ts';
 import { tokenize } from './prompts.ts';
@@ -69,13 +68,11 @@ export async function generate(
 
 /** Fails before the first step if the steps or decoding will not fit in memory. */
 function demandMemory({ parts, request }: Job, { denoise, decode }: Stages): void {
-  const { engine, policy, models, autoencoder } = parts;
+  const { engine, policy, autoencoder } = parts;
   const { denoiser } = denoise;
   parts.keepDenoiser(denoiser); // a previous one of another shape is no longer needed
   // What will be allocated by the time a picture is decoded, but is not yet.
-  const decoderBytes = models.some(({ name }) => name === 'decoder' && isPreloaded(name, policy))
-    ? 0
-    : autoencoder.decoder.weightBytes;
+  const decoderBytes = autoencoder.decoder.loaded ? 0 : autoencoder.decoder.weightBytes;
   const generationBytes = policy.generationMemory === 'stage' ? 0 : denoiser.unallocatedBytes;
   const decoding = decode?.programs(engine.spareBytes - decoderBytes - generationBytes) ?? [];
   const plans = [denoiser.contextPlan, denoiser.stepPlan, ...decoding.map(({ plan }) => plan)];

@@ -29,17 +29,10 @@ export function checkFields<T extends Table>(table: T, given: Readonly<Record<st
 
 /** Checks options that do not depend on a model. */
 export function checkOptions<T extends Table>(table: T, given: Readonly<Record<string, unknown>>) {
-  const checked = Object.entries(table).map(
-    ([
-      name,
-      {
-        type,
-        default: { of },
-      },
-    ]) => {
-      const value = given[name] === undefined ? (of as (() => unknown) | undefined)?.() : given[name];
-      return [name, value === undefined ? undefined : type.check(name, value)];
-    },
-  );
+  const checked = Object.entries(table).map(([name, field]) => {
+    const defaultOf = field.default.of as (() => unknown) | undefined;
+    const value = given[name] === undefined ? defaultOf?.() : given[name];
+    return [name, value === undefined ? undefined : field.type.check(name, value)];
+  });
   return Object.fromEntries(checked) as Checked<T>; // each by its row
 }
